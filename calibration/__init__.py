@@ -1,0 +1,1 @@
+"""Calibration: what is fitted on held-out good photos. Never on a test photo."""

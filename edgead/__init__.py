@@ -1,0 +1,30 @@
+"""edgead: visual anomaly detection that gives the same scores on every device.
+
+Importing this package loads neither torch nor a runtime; the names below are loaded on first use.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from edgead.detection import Detection, Region
+    from edgead.detector import EdgeDetector
+    from edgead.errors import EdgeadError
+
+__version__ = "0.1.0"
+__all__ = ["Detection", "EdgeDetector", "EdgeadError", "Region", "__version__"]
+
+_HOME = {
+    "Detection": "edgead.detection",
+    "Region": "edgead.detection",
+    "EdgeDetector": "edgead.detector",
+    "EdgeadError": "edgead.errors",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOME:
+        return getattr(import_module(_HOME[name]), name)
+    raise AttributeError(f"module 'edgead' has no attribute {name!r}")

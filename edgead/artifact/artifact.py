@@ -1,0 +1,98 @@
+"""Reading and writing artifacts, with the seal that shows damage."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from edgead import files
+from edgead.artifact import _onnx_file
+from edgead.artifact.manifest import Manifest
+from edgead.errors import ArtifactError
+
+METADATA_KEY = "edgead.manifest"
+_SEAL_KEY = "edgead.sha256"
+_UNSEALED = "0" * 64
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """An exported detector on disk: its path and its validated manifest."""
+
+    path: Path
+    manifest: Manifest
+    sha256: str
+    size_bytes: int
+
+
+def read_artifact(path: str | os.PathLike[str]) -> Artifact:
+    """Read an artifact's manifest and check that the file is whole and unchanged.
+
+    Args:
+        path: An ``.onnx`` file written by ``edgead export``.
+
+    Raises:
+        ArtifactError: The file is missing, truncated, changed after export, an ONNX model without
+            a manifest, not ONNX at all, or of a newer edgead.
+    """
+    path = Path(path)
+    if path.is_dir():
+        raise ArtifactError(
+            f"{path} is a folder, but an exported .onnx file is needed here; make one with: "
+            f"edgead export {path} --out exports"
+        )
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise ArtifactError(f"cannot read {path}: {error.strerror}") from error
+    try:
+        metadata = _onnx_file.read_metadata(data)
+    except _onnx_file.NotOnnxError as error:
+        raise ArtifactError(
+            f"{path} is not a whole ONNX file ({error}): it is truncated or not a model; "
+            "copy it again or export it again"
+        ) from error
+    if METADATA_KEY not in metadata:
+        raise ArtifactError(
+            f"{path} is an ONNX model without an edgead manifest; only files written by "
+            "'edgead export' can be used here"
+        )
+    manifest = Manifest.from_json(metadata[METADATA_KEY], str(path))
+    seal = metadata.get(_SEAL_KEY, "")
+    if not re.fullmatch("[0-9a-f]{64}", seal):
+        raise ArtifactError(f"{path} has a manifest but no seal (sha256): export it again")
+    found = _digest(data.replace(seal.encode(), _UNSEALED.encode()))
+    if found != seal:
+        raise ArtifactError(
+            f"{path} was changed or damaged after export: its seal says sha256 {seal[:12]}… and "
+            f"its content has {found[:12]}…; copy it again or export it again"
+        )
+    return Artifact(path, manifest, seal, len(data))
+
+
+def write_artifact(path: str | os.PathLike[str], model: bytes, manifest: Manifest) -> Artifact:
+    """Put a manifest into an ONNX model, seal it, and write it in one piece.
+
+    Args:
+        path: Where the artifact shall be.
+        model: A serialised ONNX model (with or without an older manifest).
+        manifest: What the model shall say about itself.
+
+    Returns:
+        The artifact as :func:`read_artifact` would give it.
+    """
+    unsealed = _onnx_file.with_metadata(model, METADATA_KEY, manifest.to_json())
+    unsealed = _onnx_file.with_metadata(unsealed, _SEAL_KEY, _UNSEALED)
+    seal = _digest(unsealed)
+    # The seal's entry was appended last, so its zeros are the last ones in the file.
+    position = unsealed.rindex(_UNSEALED.encode())
+    sealed = unsealed[:position] + seal.encode() + unsealed[position + len(seal) :]
+    files.write_bytes(path, sealed)
+    return Artifact(Path(path), manifest, seal, len(sealed))
+
+
+def _digest(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()

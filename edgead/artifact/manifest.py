@@ -1,0 +1,268 @@
+"""What an artifact says about itself, validated field by field when it is read."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import types
+import typing
+from dataclasses import dataclass
+from typing import Any
+
+from edgead.errors import ArtifactError
+
+SCHEMA = 1
+"""Version of the manifest's layout. A reader refuses a newer one; additions keep the number."""
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """The network: its registered name, its size, and the options it was built with."""
+
+    name: str
+    parameters: int
+    gmac: float
+    options: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class InputSpec:
+    """The graph's input ``image``: ``[N, height, width, 3]``, and how photos are brought there."""
+
+    height: int
+    width: int
+    dtype: str
+    layout: str
+    color: str
+    resize: str
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """``(height, width)`` in pixels."""
+        return self.height, self.width
+
+
+@dataclass(frozen=True)
+class MapSpec:
+    """The graph's output ``anomaly_map``: its cells, and the input pixels that they cover.
+
+    ``top, left, bottom, right`` are in pixels of the network's input. Unpadded convolutions leave
+    a border that no cell covers.
+    """
+
+    height: int
+    width: int
+    top: float
+    left: float
+    bottom: float
+    right: float
+
+
+@dataclass(frozen=True)
+class ThresholdSpec:
+    """The score above which a part is called anomalous, and where that number came from."""
+
+    value: float
+    method: str
+    false_positive_rate: float | None
+    images: int
+    note: str
+
+
+@dataclass(frozen=True)
+class ScoreStatistics:
+    """Raw scores of the held-out good photos."""
+
+    images: int
+    mean: float
+    std: float
+    minimum: float
+    median: float
+    maximum: float
+
+
+@dataclass(frozen=True)
+class TeacherSpec:
+    """The pretrained network behind the detector, for the licence question."""
+
+    name: str
+    source: str
+    licence: str
+    sha256: str
+
+
+@dataclass(frozen=True)
+class TrainingSpec:
+    """Where the detector was trained, on how much, and how."""
+
+    dataset: str
+    images: int
+    held_out: int
+    steps: int
+    seed: int
+    finished: str
+
+
+@dataclass(frozen=True)
+class ParitySpec:
+    """How far this graph is from its source on the photos checked when it was exported.
+
+    Differences are of the raw score; ``relative`` divides by the range of the reference scores.
+    """
+
+    reference: str
+    images: int
+    max_score_diff: float
+    max_score_diff_relative: float
+    max_map_diff: float
+    label_flips: int
+
+
+@dataclass(frozen=True)
+class QuantizationSpec:
+    """How the weights and activations were made INT8."""
+
+    method: str
+    scheme: str
+    calibrator: str | None
+    images: int
+    images_sha256: str | None
+    float_nodes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """Everything a device needs to know to use the graph and trust its score."""
+
+    edgead_version: str
+    model: ModelSpec
+    input: InputSpec
+    map: MapSpec
+    score: str
+    threshold: ThresholdSpec
+    score_statistics: ScoreStatistics
+    precision: str
+    source_sha256: str
+    teacher: TeacherSpec | None
+    training: TrainingSpec
+    parity: ParitySpec | None = None
+    quantization: QuantizationSpec | None = None
+    gate: dict[str, Any] | None = None
+    schema: int = SCHEMA
+
+    @property
+    def name(self) -> str:
+        """The variant's name: model and precision, as in its default file name."""
+        return self.model.name if self.precision == "fp32" else f"{self.model.name}-{self.precision}"
+
+    @classmethod
+    def from_json(cls, text: str, where: str) -> Manifest:
+        """Parse and validate a manifest.
+
+        Args:
+            text: The JSON text.
+            where: The file it came from, for the error.
+
+        Raises:
+            ArtifactError: Not JSON, a newer schema, a missing key, or a value of the wrong type;
+                names the key and both sides.
+        """
+        try:
+            data = json.loads(text)
+        except ValueError as error:
+            raise ArtifactError(f"the manifest of {where} is not valid JSON: {error}") from error
+        if not isinstance(data, dict):
+            raise ArtifactError(f"the manifest of {where} is not a JSON object")
+        schema = data.get("schema")
+        if not isinstance(schema, int) or isinstance(schema, bool) or schema < 1:
+            raise ArtifactError(f"the manifest of {where} has no valid 'schema' number")
+        if schema > SCHEMA:
+            raise ArtifactError(
+                f"{where} has manifest schema {schema} and this edgead reads up to {SCHEMA}: "
+                "upgrade edgead here (pip install -U edgead) or export again with this version"
+            )
+        manifest = _build(cls, data, f"the manifest of {where}", "")
+        assert isinstance(manifest, cls)
+        manifest._check(where)
+        return manifest
+
+    def to_json(self) -> str:
+        """Return the manifest as one line of JSON."""
+        return json.dumps(dataclasses.asdict(self), allow_nan=False)
+
+    def replace(self, **changes: Any) -> Manifest:
+        """Return a copy with some fields changed."""
+        return dataclasses.replace(self, **changes)
+
+    def _check(self, where: str) -> None:
+        fixed = {
+            "input.dtype": (self.input.dtype, "uint8"),
+            "input.layout": (self.input.layout, "NHWC"),
+            "input.color": (self.input.color, "BGR"),
+        }
+        for key, (value, expected) in fixed.items():
+            if value != expected:
+                raise ArtifactError(
+                    f"the manifest of {where} says {key} is {value!r}, but this edgead knows only "
+                    f"{expected!r}: export the detector again with this version"
+                )
+        positive = {
+            "input.height": self.input.height,
+            "input.width": self.input.width,
+            "map.height": self.map.height,
+            "map.width": self.map.width,
+            "map.bottom - map.top": self.map.bottom - self.map.top,
+            "map.right - map.left": self.map.right - self.map.left,
+        }
+        for key, number in positive.items():
+            if not number > 0:
+                raise ArtifactError(
+                    f"the manifest of {where} says {key} is {number}, but it must be above 0: "
+                    "the file is damaged, export it again"
+                )
+
+
+def _build(kind: Any, value: Any, where: str, key: str) -> Any:
+    """Turn a JSON value into ``kind``, or say which key is wrong and how."""
+    if dataclasses.is_dataclass(kind):
+        if not isinstance(value, dict):
+            raise _wrong_type(where, key, "an object", value)
+        hints = typing.get_type_hints(kind)
+        arguments = {}
+        for field in dataclasses.fields(kind):
+            name = f"{key}.{field.name}" if key else field.name
+            if field.name in value:
+                arguments[field.name] = _build(hints[field.name], value[field.name], where, name)
+            elif field.default is dataclasses.MISSING:
+                raise ArtifactError(f"{where} lacks the key '{name}': export the detector again")
+        return typing.cast(Any, kind)(**arguments)
+    origin = typing.get_origin(kind)
+    if origin in (typing.Union, types.UnionType):
+        if value is None:
+            return None
+        (kind,) = (choice for choice in typing.get_args(kind) if choice is not type(None))
+        return _build(kind, value, where, key)
+    if origin is tuple:
+        if not isinstance(value, list):
+            raise _wrong_type(where, key, "a list", value)
+        item = typing.get_args(kind)[0]
+        return tuple(_build(item, entry, where, f"{key}[{i}]") for i, entry in enumerate(value))
+    if origin is dict:
+        if not isinstance(value, dict):
+            raise _wrong_type(where, key, "an object", value)
+        return value
+    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+        value = float(value)
+    if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
+        raise _wrong_type(where, key, kind.__name__, value)
+    if kind is float and not math.isfinite(value):
+        raise ArtifactError(f"{where} has '{key}' = {value}, which is not a finite number")
+    return value
+
+
+def _wrong_type(where: str, key: str, expected: str, value: Any) -> ArtifactError:
+    return ArtifactError(
+        f"{where} has '{key}' of the wrong type: expected {expected}, found "
+        f"{type(value).__name__} ({str(value)[:40]})"
+    )

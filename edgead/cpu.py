@@ -1,0 +1,58 @@
+"""What the CPU is and how many of its cores this process may use."""
+
+from __future__ import annotations
+
+import functools
+import os
+import platform
+from pathlib import Path
+
+_TOPOLOGY = Path("/sys/devices/system/cpu")
+
+
+def physical_cores() -> int:
+    """Count the physical cores that this process may run on (hyper-threads count once)."""
+    allowed = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else None
+    if allowed is None:
+        return os.cpu_count() or 1
+    cores = set()
+    for index in allowed:
+        siblings = _TOPOLOGY / f"cpu{index}" / "topology" / "thread_siblings_list"
+        try:
+            cores.add(siblings.read_text().strip())
+        except OSError:  # containers and emulators often show no topology
+            cores.add(str(index))
+    return len(cores)
+
+
+@functools.cache
+def model_name() -> str:
+    """Return the CPU's name as the kernel gives it."""
+    try:
+        text = Path("/proc/cpuinfo").read_text()
+    except OSError:
+        text = ""
+    for key in ("model name", "Model", "Hardware"):
+        for line in text.splitlines():
+            if line.partition(":")[0].strip() == key:
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+@functools.cache
+def features() -> frozenset[str]:
+    """Return the instruction-set features that the kernel lists (``flags`` or ``Features``)."""
+    try:
+        text = Path("/proc/cpuinfo").read_text()
+    except OSError:
+        return frozenset()
+    for line in text.splitlines():
+        key, _, value = line.partition(":")
+        if key.strip() in ("flags", "Features"):
+            return frozenset(value.split())
+    return frozenset()
+
+
+def has_bfloat16() -> bool:
+    """Whether the CPU multiplies bfloat16 natively (x86 AVX-512 BF16 or AMX, Arm BF16)."""
+    return bool(features() & {"avx512_bf16", "amx_bf16", "bf16"})

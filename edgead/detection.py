@@ -1,0 +1,166 @@
+"""What a detector says about one photo."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from edgead import maps
+from edgead.artifact.manifest import InputSpec, MapSpec
+from edgead.errors import ImageError
+from edgead.images import Image, as_bgr
+
+_HEAT_OPACITY = 0.55
+_OUTLINE_BGR = (255, 255, 255)
+
+
+@dataclass(frozen=True)
+class Region:
+    """One connected area of a photo whose anomaly map is above the threshold.
+
+    Attributes:
+        box: ``(x, y, width, height)`` in pixels of the photo.
+        area: Number of pixels.
+        peak: Highest value of the map in the area.
+        peak_at: ``(x, y)`` of that value.
+    """
+
+    box: tuple[int, int, int, int]
+    area: int
+    peak: float
+    peak_at: tuple[int, int]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain values for ``predict --json``."""
+        return {
+            "box": list(self.box),
+            "area": self.area,
+            "peak": self.peak,
+            "peak_at": list(self.peak_at),
+        }
+
+
+@dataclass(frozen=True)
+class Timings:
+    """Milliseconds that one call took, stage by stage; ``frames`` were processed together."""
+
+    preprocess_ms: float
+    inference_ms: float
+    postprocess_ms: float
+    frames: int = 1
+
+    @property
+    def total_ms(self) -> float:
+        """The whole call."""
+        return self.preprocess_ms + self.inference_ms + self.postprocess_ms
+
+
+@dataclass(frozen=True)
+class Detection:
+    """The result for one photo.
+
+    Attributes:
+        score: The raw image score: the maximum of the anomaly map. Not clamped, and comparable
+            only between photos scored by the same artifact.
+        threshold: A score above it is called anomalous.
+        anomaly_map: float32 ``[h, w]`` at the network's own resolution, raw.
+        photo_size: ``(height, width)`` of the photo in pixels.
+        timings: How long the call took.
+    """
+
+    score: float
+    threshold: float
+    anomaly_map: npt.NDArray[np.float32]
+    photo_size: tuple[int, int]
+    map_spec: MapSpec
+    input_spec: InputSpec
+    timings: Timings
+
+    def __post_init__(self) -> None:
+        expected = (self.map_spec.height, self.map_spec.width)
+        if self.anomaly_map.shape != expected:
+            raise ValueError(
+                f"anomaly_map must have shape {expected}, but has {self.anomaly_map.shape}"
+            )
+
+    @property
+    def is_anomalous(self) -> bool:
+        """Whether the score is above the threshold."""
+        return self.score > self.threshold
+
+    def heatmap(self) -> npt.NDArray[np.float32]:
+        """Return the anomaly map at the photo's resolution, float32 ``[H, W]``, raw values."""
+        return maps.to_photo(self.anomaly_map, self.map_spec, self.input_spec, self.photo_size)
+
+    @cached_property
+    def regions(self) -> tuple[Region, ...]:
+        """The areas above the threshold, highest peak first; none for a good part."""
+        if not self.is_anomalous:
+            return ()
+        heat = self.heatmap()
+        # On a photo smaller than the map, resampling can lower a peak under the threshold.
+        above = (heat >= min(self.threshold, float(heat.max()))).astype(np.uint8)
+        count, labels, stats, _ = cv2.connectedComponentsWithStats(above, connectivity=8)
+        regions = []
+        for label in range(1, count):
+            x, y, width, height, area = (int(value) for value in stats[label])
+            window = np.where(
+                labels[y : y + height, x : x + width] == label,
+                heat[y : y + height, x : x + width],
+                -np.inf,
+            )
+            row, column = np.unravel_index(int(window.argmax()), window.shape)
+            regions.append(
+                Region(
+                    box=(x, y, width, height),
+                    area=area,
+                    peak=float(window[row, column]),
+                    peak_at=(x + int(column), y + int(row)),
+                )
+            )
+        return tuple(sorted(regions, key=lambda region: -region.peak))
+
+    def overlay(self, frame: npt.NDArray[Any]) -> Image:
+        """Draw the heat map over the photo, with the regions outlined.
+
+        Colour starts at half the threshold and is full at twice the threshold, so that pictures
+        of one artifact can be compared with each other.
+
+        Args:
+            frame: The photo that was scored: uint8 ``[H, W, 3]`` BGR or ``[H, W]`` grey.
+
+        Returns:
+            uint8 ``[H, W, 3]`` BGR.
+
+        Raises:
+            ImageError: The frame has another size than the photo that was scored.
+        """
+        image = as_bgr(frame)
+        if image.shape[:2] != self.photo_size:
+            raise ImageError(
+                f"the frame is {image.shape[1]}x{image.shape[0]} px, but the photo scored was "
+                f"{self.photo_size[1]}x{self.photo_size[0]} px; pass the same frame"
+            )
+        heat = self.heatmap()
+        low, high = _colour_range(self.threshold)
+        strength = np.clip((heat - low) / (high - low), 0, 1)
+        colours = cv2.applyColorMap((strength * 255).astype(np.uint8), cv2.COLORMAP_INFERNO)
+        opacity = (_HEAT_OPACITY * np.minimum(1, 3 * strength))[..., None]
+        blended = (image * (1 - opacity) + colours * opacity).astype(np.uint8)
+        if self.regions:
+            above = (heat >= min(self.threshold, float(heat.max()))).astype(np.uint8)
+            outlines, _ = cv2.findContours(above, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
+            thickness = max(1, round(max(self.photo_size) / 400))
+            cv2.drawContours(blended, outlines, -1, _OUTLINE_BGR, thickness, cv2.LINE_AA)
+        return blended
+
+
+def _colour_range(threshold: float) -> tuple[float, float]:
+    # A threshold at or below 0 is possible (scores are raw): keep the range's order and width.
+    reach = max(abs(threshold), 1e-6)
+    return threshold - 0.5 * reach, threshold + reach

@@ -1,0 +1,186 @@
+"""Photos in, pixels out: reading, and the one resize that every stage shares.
+
+Training, calibration, evaluation and every runtime call :func:`resize` and nothing else. That is
+what makes an exported score equal to the trained one on photos of any size.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from edgead.errors import DataError, ImageError
+
+Image = npt.NDArray[np.uint8]
+
+SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".pgm", ".ppm"})
+"""File names with these endings are taken for photos."""
+
+RESIZE_METHOD = "opencv: INTER_AREA when both sides shrink, INTER_LINEAR otherwise"
+"""What :func:`resize` does, as the manifest records it."""
+
+_JPEG_START, _JPEG_END, _JPEG_SCAN = b"\xff\xd8\xff", b"\xff\xd9", b"\xff\xda"
+_PNG_START, _PNG_END = b"\x89PNG\r\n\x1a\n", b"IEND\xaeB`\x82"
+
+
+def read_image(path: str | os.PathLike[str]) -> Image:
+    """Read a photo as a person would see it.
+
+    EXIF rotation is applied, 16-bit values are divided by 257, transparent pixels are laid over
+    black, and a grey photo gets three equal channels.
+
+    Args:
+        path: An image file.
+
+    Returns:
+        uint8 array ``[H, W, 3]``, BGR.
+
+    Raises:
+        ImageError: The file is missing, empty, truncated, not an image, or of a pixel type that
+            has no obvious meaning as a photo (floating point, for example).
+    """
+    path = Path(path)
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise ImageError(f"cannot read {path}: {error.strerror}") from error
+    if not data:
+        raise ImageError(f"{path} is empty (0 bytes); copy it again from its source")
+    if _is_truncated(data):
+        raise ImageError(f"{path} is truncated (its end is missing); copy it again from its source")
+    encoded = np.frombuffer(data, np.uint8)
+    image = _decode(encoded, cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH, path)
+    if not data.startswith(_JPEG_START):
+        stored = _decode(encoded, cv2.IMREAD_UNCHANGED, path)
+        if stored.ndim == 3 and stored.shape[2] == 4 and stored.shape[:2] == image.shape[:2]:
+            image = _over_black(stored)
+    return as_bgr(_to_uint8(image, str(path)), str(path))
+
+
+def as_bgr(frame: npt.NDArray[Any], name: str = "the frame") -> Image:
+    """Check a frame and give it three channels.
+
+    Args:
+        frame: uint8 ``[H, W, 3]`` BGR, or grey ``[H, W]`` or ``[H, W, 1]``.
+        name: What to call the frame in an error.
+
+    Returns:
+        uint8 array ``[H, W, 3]``, BGR; the same array where it already was that.
+
+    Raises:
+        ImageError: Another shape or dtype, or no pixels; names both sides.
+    """
+    if not isinstance(frame, np.ndarray):
+        raise ImageError(
+            f"{name} must be a NumPy array or a path, but is a {type(frame).__name__}"
+        )
+    if frame.dtype != np.uint8:
+        raise ImageError(f"{name} must hold uint8 values 0..255, but holds {frame.dtype}")
+    if frame.size == 0:
+        raise ImageError(f"{name} has no pixels (shape {frame.shape})")
+    if frame.ndim == 2 or (frame.ndim == 3 and frame.shape[2] == 1):
+        return np.asarray(cv2.cvtColor(frame, cv2.COLOR_GRAY2BGR), np.uint8)
+    if frame.ndim == 3 and frame.shape[2] == 3:
+        return frame
+    raise ImageError(f"{name} must have shape [H, W, 3] (BGR) or [H, W], but has {frame.shape}")
+
+
+def resize(image: Image, size: tuple[int, int]) -> Image:
+    """Resize a photo to the network's input; the only resize of photos in the project.
+
+    Args:
+        image: uint8 ``[H, W, 3]``.
+        size: ``(height, width)`` in pixels. The aspect ratio is not kept.
+
+    Returns:
+        uint8 ``[height, width, 3]``; ``image`` itself where it already has that size.
+    """
+    height, width = size
+    if image.shape[:2] == (height, width):
+        return image
+    shrinks = image.shape[0] >= height and image.shape[1] >= width
+    interpolation = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+    return np.asarray(cv2.resize(image, (width, height), interpolation=interpolation), np.uint8)
+
+
+def find_images(paths: Sequence[str | os.PathLike[str]]) -> list[Path]:
+    """List the photos named by files and folders, folders searched to any depth.
+
+    Args:
+        paths: Files and folders. A file is taken whatever its name; in folders only files with a
+            known image suffix are, and hidden ones are passed over.
+
+    Returns:
+        Paths in the order given, sorted within each folder.
+
+    Raises:
+        DataError: A path does not exist, or no photo was found at all.
+    """
+    found: list[Path] = []
+    for entry in map(Path, paths):
+        if entry.is_dir():
+            found += sorted(
+                file
+                for file in entry.rglob("*")
+                if file.suffix.lower() in SUFFIXES
+                and file.is_file()
+                and not any(part.startswith(".") for part in file.relative_to(entry).parts)
+            )
+        elif entry.exists():
+            found.append(entry)
+        else:
+            raise DataError(f"{entry} does not exist")
+    if not found:
+        raise DataError(
+            f"no images in {', '.join(map(str, paths))} (looked for {' '.join(sorted(SUFFIXES))})"
+        )
+    return found
+
+
+def _is_truncated(data: bytes) -> bool:
+    # OpenCV decodes a cut JPEG or PNG to a picture with a grey or black rest and no error.
+    if data.startswith(_JPEG_START):
+        return data.rfind(_JPEG_END) < data.rfind(_JPEG_SCAN) or _JPEG_END not in data
+    if data.startswith(_PNG_START):
+        return _PNG_END not in data
+    return False
+
+
+def _decode(encoded: npt.NDArray[np.uint8], flags: int, path: Path) -> npt.NDArray[Any]:
+    level = cv2.utils.logging.setLogLevel(0)  # the reason goes into our own sentence, not to stderr
+    try:
+        image = cv2.imdecode(encoded, flags)
+    except cv2.error as error:
+        reason = str(error).strip().splitlines()[-1]
+        raise ImageError(f"{path} cannot be decoded: {reason}") from error
+    finally:
+        cv2.utils.logging.setLogLevel(level)
+    if image is None:
+        raise ImageError(f"{path} is not an image that OpenCV can read, or is damaged")
+    return np.asarray(image)
+
+
+def _to_uint8(image: npt.NDArray[Any], name: str) -> Image:
+    if image.dtype == np.uint8:
+        return image
+    if image.dtype == np.uint16:
+        # 257 = 65535 / 255 maps white to white; the addition rounds.
+        return ((image.astype(np.uint32) + 128) // 257).astype(np.uint8)
+    raise ImageError(
+        f"{name} holds {image.dtype} pixels; only 8-bit and 16-bit photos have a defined "
+        "brightness, so convert it first"
+    )
+
+
+def _over_black(bgra: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    colour, alpha = bgra[..., :3], bgra[..., 3:]
+    opaque = np.iinfo(bgra.dtype).max
+    if (alpha == opaque).all():
+        return np.ascontiguousarray(colour)
+    return (colour.astype(np.float64) * alpha / opaque).round().astype(bgra.dtype)

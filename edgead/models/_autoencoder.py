@@ -1,0 +1,113 @@
+"""EfficientAd's autoencoder: it predicts the teacher's features from a 64-value bottleneck."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+from torch.nn import functional
+
+from edgead.errors import UsageError
+
+_WIDTH = 64
+_DROPOUT = 0.2
+
+Size = tuple[int, int]
+
+
+class PaperAutoencoder(nn.Module):
+    """The paper's autoencoder (Table 7), no skip connections.
+
+    Args:
+        image_size: ``(height, width)``; at 256 the bottleneck is one position, larger images give
+            a larger one.
+        out_size: The teacher's map ``(height, width)``, 56x56 for 256x256.
+        out_channels: The teacher's channels.
+
+    Raises:
+        UsageError: The image is below 256 pixels on a side.
+    """
+
+    def __init__(self, image_size: Size, out_size: Size, out_channels: int) -> None:
+        super().__init__()
+        if min(image_size) < 256:
+            raise UsageError(
+                f"an image size of {image_size[0]}x{image_size[1]} is too small for EfficientAd's "
+                "autoencoder, whose last encoder layer needs 256 pixels on each side: use 256x256 "
+                "or more, or efficientad-n, which takes smaller images"
+            )
+        channels = (3, 32, 32, _WIDTH, _WIDTH, _WIDTH)
+        encoder: list[nn.Module] = []
+        for before, after in zip(channels, channels[1:], strict=False):
+            encoder += [nn.Conv2d(before, after, 4, stride=2, padding=1), nn.ReLU()]
+        encoder.append(nn.Conv2d(_WIDTH, _WIDTH, 8))
+        self.encoder = nn.Sequential(*encoder)
+        self.steps = nn.ModuleList(nn.Conv2d(_WIDTH, _WIDTH, 4, padding=2) for _ in range(6))
+        # 3, 8, 15, 32, 63, 127 at 256, as the paper's table has them.
+        self.step_sizes = [
+            tuple(side // divisor - less for side in image_size)
+            for divisor, less in ((64, 1), (32, 0), (16, 1), (8, 0), (4, 1), (2, 1))
+        ]
+        self.out_size = out_size
+        self.dropout = nn.Dropout(_DROPOUT)
+        self.head = nn.Sequential(
+            nn.Conv2d(_WIDTH, _WIDTH, 3, padding=1),
+            nn.ReLU(),
+            nn.Conv2d(_WIDTH, out_channels, 3, padding=1),
+        )
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Predict teacher features: normalised ``[N, 3, H, W]`` to ``[N, C, h, w]``."""
+        x = self.encoder(images)
+        for size, convolution in zip(self.step_sizes, self.steps, strict=True):
+            x = _upsample(x, size)
+            x = self.dropout(functional.relu(convolution(x)))
+        features: Tensor = self.head(_upsample(x, self.out_size))
+        return features
+
+
+class SmallAutoencoder(nn.Module):
+    """The autoencoder of efficientad-n: the same idea in a tenth of the operations.
+
+    Its convolutions are unpadded up to the bottleneck, so that the input's normalisation can be
+    folded into the first one.
+
+    Args:
+        image_size: ``(height, width)``.
+        out_size: The teacher's map ``(height, width)``.
+        out_channels: The teacher's channels.
+
+    Raises:
+        UsageError: The image is too small for five halvings.
+    """
+
+    def __init__(self, image_size: Size, out_size: Size, out_channels: int) -> None:
+        super().__init__()
+        channels = (3, 32, 32, _WIDTH, _WIDTH, _WIDTH)
+        encoder: list[nn.Module] = []
+        sides = list(image_size)
+        for before, after in zip(channels, channels[1:], strict=False):
+            encoder += [nn.Conv2d(before, after, 4, stride=2), nn.ReLU()]
+            sides = [(side - 4) // 2 + 1 for side in sides]
+        if min(sides) < 1:
+            raise UsageError(
+                f"an image size of {image_size[0]}x{image_size[1]} is too small for efficientad-n, "
+                "whose autoencoder halves it five times: use at least 94 pixels on each side"
+            )
+        # One position at any image size: the bottleneck must see the whole part.
+        encoder.append(nn.Conv2d(_WIDTH, _WIDTH, (sides[0], sides[1])))
+        self.encoder = nn.Sequential(*encoder)
+        self.steps = nn.ModuleList(nn.Conv2d(_WIDTH, _WIDTH, 3, padding=1) for _ in range(3))
+        self.step_sizes = [tuple(-(-side // divisor) for side in out_size) for divisor in (4, 2, 1)]
+        self.dropout = nn.Dropout(_DROPOUT)
+        self.head = nn.Conv2d(_WIDTH, out_channels, 1)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Predict teacher features: normalised ``[N, 3, H, W]`` to ``[N, C, h, w]``."""
+        x = self.encoder(images)
+        for size, convolution in zip(self.step_sizes, self.steps, strict=True):
+            x = self.dropout(functional.relu(convolution(_upsample(x, size))))
+        features: Tensor = self.head(x)
+        return features
+
+
+def _upsample(x: Tensor, size: Size) -> Tensor:
+    return functional.interpolate(x, size=size, mode="bilinear", align_corners=False)

@@ -1,0 +1,57 @@
+"""Teacher features of the un-augmented training photos, computed once."""
+
+from __future__ import annotations
+
+import tempfile
+from typing import BinaryIO, cast
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+IN_MEMORY_LIMIT = 1 << 30
+"""Bytes kept in memory; what is more goes to a temporary file and the system's page cache."""
+
+
+class FeatureCache:
+    """Appends feature maps and gives them back by index.
+
+    They are kept as float16: normalised features are of the order of 1, so the rounding (2**-11)
+    is far below what a student can learn.
+
+    Args:
+        shape: ``(channels, height, width)`` of one entry.
+    """
+
+    def __init__(self, shape: tuple[int, int, int]) -> None:
+        self._shape = shape
+        self._entry_bytes = 2 * int(np.prod(shape))
+        self._memory: list[npt.NDArray[np.float16]] = []
+        self._file: BinaryIO | None = None
+        self._in_file = 0
+
+    def append(self, features: Tensor) -> None:
+        """Add ``[N, channels, height, width]`` features."""
+        for entry in features.half().cpu().numpy():
+            if (len(self._memory) + 1) * self._entry_bytes <= IN_MEMORY_LIMIT:
+                self._memory.append(entry.copy())
+                continue
+            if self._file is None:
+                self._file = cast(BinaryIO, tempfile.TemporaryFile(prefix="edgead-features-"))
+            self._file.seek(self._in_file * self._entry_bytes)
+            self._file.write(np.ascontiguousarray(entry).tobytes())
+            self._in_file += 1
+
+    def get(self, indices: list[int]) -> Tensor:
+        """Return float32 ``[len(indices), channels, height, width]``."""
+        return torch.from_numpy(np.stack([self._entry(i) for i in indices])).float()
+
+    def _entry(self, index: int) -> npt.NDArray[np.float16]:
+        if index < len(self._memory):
+            return self._memory[index]
+        if self._file is None or index - len(self._memory) >= self._in_file:
+            raise IndexError(f"no features for photo {index}")
+        self._file.seek((index - len(self._memory)) * self._entry_bytes)
+        data = self._file.read(self._entry_bytes)
+        return np.frombuffer(data, np.float16).reshape(self._shape)

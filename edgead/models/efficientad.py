@@ -1,0 +1,327 @@
+"""EfficientAd (Batzner, Heckler, König, WACV 2024; arXiv 2303.14535v3).
+
+``efficientad-s`` and ``efficientad-m`` are the paper's detectors. ``efficientad-n`` is ours: the
+same method with a smaller teacher, student and autoencoder, for CPUs.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from typing import ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from edgead.artifact.manifest import MapSpec, TeacherSpec
+from edgead.models import _pdn
+from edgead.models._augment import jitter_one
+from edgead.models._autoencoder import PaperAutoencoder, SmallAutoencoder
+from edgead.models._feature_cache import FeatureCache
+from edgead.models.base import (
+    IMAGENET_MEAN,
+    IMAGENET_STD,
+    AnomalyModel,
+    PhotoBatches,
+    Recipe,
+    StepBatch,
+    to_network_input,
+)
+from edgead.models.registry import register_model
+from edgead.teachers.pdn import load_pdn_teacher
+
+TEACHER_CHANNELS = 384
+HARD_QUANTILE = 0.999  # p_hard, paper, section 3.2
+_LOW, _HIGH = 0.9, 0.995  # quantiles of the map normalisation, paper, section 3.4
+_SCALE = 0.1  # a value at the high quantile becomes this
+
+
+class EfficientAd(AnomalyModel):
+    """Student–teacher detector with an autoencoder for what is wrong as a whole.
+
+    Args:
+        image_size: ``(height, width)`` in pixels.
+
+    Raises:
+        UsageError: The networks cannot take that size; says why.
+    """
+
+    size: ClassVar[str]
+    score_window: ClassVar[int] = 1
+    """Side of the mean filter on the map, in cells; 1 for none, as in the paper."""
+
+    def __init__(self, image_size: tuple[int, int]) -> None:
+        super().__init__(image_size)
+        spec = self.map_spec
+        out_size = (spec.height, spec.width)
+        self.teacher_net = _pdn.PDN(self.size, TEACHER_CHANNELS).requires_grad_(False)
+        self.student = _pdn.PDN(self.size, 2 * TEACHER_CHANNELS)
+        autoencoder = SmallAutoencoder if self.size == "n" else PaperAutoencoder
+        self.autoencoder = autoencoder(image_size, out_size, TEACHER_CHANNELS)
+        self.register_buffer("teacher_mean", torch.zeros(1, TEACHER_CHANNELS, 1, 1))
+        self.register_buffer("teacher_std", torch.ones(1, TEACHER_CHANNELS, 1, 1))
+        # Rows: student-teacher map, autoencoder-student map; columns: low and high quantile.
+        self.register_buffer("quantiles", torch.tensor([[0.0, 1.0], [0.0, 1.0]]))
+        self._teacher_spec: TeacherSpec | None = None
+        self._cache: FeatureCache | None = None
+
+    @property
+    def map_spec(self) -> MapSpec:
+        """The unpadded student's cells."""
+        return _pdn.map_spec(self.size, self.image_size)
+
+    @property
+    def teacher(self) -> TeacherSpec | None:
+        """The teacher loaded by :meth:`load_teacher`."""
+        return self._teacher_spec
+
+    def load_teacher(self, source: str | None) -> TeacherSpec:
+        """Load the pretrained teacher: the one in this package, or a file."""
+        self._teacher_spec = load_pdn_teacher(self.teacher_net, self.size, source)
+        return self._teacher_spec
+
+    def train(self, mode: bool = True) -> EfficientAd:
+        """Switch dropout; the teacher never trains."""
+        super().train(mode)
+        self.teacher_net.eval()
+        return self
+
+    def fit_statistics(self, batches: PhotoBatches) -> None:
+        """Measure the teacher's channel mean and deviation, and keep its features for the steps.
+
+        Source: paper, Algorithm 1, lines 6-14.
+        """
+        total = torch.zeros(TEACHER_CHANNELS, dtype=torch.float64)
+        squares = torch.zeros(TEACHER_CHANNELS, dtype=torch.float64)
+        count = 0
+        cache = FeatureCache((TEACHER_CHANNELS, self.map_spec.height, self.map_spec.width))
+        with torch.no_grad():
+            for photos in batches():
+                features = self.teacher_net(to_network_input(photos)).float()
+                cache.append(features)
+                values = features.double().cpu()
+                total += values.sum((0, 2, 3))
+                squares += values.square().sum((0, 2, 3))
+                count += values.numel() // TEACHER_CHANNELS
+        mean = total / count
+        deviation = (squares / count - mean.square()).clamp_min(0).sqrt()
+        # A channel that never changes on this part carries nothing; do not divide by zero.
+        deviation = deviation.clamp_min(1e-6)
+        self.teacher_mean.copy_(mean.view_as(self.teacher_mean))
+        self.teacher_std.copy_(deviation.view_as(self.teacher_std))
+        self._cache = cache
+
+    def make_optimizer(
+        self, steps: int, learning_rate: float
+    ) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler]:
+        """Adam, its rate divided by ten for the last twentieth (paper, Algorithm 1)."""
+        optimizer = torch.optim.Adam(self._trained(), lr=learning_rate, weight_decay=1e-5)
+        drop = max(1, int(0.95 * steps))
+        schedule = torch.optim.lr_scheduler.StepLR(optimizer, drop, gamma=0.1)
+        return optimizer, schedule
+
+    def training_losses(self, batch: StepBatch) -> dict[str, Tensor]:
+        """Hard-feature loss, penalty on other pictures, and the autoencoder's two losses.
+
+        Source: paper, Algorithm 1 and section 3.2, unweighted. The student's target from the
+        autoencoder is not detached, as in the public re-implementations.
+        """
+        assert batch.penalty is not None
+        photos = to_network_input(batch.photos)
+        changed = to_network_input(jitter_one(batch.photos, batch.rng))
+        penalty = to_network_input(batch.penalty)
+        count = len(photos)
+        with torch.no_grad():
+            target = self._teacher_features(photos, batch.indices)
+            changed_target = self._normalise(self.teacher_net(changed).float())
+        imitation, on_changed, on_penalty = self.student(
+            torch.cat([photos, changed, penalty])
+        ).float().split([count, count, len(penalty)])
+        predicted = self.autoencoder(changed).float()
+        distance = (target - imitation[:, :TEACHER_CHANNELS]).square()
+        return {
+            "hard": _mean_of_highest(distance, HARD_QUANTILE),
+            "penalty": on_penalty[:, :TEACHER_CHANNELS].square().mean(),
+            "autoencoder": (changed_target - predicted).square().mean(),
+            "student_autoencoder": (predicted - on_changed[:, TEACHER_CHANNELS:]).square().mean(),
+        }
+
+    def raw_maps(self, photos: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the student–teacher and the autoencoder–student map, float32 ``[N, h, w]``.
+
+        Channel means of squared differences, before normalisation (paper, Algorithm 2).
+        """
+        images = to_network_input(photos)
+        teacher = self._normalise(self.teacher_net(images).float())
+        student = self.student(images).float()
+        predicted = self.autoencoder(images).float()
+        return (
+            (teacher - student[:, :TEACHER_CHANNELS]).square().mean(1),
+            (predicted - student[:, TEACHER_CHANNELS:]).square().mean(1),
+        )
+
+    def fit_normalisation(self, batches: PhotoBatches) -> None:
+        """Take the quantiles 0.9 and 0.995 of both maps over held-out good photos.
+
+        Source: paper, section 3.4 and Algorithm 1, lines 37-47.
+        """
+        values: tuple[list[Tensor], list[Tensor]] = ([], [])
+        with torch.no_grad():
+            for photos in batches():
+                for kept, single in zip(values, self.raw_maps(photos), strict=True):
+                    kept.append(single.flatten().cpu())
+        for row, kept in enumerate(values):
+            # NumPy: torch.quantile refuses more than 2**24 values.
+            low, high = np.quantile(torch.cat(kept).double().numpy(), [_LOW, _HIGH])
+            self.quantiles[row] = torch.tensor([low, max(high, low + 1e-9)])
+
+    def anomaly_map(self, photos: Tensor) -> Tensor:
+        """Score photos: uint8 ``[N, H, W, 3]`` BGR to float32 maps ``[N, h, w]``.
+
+        The mean of the two normalised maps (paper, Algorithm 2). A map's value is 0 at the 0.9
+        quantile of good parts and 0.1 at the 0.995 quantile.
+        """
+        weights, bias = self._head()
+        student_map, autoencoder_map = self.raw_maps(photos)
+        combined = weights[0] * student_map + weights[1] * autoencoder_map + bias
+        return _mean_filter(combined, self.score_window)
+
+    def deployable(self) -> nn.Module:
+        """Return the graph to export, with every constant folded into the networks."""
+        return _Deployed(self)
+
+    def _trained(self) -> list[nn.Parameter]:
+        return [*self.student.parameters(), *self.autoencoder.parameters()]
+
+    def _normalise(self, features: Tensor) -> Tensor:
+        return (features - self.teacher_mean) / self.teacher_std
+
+    def _teacher_features(self, photos: Tensor, indices: list[int]) -> Tensor:
+        if self._cache is None:
+            return self._normalise(self.teacher_net(photos).float())
+        return self._normalise(self._cache.get(indices).to(photos.device))
+
+    def _head(self) -> tuple[Tensor, Tensor]:
+        """Fold quantile normalisation and averaging into two weights and a bias."""
+        low, high = self.quantiles[:, 0], self.quantiles[:, 1]
+        weights = 0.5 * _SCALE / (high - low)
+        return weights, -(weights * low).sum()
+
+
+@register_model("efficientad-s")
+class EfficientAdS(EfficientAd):
+    """The paper's EfficientAd-S: 8,057,856 parameters, 37.9 GMAC at 256x256."""
+
+    size = "s"
+    recipe = Recipe(
+        steps=70_000,
+        cpu_steps=300,
+        batch_size=1,
+        learning_rate=1e-4,
+        wants_penalty=True,
+        reference="paper, Algorithm 1",
+    )
+
+
+@register_model("efficientad-m")
+class EfficientAdM(EfficientAd):
+    """The paper's EfficientAd-M: 20,738,432 parameters, 117.7 GMAC at 256x256."""
+
+    size = "m"
+    recipe = Recipe(
+        steps=70_000,
+        cpu_steps=100,
+        batch_size=1,
+        learning_rate=1e-4,
+        wants_penalty=True,
+        reference="paper, Algorithm 1",
+    )
+
+
+@register_model("efficientad-n")
+class EfficientAdN(EfficientAd):
+    """Ours, for CPUs without a GPU: about 2 GMAC at 256x256 (docs/efficientad-n.md)."""
+
+    size = "n"
+    score_window = 3
+    recipe = Recipe(
+        steps=6_000,
+        cpu_steps=1_000,
+        batch_size=4,
+        learning_rate=1e-3,
+        wants_penalty=True,
+        reference="docs/efficientad-n.md",
+    )
+
+    def make_optimizer(
+        self, steps: int, learning_rate: float
+    ) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler]:
+        """Adam with a short warm-up and a cosine decay: made for few steps."""
+        optimizer = torch.optim.Adam(self._trained(), lr=learning_rate, weight_decay=1e-5)
+        warm_up = max(1, min(100, steps // 10))
+
+        def factor(step: int) -> float:
+            ramp = min(1.0, (step + 1) / warm_up)
+            return ramp * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * min(1.0, step / steps))))
+
+        return optimizer, torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
+
+
+class _Deployed(nn.Module):
+    """The exported graph: raw pixels in, raw map and score out, constants folded."""
+
+    def __init__(self, model: EfficientAd) -> None:
+        super().__init__()
+        mean, std = torch.tensor(IMAGENET_MEAN), torch.tensor(IMAGENET_STD)
+        self.teacher = copy.deepcopy(model.teacher_net).cpu().float()
+        self.student = copy.deepcopy(model.student).cpu().float()
+        self.autoencoder = copy.deepcopy(model.autoencoder).cpu().float()
+        _pdn.fold_output_normalisation(
+            self.teacher.convolutions[-1], model.teacher_mean.cpu(), model.teacher_std.cpu()
+        )
+        for network in (self.teacher, self.student):
+            _pdn.fold_input_scaling(network.convolutions[0], mean, std)
+        first = self.autoencoder.encoder[0]
+        assert isinstance(first, nn.Conv2d)
+        self.subtracts_mean = first.padding != (0, 0)
+        if self.subtracts_mean:
+            # Zero padding must go on meaning "the mean colour", so only the scale is folded.
+            with torch.no_grad():
+                first.weight.copy_((first.weight / std.view(1, 3, 1, 1) / 255).flip(1))
+        else:
+            _pdn.fold_input_scaling(first, mean, std)
+        self.register_buffer("mean_bgr", (mean * 255).flip(0).view(1, 3, 1, 1))
+        weights, bias = model._head()
+        self.weights = [float(weight) / TEACHER_CHANNELS for weight in weights]
+        self.bias = float(bias)
+        self.score_window = model.score_window
+        self.eval()
+
+    def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
+        """Score ``image`` uint8 ``[N, H, W, 3]`` BGR."""
+        x = image.permute(0, 3, 1, 2).float()
+        teacher = self.teacher(x)
+        student = self.student(x)
+        predicted = self.autoencoder(x - self.mean_bgr if self.subtracts_mean else x)
+        student_map = (teacher - student[:, :TEACHER_CHANNELS]).square().sum(1)
+        autoencoder_map = (predicted - student[:, TEACHER_CHANNELS:]).square().sum(1)
+        combined = self.weights[0] * student_map + self.weights[1] * autoencoder_map + self.bias
+        anomaly_map = _mean_filter(combined, self.score_window)
+        return anomaly_map, anomaly_map.amax(dim=(1, 2))
+
+
+def _mean_of_highest(values: Tensor, quantile: float) -> Tensor:
+    """Mean of the values at or above a quantile, without sorting them all."""
+    count = values.numel() - math.ceil(quantile * (values.numel() - 1))
+    return values.flatten().topk(max(1, count), sorted=False).values.mean()
+
+
+def _mean_filter(maps: Tensor, window: int) -> Tensor:
+    """Average each cell with its neighbours; at the map's edge, with those that there are."""
+    if window == 1:
+        return maps
+    return functional.avg_pool2d(
+        maps.unsqueeze(1), window, stride=1, padding=window // 2, count_include_pad=False
+    ).squeeze(1)

@@ -1,0 +1,72 @@
+"""Detectors by name."""
+
+from __future__ import annotations
+
+import functools
+import importlib
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from edgead.errors import UsageError
+from edgead.models.base import AnomalyModel
+
+_FILES = ("edgead.models.efficientad",)
+
+_Model = TypeVar("_Model", bound=type[AnomalyModel])
+_registry: dict[str, type[AnomalyModel]] = {}
+
+
+def register_model(name: str) -> Callable[[_Model], _Model]:
+    """Register a detector class under the name that ``--model`` takes.
+
+    Example:
+        >>> @register_model("my-detector")  # doctest: +SKIP
+        ... class MyDetector(AnomalyModel): ...
+    """
+
+    def register(model: _Model) -> _Model:
+        if name in _registry:
+            raise ValueError(f"a model named '{name}' is registered already")
+        model.name = name
+        _registry[name] = model
+        return model
+
+    return register
+
+
+def model_names() -> tuple[str, ...]:
+    """Return the names of all detectors."""
+    _load()
+    return tuple(sorted(_registry))
+
+
+def model_class(name: str) -> type[AnomalyModel]:
+    """Return a detector's class.
+
+    Raises:
+        UsageError: No detector has that name.
+    """
+    _load()
+    if name not in _registry:
+        raise UsageError(f"there is no model '{name}'; choose one of: {', '.join(model_names())}")
+    return _registry[name]
+
+
+def create_model(name: str, image_size: tuple[int, int], **options: Any) -> AnomalyModel:
+    """Build an untrained detector.
+
+    Args:
+        name: A registered name.
+        image_size: ``(height, width)`` of the network's input in pixels.
+        options: What that detector's constructor takes besides.
+
+    Raises:
+        UsageError: No such name, or a size that the network cannot take.
+    """
+    return model_class(name)(image_size, **options)
+
+
+@functools.cache
+def _load() -> None:
+    for module in _FILES:
+        importlib.import_module(module)

@@ -1,0 +1,1 @@
+"""Pretrained teachers: loading them, and distilling new ones. Needs torch."""

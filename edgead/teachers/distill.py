@@ -1,0 +1,378 @@
+"""Distilling a patch-description teacher from a larger network.
+
+The recipe is the paper's (Algorithm 3) with two changes that make it fit a CPU: the source
+network's features are computed once a view and cached, and hidden layers are batch-normalised
+while they learn (folded away at the end), which reaches the same error in fewer steps.
+"""
+
+from __future__ import annotations
+
+import datetime
+import math
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor, nn
+
+import edgead
+from edgead import cpu, files, images
+from edgead.errors import DataError, EdgeadError, UsageError
+from edgead.models import _pdn
+from edgead.models.base import to_network_input
+from edgead.models.efficientad import TEACHER_CHANNELS
+from edgead.progress import progress
+
+SIDE = 256
+GREY_SHARE = 0.2
+_CACHE_LIMIT = 16 << 30
+_VALIDATION = 200
+_STATISTICS = 400
+_REPORT_EVERY = 500
+_WEIGHT_DECAY = 1e-4
+
+Features = Callable[[npt.NDArray[np.uint8]], npt.NDArray[np.float32]]
+
+
+@dataclass(frozen=True)
+class DistillConfig:
+    """What to distil.
+
+    Attributes:
+        source: ONNX file of the source network: one image input float32 ``[N, 3, 256, 256]`` RGB
+            in 0..1, one output float32 ``[N, 384, h, w]`` over the whole image.
+        images: Folder of photos of anything.
+        size: ``"n"``, ``"s"`` or ``"m"``.
+        steps: Iterations.
+        batch_size: Views an iteration.
+        views: Crops of each photo: the centre, then random ones, flipped and grey at times.
+        learning_rate: At its highest.
+        seed: Of everything drawn.
+        name: What the teacher is called in manifests.
+        licence: What a user of the teacher must know.
+    """
+
+    source: Path
+    images: Path
+    size: str
+    steps: int = 9_000
+    batch_size: int = 8
+    views: int = 2
+    learning_rate: float = 2e-3
+    seed: int = 0
+    name: str = ""
+    licence: str = "not stated by the person who distilled it"
+
+
+def distill_teacher(config: DistillConfig, out: Path, device: str = "auto") -> float:
+    """Distil a teacher and write it as safetensors (FP16), with its provenance inside.
+
+    Args:
+        config: What to distil.
+        out: The file to write; ``out`` with the suffix ``.jsonl`` gets the validation errors.
+        device: As lightning-fabric takes it.
+
+    Returns:
+        The share of the source features' variance that the teacher leaves unexplained, on photos
+        that it has not learned from.
+
+    Raises:
+        UsageError: The source or the folder is missing.
+        DataError: Too few photos.
+        EdgeadError: The source network does not have the shape described, or the loss became NaN.
+    """
+    features = _source(config.source)
+    paths = _usable(images.find_images([config.images]), config)
+    precision: Any = "bf16-mixed" if cpu.has_bfloat16() or torch.cuda.is_available() else "32-true"
+    fabric = Fabric(accelerator=device, devices=1, precision=precision)
+    fabric.launch()
+    if fabric.device.type == "cpu":
+        torch.set_num_threads(cpu.physical_cores())
+    with tempfile.TemporaryDirectory(prefix=".distill-", dir=out.resolve().parent) as scratch:
+        views = _Views(paths, config, features, Path(scratch))
+        network, log = _fit(fabric, config, views)
+    error = float(log[-1]["validation"])
+    state = _without_batch_norm(network).state_dict()
+    _write(out, state, config, len(paths), log)
+    return error
+
+
+class _Views:
+    """Crops of the photos with the source network's features on the teacher's cells."""
+
+    def __init__(
+        self, paths: list[Path], config: DistillConfig, features: Features, scratch: Path
+    ) -> None:
+        self._paths, self._config, self._features = paths, config, features
+        probe = features(np.zeros((1, SIDE, SIDE, 3), np.uint8))
+        self._grid = _grid(config.size, probe.shape)
+        cells = self._grid(probe).shape[2:]
+        self.count = len(paths) * config.views
+        shape = (self.count, TEACHER_CHANNELS, *cells)
+        size = 2 * math.prod(shape)
+        self._pixels: npt.NDArray[np.uint8] | None = None
+        if size <= _CACHE_LIMIT:
+            free = shutil.disk_usage(scratch).free
+            if free < 1.1 * size:
+                raise EdgeadError(
+                    f"caching the source network's features takes {size / 1e9:.1f} GB, but "
+                    f"{scratch.parent} has {free / 1e9:.1f} GB free: choose --out on another disk "
+                    "or fewer --views"
+                )
+            self._cache = np.lib.format.open_memmap(
+                scratch / "features.npy", "w+", np.float16, shape
+            )
+            self._pixels = np.lib.format.open_memmap(
+                scratch / "views.npy", "w+", np.uint8, (self.count, SIDE, SIDE, 3)
+            )
+            starts = range(0, self.count, config.batch_size)
+            for start in progress(starts, total=len(starts), label="source features"):
+                indices = range(start, min(start + config.batch_size, self.count))
+                crops = np.stack([self._crop(index) for index in indices])
+                self._pixels[start : indices.stop] = crops
+                self._cache[start : indices.stop] = self._grid(features(crops))
+
+    def get(self, indices: list[int]) -> tuple[Tensor, Tensor]:
+        """Return uint8 ``[N, 256, 256, 3]`` BGR views and float32 source features."""
+        if self._pixels is not None:
+            chosen, target = self._pixels[indices], self._cache[indices].astype(np.float32)
+        else:
+            chosen = np.stack([self._crop(index) for index in indices])
+            target = self._grid(self._features(chosen))
+        return torch.from_numpy(chosen), torch.from_numpy(target)
+
+    def _crop(self, index: int) -> npt.NDArray[np.uint8]:
+        view, photo_index = divmod(index, len(self._paths))
+        photo = images.read_image(self._paths[photo_index])
+        scale = SIDE / min(photo.shape[:2])
+        photo = images.resize(
+            photo, (max(SIDE, round(photo.shape[0] * scale)), max(SIDE, round(photo.shape[1] * scale)))
+        )
+        slack = photo.shape[0] - SIDE, photo.shape[1] - SIDE
+        if view == 0:
+            top, left = slack[0] // 2, slack[1] // 2
+            return photo[top : top + SIDE, left : left + SIDE]
+        rng = np.random.default_rng([self._config.seed, 7, index])
+        top, left = int(rng.integers(slack[0] + 1)), int(rng.integers(slack[1] + 1))
+        crop = photo[top : top + SIDE, left : left + SIDE]
+        if rng.random() < 0.5:
+            crop = crop[:, ::-1]
+        if rng.random() < GREY_SHARE:
+            grey = cv2.cvtColor(np.ascontiguousarray(crop), cv2.COLOR_BGR2GRAY)
+            crop = np.asarray(cv2.cvtColor(grey, cv2.COLOR_GRAY2BGR), np.uint8)
+        return crop
+
+
+def _fit(
+    fabric: Fabric, config: DistillConfig, views: _Views
+) -> tuple[nn.Sequential, list[dict[str, float]]]:
+    torch.manual_seed(config.seed)
+    per_view = views.count // config.views
+    validation = list(range(per_view - _VALIDATION, per_view))  # centre crops of the last photos
+    learned = [i for i in range(views.count) if i % per_view < per_view - _VALIDATION]
+    mean, std = _statistics(views, learned[:_STATISTICS])
+    mean, std = mean.to(fabric.device), std.to(fabric.device)
+    network = _with_batch_norm(config.size).to(fabric.device, memory_format=torch.channels_last)
+    optimizer = torch.optim.AdamW(
+        network.parameters(), config.learning_rate, weight_decay=_WEIGHT_DECAY
+    )
+    wrapped, wrapped_optimizer = fabric.setup(network, optimizer)
+
+    def batch(indices: list[int]) -> tuple[Tensor, Tensor]:
+        pixels, target = views.get(indices)
+        return (
+            to_network_input(pixels.to(fabric.device)),
+            (target.to(fabric.device) - mean) / std,
+        )
+
+    log: list[dict[str, float]] = []
+    order = _endless(learned, config.seed)
+    for step in progress(range(config.steps), total=config.steps, label="distilling"):
+        for group in optimizer.param_groups:
+            group["lr"] = config.learning_rate * _schedule(step, config.steps)
+        inputs, target = batch([next(order) for _ in range(config.batch_size)])
+        loss = (wrapped(inputs).float() - target).square().mean()
+        wrapped_optimizer.zero_grad()
+        fabric.backward(loss)
+        wrapped_optimizer.step()
+        if (step + 1) % _REPORT_EVERY == 0 or step + 1 == config.steps:
+            network.eval()
+            errors = []
+            with torch.no_grad():
+                for start in range(0, len(validation), config.batch_size):
+                    inputs, target = batch(validation[start : start + config.batch_size])
+                    errors += (network(inputs) - target).square().mean((1, 2, 3)).tolist()
+            network.train()
+            log.append({"step": step + 1, "validation": float(np.mean(errors))})
+            if not math.isfinite(log[-1]["validation"]):
+                raise EdgeadError(
+                    f"the distillation diverged by step {step + 1}: use a lower --learning-rate"
+                )
+    return network.cpu().eval(), log
+
+
+def _statistics(views: _Views, indices: list[int]) -> tuple[Tensor, Tensor]:
+    """Channel mean and deviation of the source features (paper, Algorithm 3, lines 2-4)."""
+    total = squares = torch.zeros(TEACHER_CHANNELS, dtype=torch.float64)
+    count = 0
+    for start in range(0, len(indices), 8):
+        values = views.get(indices[start : start + 8])[1].double()
+        total = total + values.sum((0, 2, 3))
+        squares = squares + values.square().sum((0, 2, 3))
+        count += values.numel() // TEACHER_CHANNELS
+    mean = total / count
+    std = (squares / count - mean.square()).clamp_min(1e-12).sqrt()
+    return mean.float().view(1, -1, 1, 1), std.float().view(1, -1, 1, 1)
+
+
+def _endless(indices: list[int], seed: int) -> Iterator[int]:
+    rng = np.random.default_rng([seed, 8])
+    while True:
+        yield from rng.permutation(indices).tolist()
+
+
+def _schedule(step: int, steps: int) -> float:
+    """Warm up over 100 steps, then decay as a cosine to a hundredth."""
+    return min(1.0, (step + 1) / 100) * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * step / steps)))
+
+
+def _is_padded(size: str) -> bool:
+    return size != "n"  # the paper pads while it distils; ours has no padding anywhere
+
+
+def _with_batch_norm(size: str) -> nn.Sequential:
+    """Build the teacher with a batch normalisation behind each hidden convolution."""
+    plain = _pdn.PDN(size, TEACHER_CHANNELS, padding=_is_padded(size))
+    last = plain.convolutions[-1]
+    layers: list[nn.Module] = []
+    for layer in plain.layers:
+        layers.append(layer)
+        if isinstance(layer, nn.Conv2d):
+            nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+            assert layer.bias is not None
+            nn.init.zeros_(layer.bias)
+            if layer is not last:
+                layers.append(nn.BatchNorm2d(layer.out_channels))
+    return nn.Sequential(*layers)
+
+
+def _without_batch_norm(network: nn.Sequential) -> nn.Sequential:
+    """Fold the batch normalisations into the convolutions before them, exactly."""
+    folded: list[nn.Module] = []
+    for layer in network:
+        if isinstance(layer, nn.BatchNorm2d):
+            previous = folded[-1]
+            assert isinstance(previous, nn.Conv2d)
+            folded[-1] = torch.nn.utils.fusion.fuse_conv_bn_eval(previous, layer)
+        else:
+            folded.append(layer)
+    return nn.Sequential(*folded)
+
+
+def _grid(size: str, source_shape: tuple[int, ...]) -> Callable[[Any], Any]:
+    """Return what brings the source's map to the teacher's cells: average, then cut the border."""
+    if len(source_shape) != 4 or source_shape[1] != TEACHER_CHANNELS:
+        raise EdgeadError(
+            f"the source network gives an output of shape {list(source_shape)}, but a teacher "
+            f"needs [N, {TEACHER_CHANNELS}, h, w]"
+        )
+    spec = _pdn.map_spec(size, (SIDE, SIDE))
+    cell = (spec.bottom - spec.top) / spec.height
+    factor = round(cell / (SIDE / source_shape[2]))
+    first = round(spec.top / cell)
+    cells = spec.height if not _is_padded(size) else source_shape[2] // factor
+    if factor < 1 or source_shape[2] % factor or source_shape[2] != source_shape[3]:
+        raise EdgeadError(
+            f"the source network's map is {source_shape[2]}x{source_shape[3]} for {SIDE}x{SIDE} "
+            f"pixels, which does not divide into efficientad-{size}'s cells of {cell:g} pixels"
+        )
+    start = 0 if _is_padded(size) else first
+
+    def grid(features: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        n, channels, height, width = features.shape
+        pooled = features.reshape(
+            n, channels, height // factor, factor, width // factor, factor
+        ).mean((3, 5))
+        return np.asarray(pooled[:, :, start : start + cells, start : start + cells], np.float32)
+
+    return grid
+
+
+def _source(path: Path) -> Features:
+    if not path.is_file():
+        raise UsageError(f"the source network {path} does not exist")
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = cpu.physical_cores()
+    options.log_severity_level = 3
+    try:
+        session = onnxruntime.InferenceSession(
+            str(path), options, providers=["CPUExecutionProvider"]
+        )
+    except Exception as error:
+        raise EdgeadError(
+            f"ONNX Runtime cannot load the source network {path}: {str(error).splitlines()[0]}"
+        ) from error
+    name = session.get_inputs()[0].name
+
+    def features(views: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+        rgb = np.ascontiguousarray(views[..., ::-1].transpose(0, 3, 1, 2), np.float32) / 255
+        try:
+            return np.asarray(session.run(None, {name: rgb})[0], np.float32)
+        except Exception as error:
+            raise EdgeadError(
+                f"the source network {path} failed on float32 [N, 3, {SIDE}, {SIDE}] images: "
+                f"{str(error).splitlines()[0]}"
+            ) from error
+
+    return features
+
+
+def _usable(paths: list[Path], config: DistillConfig) -> list[Path]:
+    if len(paths) < 2 * _VALIDATION:
+        raise DataError(
+            f"{config.images} has {len(paths)} images, but distilling a teacher takes at least "
+            f"{2 * _VALIDATION} ({_VALIDATION} of them only to measure the error)"
+        )
+    order = np.random.default_rng([config.seed, 9]).permutation(len(paths))
+    return [paths[index] for index in order]
+
+
+def _write(
+    out: Path,
+    state: dict[str, Tensor],
+    config: DistillConfig,
+    photos: int,
+    log: list[dict[str, float]],
+) -> None:
+    from safetensors.torch import save
+
+    metadata = {
+        "name": config.name or f"edgead {config.size.upper()}",
+        "model": f"efficientad-{config.size}",
+        "source": f"distilled from {config.source.name} (sha256 {files.sha256_file(config.source)})",
+        "images": f"{photos} photos of {config.images.name}, {config.views} views each",
+        "recipe": (
+            f"edgead {edgead.__version__}, {config.steps} steps of {config.batch_size} views, "
+            f"AdamW {config.learning_rate:g}, seed {config.seed}"
+        ),
+        "validation": f"{log[-1]['validation']:.4f} of the variance unexplained",
+        "date": datetime.date.today().isoformat(),
+        "licence": config.licence,
+    }
+    halves = {name: value.half().contiguous() for name, value in state.items()}
+    files.write_bytes(out, save(halves, metadata))
+    import json
+
+    files.write_text(
+        out.with_suffix(".jsonl"), "".join(json.dumps(line) + "\n" for line in log)
+    )

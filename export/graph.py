@@ -1,0 +1,120 @@
+"""From the trained detector in torch to an ONNX graph with edgead's contract."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import warnings
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from edgead.errors import EdgeadError, MissingDependencyError
+
+if TYPE_CHECKING:
+    from edgead.models import AnomalyModel
+
+OPSET = 17
+"""The newest one that TensorRT 8.5 (JetPack 5) reads."""
+
+
+def to_onnx(model: AnomalyModel) -> bytes:
+    """Export a trained detector.
+
+    Args:
+        model: A finished detector on the CPU.
+
+    Returns:
+        A serialised ONNX model: input ``image`` uint8 ``[batch, H, W, 3]`` BGR, outputs
+        ``anomaly_map`` float32 ``[batch, h, w]`` and ``score`` float32 ``[batch]``. Nodes with
+        weights are named after their place in the detector (``teacher/layers.0``).
+
+    Raises:
+        MissingDependencyError: torch's exporter needs onnx and onnxscript.
+        EdgeadError: The exported graph breaks the contract.
+    """
+    import torch
+
+    try:
+        import onnx
+        import onnxscript  # noqa: F401  (torch imports it while exporting)
+    except ImportError as error:
+        raise MissingDependencyError("ONNX export", error.name or "onnx", "train") from error
+    height, width = model.image_size
+    example = torch.zeros(2, height, width, 3, dtype=torch.uint8)
+    with _quiet(), torch.no_grad():
+        program = torch.onnx.export(
+            model.deployable(),
+            (example,),
+            input_names=["image"],
+            output_names=["anomaly_map", "score"],
+            dynamic_shapes={"image": {0: torch.export.Dim("batch")}},
+            opset_version=OPSET,
+            dynamo=True,
+            external_data=False,
+            verbose=False,
+        )
+    assert program is not None
+    proto = program.model_proto
+    versions = {entry.domain: entry.version for entry in proto.opset_import}
+    if versions != {"": OPSET}:
+        raise EdgeadError(
+            f"torch {torch.__version__} exported the operator sets {versions}, but devices need "
+            f"{OPSET}: install the torch version of the project's constraints.txt"
+        )
+    _name_nodes(proto)
+    onnx.checker.check_model(proto, full_check=True)
+    _check_contract(proto, model)
+    return bytes(proto.SerializeToString())
+
+
+def _name_nodes(proto: Any) -> None:
+    """Name each node with weights after them; the exporter's own names are only numbers."""
+    weights = {initializer.name for initializer in proto.graph.initializer}
+    for node in proto.graph.node:
+        place = next(
+            (name for name in node.input if name in weights and name.endswith(".weight")), None
+        )
+        if place is not None:
+            network, _, layer = place.removesuffix(".weight").partition(".")
+            node.name = f"{network}/{layer}"
+
+
+def _check_contract(proto: Any, model: AnomalyModel) -> None:
+    import onnx
+
+    def described(value: Any) -> tuple[str, list[int | str]]:
+        tensor = value.type.tensor_type
+        kind = onnx.TensorProto.DataType.Name(tensor.elem_type)
+        return kind, [axis.dim_param or axis.dim_value for axis in tensor.shape.dim]
+
+    spec, (height, width) = model.map_spec, model.image_size
+    expected: dict[str, tuple[str, list[int | str]]] = {
+        "image": ("UINT8", ["batch", height, width, 3]),
+        "anomaly_map": ("FLOAT", ["batch", spec.height, spec.width]),
+        "score": ("FLOAT", ["batch"]),
+    }
+    found = {value.name: described(value) for value in [*proto.graph.input, *proto.graph.output]}
+    if found != expected:
+        raise EdgeadError(
+            f"the exported graph of {model.name} has inputs and outputs {found}, but must have "
+            f"{expected}: this is a defect in the detector's deployable()"
+        )
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep the exporter's own progress lines and deprecation notes off the terminal."""
+    logger = logging.getLogger("torch.onnx")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    with (
+        open(os.devnull, "w") as nowhere,  # noqa: PTH123
+        contextlib.redirect_stdout(nowhere),
+        warnings.catch_warnings(),
+    ):
+        warnings.simplefilter("ignore")
+        try:
+            yield
+        finally:
+            logger.setLevel(level)

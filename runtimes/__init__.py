@@ -1,0 +1,19 @@
+"""Runtimes: interchangeable ways to run an artifact on a device.
+
+One folder a backend. A runtime is found by its name in the entry-point group ``edgead.runtimes``,
+so that another package can bring one without a change here.
+"""
+
+from edgead.runtimes.base import RawOutput, Runtime, RuntimeInfo, RuntimeOptions
+from edgead.runtimes.select import Selection, available, names, open_runtime
+
+__all__ = [
+    "RawOutput",
+    "Runtime",
+    "RuntimeInfo",
+    "RuntimeOptions",
+    "Selection",
+    "available",
+    "names",
+    "open_runtime",
+]

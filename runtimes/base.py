@@ -1,0 +1,150 @@
+"""The contract that every runtime keeps."""
+
+from __future__ import annotations
+
+import abc
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Any, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+
+from edgead.artifact import Artifact
+from edgead.errors import EdgeadError, UsageError
+
+
+@dataclass(frozen=True)
+class RuntimeOptions:
+    """How a runtime may use the machine.
+
+    Attributes:
+        threads: Threads of one inference; ``None`` means one per physical core.
+        spinning: Whether idle worker threads may spin between frames: lower latency for a full
+            core of power. Turn it off on a battery or a shared CPU.
+    """
+
+    threads: int | None = None
+    spinning: bool = True
+
+    def __post_init__(self) -> None:
+        if self.threads is not None and self.threads < 1:
+            raise UsageError(f"threads must be at least 1, not {self.threads}")
+
+
+@dataclass(frozen=True)
+class RuntimeInfo:
+    """What really runs: for reports, and to see that nothing fell back in silence."""
+
+    name: str
+    version: str
+    provider: str
+    device: str
+    threads: int | None
+    details: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class RawOutput:
+    """The graph's outputs for a batch.
+
+    Attributes:
+        anomaly_map: float32 ``[N, h, w]``.
+        score: float32 ``[N]``.
+    """
+
+    anomaly_map: npt.NDArray[np.float32]
+    score: npt.NDArray[np.float32]
+
+
+class Runtime(abc.ABC):
+    """Runs one artifact: open, infer, close.
+
+    Use it as a context manager; :meth:`infer` outside is an error. One open runtime may be shared
+    by threads.
+    """
+
+    name: ClassVar[str]
+    speed_rank: ClassVar[int]
+    """``auto`` tries the highest first."""
+
+    def __init__(self, artifact: Artifact, options: RuntimeOptions | None = None) -> None:
+        self.artifact = artifact
+        self.options = options or RuntimeOptions()
+        self._is_open = False
+
+    @classmethod
+    @abc.abstractmethod
+    def unavailable(cls) -> str | None:
+        """Say in one sentence why this runtime cannot work on this machine; ``None`` if it can."""
+
+    @classmethod
+    def refuses(cls, artifact: Artifact) -> str | None:
+        """Say why this runtime cannot open this artifact; ``None`` if it can."""
+        if artifact.path.suffix != ".onnx":
+            return f"it opens .onnx files, not {artifact.path.suffix or 'files without a suffix'}"
+        return None
+
+    @abc.abstractmethod
+    def _open(self) -> None:
+        """Load the artifact."""
+
+    @abc.abstractmethod
+    def _infer(self, images: npt.NDArray[np.uint8]) -> RawOutput:
+        """Run the graph on a checked batch."""
+
+    @abc.abstractmethod
+    def _close(self) -> None:
+        """Free what :meth:`_open` took."""
+
+    @abc.abstractmethod
+    def describe(self) -> RuntimeInfo:
+        """Say what is in use; only while open."""
+
+    def open(self) -> None:
+        """Load the artifact; does nothing where it is open already."""
+        if not self._is_open:
+            self._open()
+            self._is_open = True
+
+    def close(self) -> None:
+        """Free memory and devices; does nothing where it is closed already."""
+        if self._is_open:
+            self._is_open = False
+            self._close()
+
+    def infer(self, images: npt.NDArray[np.uint8]) -> RawOutput:
+        """Score a batch.
+
+        Args:
+            images: uint8 ``[N, height, width, 3]`` BGR at the artifact's input size.
+
+        Raises:
+            EdgeadError: The runtime is not open, or the batch is of another shape or type.
+        """
+        if not self._is_open:
+            raise EdgeadError(
+                f"the {self.name} runtime is not open: call infer inside 'with runtime:'"
+            )
+        size = self.artifact.manifest.input
+        expected = (size.height, size.width, 3)
+        if images.dtype != np.uint8 or images.ndim != 4 or images.shape[1:] != expected:
+            raise EdgeadError(
+                f"infer needs uint8 images of shape [N, {size.height}, {size.width}, 3], but got "
+                f"{images.dtype} {list(images.shape)}"
+            )
+        if not len(images):
+            raise EdgeadError("infer needs at least one image, but got an empty batch")
+        return self._infer(np.ascontiguousarray(images))
+
+    def __enter__(self) -> Runtime:
+        self.open()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()

@@ -1,0 +1,86 @@
+"""Runs artifacts with ONNX Runtime on the CPU."""
+
+from __future__ import annotations
+
+import importlib.util
+from typing import Any, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+
+from edgead import cpu
+from edgead.errors import ArtifactError, EdgeadError
+from edgead.runtimes.base import RawOutput, Runtime, RuntimeInfo
+
+_PROVIDER = "CPUExecutionProvider"
+
+
+class OnnxRuntime(Runtime):
+    """ONNX Runtime's CPU execution provider."""
+
+    name: ClassVar[str] = "onnxruntime"
+    speed_rank: ClassVar[int] = 10
+
+    _session: Any = None
+
+    @classmethod
+    def unavailable(cls) -> str | None:
+        """Say why ONNX Runtime cannot work here; ``None`` if it can."""
+        if importlib.util.find_spec("onnxruntime") is None:
+            return "the package is not installed: pip install onnxruntime"
+        return None
+
+    def _open(self) -> None:
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = self._threads
+        options.inter_op_num_threads = 1
+        options.log_severity_level = 3
+        options.add_session_config_entry(
+            "session.intra_op.allow_spinning", "1" if self.options.spinning else "0"
+        )
+        try:
+            session = onnxruntime.InferenceSession(
+                str(self.artifact.path), options, providers=[_PROVIDER]
+            )
+        except Exception as error:
+            # onnxruntime raises a class of its own for every status code, all plain Exceptions.
+            raise ArtifactError(
+                f"ONNX Runtime {onnxruntime.__version__} cannot load {self.artifact.path}: "
+                f"{str(error).splitlines()[0]}"
+            ) from error
+        if session.get_providers() != [_PROVIDER]:
+            raise EdgeadError(
+                f"ONNX Runtime was asked for {_PROVIDER} but took {session.get_providers()}"
+            )
+        self._session = session
+
+    def _infer(self, images: npt.NDArray[np.uint8]) -> RawOutput:
+        try:
+            anomaly_map, score = self._session.run(["anomaly_map", "score"], {"image": images})
+        except Exception as error:
+            raise EdgeadError(
+                f"ONNX Runtime failed on a batch of {len(images)}: {str(error).splitlines()[0]}"
+            ) from error
+        return RawOutput(anomaly_map, score)
+
+    def _close(self) -> None:
+        self._session = None
+
+    def describe(self) -> RuntimeInfo:
+        """Say which version, provider and number of threads are in use."""
+        import onnxruntime
+
+        return RuntimeInfo(
+            name=self.name,
+            version=onnxruntime.__version__,
+            provider=_PROVIDER,
+            device=cpu.model_name(),
+            threads=self._threads,
+            details={"spinning": self.options.spinning},
+        )
+
+    @property
+    def _threads(self) -> int:
+        return self.options.threads or cpu.physical_cores()

@@ -1,0 +1,106 @@
+"""Which runtimes there are, which work here, and which one to take."""
+
+from __future__ import annotations
+
+import functools
+import importlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.metadata import entry_points
+
+from edgead.artifact import Artifact
+from edgead.errors import EdgeadError, RuntimeUnavailableError, UsageError
+from edgead.runtimes.base import Runtime, RuntimeOptions
+
+ENTRY_POINT_GROUP = "edgead.runtimes"
+
+_BUILT_IN = {"onnxruntime": "edgead.runtimes.onnxruntime:OnnxRuntime"}
+
+
+@dataclass(frozen=True)
+class Selection:
+    """An opened runtime, and why the others were passed over (name to sentence)."""
+
+    runtime: Runtime
+    passed_over: Mapping[str, str]
+
+
+@functools.cache
+def names() -> tuple[str, ...]:
+    """Return the names of all runtimes known here, fastest kind first."""
+    return tuple(sorted(_locations(), key=lambda name: -runtime_class(name).speed_rank))
+
+
+@functools.cache
+def runtime_class(name: str) -> type[Runtime]:
+    """Load a runtime's class by its name.
+
+    Raises:
+        UsageError: No runtime has that name.
+    """
+    locations = _locations()
+    if name not in locations:
+        raise UsageError(
+            f"there is no runtime '{name}'; choose 'auto' or one of: {', '.join(sorted(locations))}"
+        )
+    module, _, attribute = locations[name].partition(":")
+    loaded = getattr(importlib.import_module(module), attribute)
+    if not (isinstance(loaded, type) and issubclass(loaded, Runtime)):
+        raise EdgeadError(f"the runtime '{name}' ({locations[name]}) is not a Runtime class")
+    return loaded
+
+
+def available() -> dict[str, str | None]:
+    """Return every runtime with the reason why it cannot work here, or ``None`` if it can."""
+    return {name: runtime_class(name).unavailable() for name in names()}
+
+
+def open_runtime(
+    artifact: Artifact, name: str = "auto", options: RuntimeOptions | None = None
+) -> Selection:
+    """Open an artifact in a runtime.
+
+    Args:
+        artifact: What to open.
+        name: ``"auto"`` for the fastest one that can, or a runtime's name. A runtime asked for by
+            name is used or it is an error: there is no fallback.
+        options: Threads and the like.
+
+    Returns:
+        The opened runtime; the caller closes it.
+
+    Raises:
+        UsageError: No runtime has that name.
+        RuntimeUnavailableError: It cannot work here or cannot open the artifact; says why.
+    """
+    if name != "auto":
+        chosen = runtime_class(name)
+        reason = chosen.unavailable() or chosen.refuses(artifact)
+        if reason:
+            raise RuntimeUnavailableError(
+                f"the runtime '{name}' cannot open {artifact.path} here: {reason}"
+            )
+        runtime = chosen(artifact, options)
+        runtime.open()
+        return Selection(runtime, {})
+    passed_over: dict[str, str] = {}
+    for candidate in names():
+        chosen = runtime_class(candidate)
+        reason = chosen.unavailable() or chosen.refuses(artifact)
+        if reason is None:
+            runtime = chosen(artifact, options)
+            try:
+                runtime.open()
+            except EdgeadError as error:
+                reason = str(error)
+            else:
+                return Selection(runtime, passed_over)
+        passed_over[candidate] = reason
+    reasons = "; ".join(f"{key}: {reason}" for key, reason in passed_over.items())
+    raise RuntimeUnavailableError(f"no runtime here can open {artifact.path}: {reasons}")
+
+
+@functools.cache
+def _locations() -> dict[str, str]:
+    found = {point.name: point.value for point in entry_points(group=ENTRY_POINT_GROUP)}
+    return {**found, **_BUILT_IN}
