@@ -151,7 +151,7 @@ class Detection:
         strength = np.clip((heat - low) / (high - low), 0, 1)
         colours = cv2.applyColorMap((strength * 255).astype(np.uint8), cv2.COLORMAP_INFERNO)
         opacity = (_HEAT_OPACITY * np.minimum(1, 3 * strength))[..., None]
-        blended = (image * (1 - opacity) + colours * opacity).astype(np.uint8)
+        blended = np.asarray(image * (1 - opacity) + colours * opacity, np.uint8)
         if self.regions:
             above = (heat >= min(self.threshold, float(heat.max()))).astype(np.uint8)
             outlines, _ = cv2.findContours(above, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any, overload
+from typing import Any, TypeAlias, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -19,7 +19,7 @@ from edgead.errors import EdgeadError, UsageError
 from edgead.runtimes.base import Runtime, RuntimeInfo, RuntimeOptions
 from edgead.runtimes.select import open_runtime
 
-Frame = npt.NDArray[Any] | str | os.PathLike[str]
+Frame: TypeAlias = npt.NDArray[Any] | str | os.PathLike[str]
 
 
 class EdgeDetector:
@@ -89,8 +89,8 @@ class EdgeDetector:
     @overload
     def __call__(self, frames: Frame) -> Detection: ...
     @overload
-    def __call__(self, frames: Sequence[Frame]) -> list[Detection]: ...
-    def __call__(self, frames: Frame | Sequence[Frame]) -> Detection | list[Detection]:
+    def __call__(self, frames: list[Frame]) -> list[Detection]: ...
+    def __call__(self, frames: Frame | list[Frame]) -> Detection | list[Detection]:
         """Score one frame, or a list of frames as one batch.
 
         Args:

@@ -77,9 +77,7 @@ def as_bgr(frame: npt.NDArray[Any], name: str = "the frame") -> Image:
         ImageError: Another shape or dtype, or no pixels; names both sides.
     """
     if not isinstance(frame, np.ndarray):
-        raise ImageError(
-            f"{name} must be a NumPy array or a path, but is a {type(frame).__name__}"
-        )
+        raise ImageError(f"{name} must be a NumPy array or a path, but is a {type(frame).__name__}")
     if frame.dtype != np.uint8:
         raise ImageError(f"{name} must hold uint8 values 0..255, but holds {frame.dtype}")
     if frame.size == 0:
@@ -183,4 +181,4 @@ def _over_black(bgra: npt.NDArray[Any]) -> npt.NDArray[Any]:
     opaque = np.iinfo(bgra.dtype).max
     if (alpha == opaque).all():
         return np.ascontiguousarray(colour)
-    return (colour.astype(np.float64) * alpha / opaque).round().astype(bgra.dtype)
+    return np.asarray((colour.astype(np.float64) * alpha / opaque).round(), bgra.dtype)

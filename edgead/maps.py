@@ -12,7 +12,9 @@ from edgead.artifact.manifest import InputSpec, MapSpec
 FloatMap = npt.NDArray[np.float32]
 
 
-def to_photo(anomaly_map: FloatMap, spec: MapSpec, size: InputSpec, photo: tuple[int, int]) -> FloatMap:
+def to_photo(
+    anomaly_map: FloatMap, spec: MapSpec, size: InputSpec, photo: tuple[int, int]
+) -> FloatMap:
     """Bring an anomaly map to a photo's resolution (bilinear, half-pixel centres).
 
     Where no map cell covers the photo (the border left by unpadded convolutions) the map counts
@@ -46,6 +48,6 @@ def _weights(pixels: int, input_pixels: int, cells: int, start: float, stop: flo
         distance[position < 0, 0] = 0
     if stop >= input_pixels:
         distance[position > cells - 1, -1] = 0
-    weights = np.maximum(0, 1 - distance).astype(np.float32)
+    weights = np.asarray(np.maximum(0, 1 - distance), np.float32)
     weights.setflags(write=False)
     return weights

@@ -12,9 +12,7 @@ _TERMINAL_INTERVAL = 0.2
 _LOG_INTERVAL = 10.0
 
 
-def progress(
-    items: Iterable[_Item], total: int, label: str, done: int = 0
-) -> Iterator[_Item]:
+def progress(items: Iterable[_Item], total: int, label: str, done: int = 0) -> Iterator[_Item]:
     """Pass items through and report how far they are.
 
     On a terminal one line is rewritten in place; elsewhere a line is printed at most every ten
@@ -42,8 +40,12 @@ def progress(
                 shown = now
                 left = (now - start) / (count - done) * (total - count)
                 line = f"{label}: {count}/{total} ({count / total:.0%}), {duration(left)} left"
-                print(f"\r\x1b[K{line}" if terminal else line, file=sys.stderr, flush=True,
-                      end="" if terminal else "\n")
+                print(
+                    f"\r\x1b[K{line}" if terminal else line,
+                    file=sys.stderr,
+                    flush=True,
+                    end="" if terminal else "\n",
+                )
     finally:
         if terminal and shown != start:
             print("\r\x1b[K", end="", file=sys.stderr, flush=True)

@@ -18,9 +18,7 @@ _WARM_UP = 3
 _SECONDS = 10.0
 
 
-def side_by_side(
-    runtimes: Mapping[str, Runtime], photo: npt.NDArray[np.uint8]
-) -> dict[str, float]:
+def side_by_side(runtimes: Mapping[str, Runtime], photo: npt.NDArray[np.uint8]) -> dict[str, float]:
     """Time runtimes in alternation, so that a busy machine disturbs them alike.
 
     Args:

@@ -30,7 +30,9 @@ class Scored:
     maps: npt.NDArray[np.float32]
 
 
-def parity_photos(paths: Sequence[Path], size: tuple[int, int], seed: int = 0) -> npt.NDArray[np.uint8]:
+def parity_photos(
+    paths: Sequence[Path], size: tuple[int, int], seed: int = 0
+) -> npt.NDArray[np.uint8]:
     """Prepare photos for parity checks: good photos, and the same with a synthetic defect.
 
     Defects are painted at the photo's own size and everything goes through the project's one
@@ -52,9 +54,7 @@ def parity_photos(paths: Sequence[Path], size: tuple[int, int], seed: int = 0) -
     for path in chosen:
         photo = images.read_image(path)
         prepared.append(images.resize(photo, size))
-        prepared += [
-            images.resize(with_defect(photo, rng), size) for _ in range(defects_each)
-        ]
+        prepared += [images.resize(with_defect(photo, rng), size) for _ in range(defects_each)]
     return np.stack(prepared)
 
 

@@ -44,7 +44,9 @@ def export_run(
 
     source = Run(run)
     model, manifest = source.load_model()
-    paths = held_out_photos(source.read_record().held_out, source.path) if photos is None else photos
+    paths = (
+        held_out_photos(source.read_record().held_out, source.path) if photos is None else photos
+    )
     batch = parity.parity_photos(paths, manifest.input.size)
     proto = to_onnx(model)
 

@@ -154,7 +154,9 @@ class Manifest:
     @property
     def name(self) -> str:
         """The variant's name: model and precision, as in its default file name."""
-        return self.model.name if self.precision == "fp32" else f"{self.model.name}-{self.precision}"
+        return (
+            self.model.name if self.precision == "fp32" else f"{self.model.name}-{self.precision}"
+        )
 
     @classmethod
     def from_json(cls, text: str, where: str) -> Manifest:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -36,14 +38,15 @@ class PaperAutoencoder(nn.Module):
             )
         channels = (3, 32, 32, _WIDTH, _WIDTH, _WIDTH)
         encoder: list[nn.Module] = []
-        for before, after in zip(channels, channels[1:], strict=False):
+        for before, after in itertools.pairwise(channels):
             encoder += [nn.Conv2d(before, after, 4, stride=2, padding=1), nn.ReLU()]
         encoder.append(nn.Conv2d(_WIDTH, _WIDTH, 8))
         self.encoder = nn.Sequential(*encoder)
         self.steps = nn.ModuleList(nn.Conv2d(_WIDTH, _WIDTH, 4, padding=2) for _ in range(6))
         # 3, 8, 15, 32, 63, 127 at 256, as the paper's table has them.
+        height, width = image_size
         self.step_sizes = [
-            tuple(side // divisor - less for side in image_size)
+            (height // divisor - less, width // divisor - less)
             for divisor, less in ((64, 1), (32, 0), (16, 1), (8, 0), (4, 1), (2, 1))
         ]
         self.out_size = out_size
@@ -84,7 +87,7 @@ class SmallAutoencoder(nn.Module):
         channels = (3, 32, 32, _WIDTH, _WIDTH, _WIDTH)
         encoder: list[nn.Module] = []
         sides = list(image_size)
-        for before, after in zip(channels, channels[1:], strict=False):
+        for before, after in itertools.pairwise(channels):
             encoder += [nn.Conv2d(before, after, 4, stride=2), nn.ReLU()]
             sides = [(side - 4) // 2 + 1 for side in sides]
         if min(sides) < 1:
@@ -96,7 +99,8 @@ class SmallAutoencoder(nn.Module):
         encoder.append(nn.Conv2d(_WIDTH, _WIDTH, (sides[0], sides[1])))
         self.encoder = nn.Sequential(*encoder)
         self.steps = nn.ModuleList(nn.Conv2d(_WIDTH, _WIDTH, 3, padding=1) for _ in range(3))
-        self.step_sizes = [tuple(-(-side // divisor) for side in out_size) for divisor in (4, 2, 1)]
+        height, width = out_size
+        self.step_sizes = [(-(-height // divisor), -(-width // divisor)) for divisor in (4, 2, 1)]
         self.dropout = nn.Dropout(_DROPOUT)
         self.head = nn.Conv2d(_WIDTH, out_channels, 1)
 

@@ -38,7 +38,11 @@ class FeatureCache:
                 self._memory.append(entry.copy())
                 continue
             if self._file is None:
-                self._file = cast(BinaryIO, tempfile.TemporaryFile(prefix="edgead-features-"))
+                # Open for as long as the cache lives; the system removes it with the process.
+                self._file = cast(
+                    BinaryIO,
+                    tempfile.TemporaryFile(prefix="edgead-features-"),  # noqa: SIM115
+                )
             self._file.seek(self._in_file * self._entry_bytes)
             self._file.write(np.ascontiguousarray(entry).tobytes())
             self._in_file += 1

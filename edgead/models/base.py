@@ -5,17 +5,20 @@ from __future__ import annotations
 import abc
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from edgead.artifact.manifest import MapSpec, TeacherSpec
+from edgead.errors import UsageError
 
 # ImageNet's channel statistics, RGB, for values in 0..1: what every pretrained backbone expects.
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
+
+_Module = TypeVar("_Module", bound=nn.Module)
 
 PhotoBatches = Callable[[], Iterator[Tensor]]
 """Called anew for each pass; yields uint8 ``[N, H, W, 3]`` BGR batches on the model's device."""
@@ -62,9 +65,9 @@ class Recipe:
 class AnomalyModel(nn.Module, abc.ABC):
     """A detector that can be trained, measured and exported.
 
-    The trainer calls, in this order: :meth:`fit_statistics`, :meth:`make_optimizer`,
-    :meth:`training_losses` for each step, and :meth:`fit_normalisation` at the end. All
-    state that a finished detector needs is in its parameters and buffers.
+    The trainer calls, in this order: :meth:`load_teacher`, :meth:`fit_statistics`,
+    :meth:`make_optimizer`, :meth:`training_losses` for each step, and :meth:`fit_normalisation` at
+    the end. All state that a finished detector needs is in its parameters and buffers.
     """
 
     name: ClassVar[str]
@@ -84,9 +87,17 @@ class AnomalyModel(nn.Module, abc.ABC):
         """Constructor options to rebuild this model, as plain JSON values."""
         return {}
 
-    @property
-    def teacher(self) -> TeacherSpec | None:
-        """The pretrained network in it, for the licence question."""
+    def load_teacher(self, source: str | None) -> TeacherSpec | None:
+        """Load pretrained weights: the default ones, or those of a file.
+
+        Returns:
+            What they are and under which licence; ``None`` for a detector without any.
+
+        Raises:
+            UsageError: A file was given to a detector that uses none.
+        """
+        if source is not None:
+            raise UsageError(f"{self.name} uses no teacher; leave --teacher out")
         return None
 
     def fit_statistics(self, batches: PhotoBatches) -> None:
@@ -136,6 +147,12 @@ def normalise(rgb: Tensor) -> Tensor:
     mean = torch.tensor(IMAGENET_MEAN, device=rgb.device).view(1, 3, 1, 1)
     std = torch.tensor(IMAGENET_STD, device=rgb.device).view(1, 3, 1, 1)
     return ((rgb - mean) / std).contiguous(memory_format=torch.channels_last)
+
+
+def channels_last(module: _Module) -> _Module:
+    """Lay weights out as the CPU's and GPU's fast convolutions want them."""
+    moved: _Module = module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return moved
 
 
 def parameter_count(module: nn.Module) -> int:

@@ -52,6 +52,10 @@ class EfficientAd(AnomalyModel):
     score_window: ClassVar[int] = 1
     """Side of the mean filter on the map, in cells; 1 for none, as in the paper."""
 
+    teacher_mean: Tensor
+    teacher_std: Tensor
+    quantiles: Tensor
+
     def __init__(self, image_size: tuple[int, int]) -> None:
         super().__init__(image_size)
         spec = self.map_spec
@@ -64,7 +68,6 @@ class EfficientAd(AnomalyModel):
         self.register_buffer("teacher_std", torch.ones(1, TEACHER_CHANNELS, 1, 1))
         # Rows: student-teacher map, autoencoder-student map; columns: low and high quantile.
         self.register_buffer("quantiles", torch.tensor([[0.0, 1.0], [0.0, 1.0]]))
-        self._teacher_spec: TeacherSpec | None = None
         self._cache: FeatureCache | None = None
 
     @property
@@ -72,15 +75,9 @@ class EfficientAd(AnomalyModel):
         """The unpadded student's cells."""
         return _pdn.map_spec(self.size, self.image_size)
 
-    @property
-    def teacher(self) -> TeacherSpec | None:
-        """The teacher loaded by :meth:`load_teacher`."""
-        return self._teacher_spec
-
     def load_teacher(self, source: str | None) -> TeacherSpec:
         """Load the pretrained teacher: the one in this package, or a file."""
-        self._teacher_spec = load_pdn_teacher(self.teacher_net, self.size, source)
-        return self._teacher_spec
+        return load_pdn_teacher(self.teacher_net, self.size, source)
 
     def train(self, mode: bool = True) -> EfficientAd:
         """Switch dropout; the teacher never trains."""
@@ -136,9 +133,11 @@ class EfficientAd(AnomalyModel):
         with torch.no_grad():
             target = self._teacher_features(photos, batch.indices)
             changed_target = self._normalise(self.teacher_net(changed).float())
-        imitation, on_changed, on_penalty = self.student(
-            torch.cat([photos, changed, penalty])
-        ).float().split([count, count, len(penalty)])
+        imitation, on_changed, on_penalty = (
+            self.student(torch.cat([photos, changed, penalty]))
+            .float()
+            .split([count, count, len(penalty)])
+        )
         predicted = self.autoencoder(changed).float()
         distance = (target - imitation[:, :TEACHER_CHANNELS]).square()
         return {
@@ -271,6 +270,8 @@ class EfficientAdN(EfficientAd):
 
 class _Deployed(nn.Module):
     """The exported graph: raw pixels in, raw map and score out, constants folded."""
+
+    mean_bgr: Tensor
 
     def __init__(self, model: EfficientAd) -> None:
         super().__init__()

@@ -8,6 +8,7 @@ while they learn (folded away at the end), which reaches the same error in fewer
 from __future__ import annotations
 
 import datetime
+import json
 import math
 import shutil
 import tempfile
@@ -27,7 +28,7 @@ import edgead
 from edgead import cpu, files, images
 from edgead.errors import DataError, EdgeadError, UsageError
 from edgead.models import _pdn
-from edgead.models.base import to_network_input
+from edgead.models.base import channels_last, to_network_input
 from edgead.models.efficientad import TEACHER_CHANNELS
 from edgead.progress import progress
 
@@ -154,7 +155,8 @@ class _Views:
         photo = images.read_image(self._paths[photo_index])
         scale = SIDE / min(photo.shape[:2])
         photo = images.resize(
-            photo, (max(SIDE, round(photo.shape[0] * scale)), max(SIDE, round(photo.shape[1] * scale)))
+            photo,
+            (max(SIDE, round(photo.shape[0] * scale)), max(SIDE, round(photo.shape[1] * scale))),
         )
         slack = photo.shape[0] - SIDE, photo.shape[1] - SIDE
         if view == 0:
@@ -180,7 +182,7 @@ def _fit(
     learned = [i for i in range(views.count) if i % per_view < per_view - _VALIDATION]
     mean, std = _statistics(views, learned[:_STATISTICS])
     mean, std = mean.to(fabric.device), std.to(fabric.device)
-    network = _with_batch_norm(config.size).to(fabric.device, memory_format=torch.channels_last)
+    network = channels_last(_with_batch_norm(config.size).to(fabric.device))
     optimizer = torch.optim.AdamW(
         network.parameters(), config.learning_rate, weight_decay=_WEIGHT_DECAY
     )
@@ -359,8 +361,9 @@ def _write(
     metadata = {
         "name": config.name or f"edgead {config.size.upper()}",
         "model": f"efficientad-{config.size}",
-        "source": f"distilled from {config.source.name} (sha256 {files.sha256_file(config.source)})",
-        "images": f"{photos} photos of {config.images.name}, {config.views} views each",
+        "source": f"distilled from {config.source.name}",
+        "source_sha256": files.sha256_file(config.source),
+        "images": f"{photos} photos, {config.views} view(s) of each",
         "recipe": (
             f"edgead {edgead.__version__}, {config.steps} steps of {config.batch_size} views, "
             f"AdamW {config.learning_rate:g}, seed {config.seed}"
@@ -371,8 +374,5 @@ def _write(
     }
     halves = {name: value.half().contiguous() for name, value in state.items()}
     files.write_bytes(out, save(halves, metadata))
-    import json
 
-    files.write_text(
-        out.with_suffix(".jsonl"), "".join(json.dumps(line) + "\n" for line in log)
-    )
+    files.write_text(out.with_suffix(".jsonl"), "".join(json.dumps(line) + "\n" for line in log))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -65,7 +66,9 @@ def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
 
         try:
             with safe_open(str(path), "pt") as file:
-                return {key: file.get_tensor(key) for key in file.keys()}, file.metadata() or {}
+                return {
+                    key: file.get_tensor(key) for key in list(file.keys())
+                }, file.metadata() or {}
         except (SafetensorError, OSError) as error:
             raise EdgeadError(
                 f"the teacher file {path} is damaged or not a safetensors file: {error}"
@@ -86,9 +89,7 @@ def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     return loaded, {}
 
 
-def _matched(
-    state: dict[str, Tensor], network: PDN, path: Path, size: str
-) -> dict[str, Tensor]:
+def _matched(state: dict[str, Tensor], network: PDN, path: Path, size: str) -> dict[str, Tensor]:
     """Rename foreign keys by order: a PDN is a chain, and every layout lists it first to last."""
     found = sorted(state, key=_natural)
     expected = network.state_dict()
@@ -109,5 +110,5 @@ def _natural(key: str) -> list[tuple[int, str]]:
     return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", key)]
 
 
-def _described(shapes: list[tuple[int, ...]]) -> str:
+def _described(shapes: Sequence[tuple[int, ...]]) -> str:
     return ", ".join("x".join(map(str, shape)) for shape in shapes) or "none"

@@ -8,6 +8,7 @@ and fractal noise, whose spectrum does.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -54,9 +55,7 @@ def from_folder(folder: str, size: tuple[int, int], seed: int) -> npt.NDArray[np
     loaded = np.empty((len(paths), height, width, 3), np.uint8)
     for index, path in enumerate(progress(paths, total=len(paths), label="penalty images")):
         double = images.resize(images.read_image(path), (2 * height, 2 * width))
-        loaded[index] = double[
-            height // 2 : height // 2 + height, width // 2 : width // 2 + width
-        ]
+        loaded[index] = double[height // 2 : height // 2 + height, width // 2 : width // 2 + width]
     return loaded
 
 
@@ -79,7 +78,7 @@ def draw(
 def _dead_leaves(size: tuple[int, int], rng: np.random.Generator) -> npt.NDArray[np.uint8]:
     """Discs, ellipses and polygons of power-law size that occlude each other, each textured."""
     height, width = size
-    image = np.empty((height, width, 3), np.float32)
+    image: npt.NDArray[Any] = np.empty((height, width, 3), np.float32)
     image[:] = rng.uniform(0, 255, 3)
     texture = _fractal_noise(size, rng).astype(np.float32) - 128
     side = max(size)

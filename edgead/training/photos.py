@@ -39,9 +39,7 @@ class Split:
         )
 
 
-def load(
-    paths: Sequence[Path], size: tuple[int, int], label: str
-) -> npt.NDArray[np.uint8]:
+def load(paths: Sequence[Path], size: tuple[int, int], label: str) -> npt.NDArray[np.uint8]:
     """Read and resize photos.
 
     Args:

@@ -60,4 +60,6 @@ class TorchReference(Runtime):
 
     def describe(self) -> RuntimeInfo:
         """Say which torch is in use."""
-        return RuntimeInfo("torch", torch.__version__, "eager", cpu.model_name(), torch.get_num_threads())
+        return RuntimeInfo(
+            "torch", torch.__version__, "eager", cpu.model_name(), torch.get_num_threads()
+        )

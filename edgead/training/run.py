@@ -1,10 +1,10 @@
 """The run folder: everything about one training, in open formats (JSON, JSONL, safetensors).
 
-    run.json                what was asked for, and which photos were held out
-    metrics.jsonl           losses, one line every few steps
-    checkpoint.safetensors  weights and optimizer state, while training goes on
-    model.safetensors       the finished detector's weights and buffers
-    manifest.json           the finished detector's manifest; its presence means "finished"
+run.json                what was asked for, and which photos were held out
+metrics.jsonl           losses, one line every few steps
+checkpoint.safetensors  weights and optimizer state, while training goes on
+model.safetensors       the finished detector's weights and buffers
+manifest.json           the finished detector's manifest; its presence means "finished"
 """
 
 from __future__ import annotations
@@ -210,7 +210,9 @@ def _read_json(path: Path) -> dict[str, Any]:
     try:
         data = json.loads(path.read_text())
     except (ValueError, OSError) as error:
-        raise TrainingError(f"{path} is damaged ({error}); train again into a new folder") from error
+        raise TrainingError(
+            f"{path} is damaged ({error}); train again into a new folder"
+        ) from error
     if not isinstance(data, dict):
         raise TrainingError(f"{path} is damaged (not an object); train again into a new folder")
     return data
@@ -228,6 +230,8 @@ def _load(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
 
     try:
         with safe_open(str(path), "pt") as file:
-            return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}
+            return {
+                name: file.get_tensor(name) for name in list(file.keys())
+            }, file.metadata() or {}
     except (SafetensorError, OSError) as error:
         raise TrainingError(f"{path} is damaged ({error}); train again") from error

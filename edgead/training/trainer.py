@@ -26,7 +26,7 @@ from edgead.calibration import threshold as thresholds
 from edgead.datasets import Dataset
 from edgead.errors import TrainingError, UsageError
 from edgead.models import AnomalyModel, StepBatch, create_model
-from edgead.models.base import PhotoBatches, count_macs, parameter_count
+from edgead.models.base import PhotoBatches, channels_last, count_macs, parameter_count
 from edgead.models.registry import model_class
 from edgead.progress import progress
 from edgead.training import _state, penalty, photos
@@ -64,9 +64,8 @@ def train(
     dataset = Dataset.from_folder(config.data)
     config = _resolve(config, run, device, resume)
     split = photos.Split.of(dataset.train_photos(), config.seed)
-    fabric = Fabric(
-        accelerator=device, devices="auto", precision=config.precision or "32-true"
-    )
+    precision: Any = config.precision  # resolved; lightning-fabric's type is a list of literals
+    fabric = Fabric(accelerator=device, devices="auto", precision=precision)
     fabric.launch()
     if fabric.device.type == "cpu":
         torch.set_num_threads(cpu.physical_cores())
@@ -86,7 +85,7 @@ def train(
     if fabric.is_global_zero:
         run.write_record(record)
 
-    model = model.to(fabric.device, memory_format=torch.channels_last)
+    model = channels_last(model.to(fabric.device))
     seconds = _fit(fabric, model, run, config, training, pool, resume)
     model.eval()
     if fabric.is_global_zero:
@@ -168,7 +167,8 @@ def _fit(
     resume: bool,
 ) -> float:
     """Run the steps; return the seconds they took, earlier sessions included."""
-    assert config.steps and config.batch_size and config.learning_rate
+    assert config.steps is not None
+    assert config.learning_rate is not None
     start, spent = 0, 0.0
     checkpoint = run.read_checkpoint() if resume else None
     if checkpoint is not None:
@@ -223,7 +223,7 @@ def _draw(
     pool: npt.NDArray[np.uint8] | None,
 ) -> StepBatch:
     """Draw a step's batch as a function of seed, step and process alone."""
-    assert config.batch_size
+    assert config.batch_size is not None
     rng = np.random.default_rng([config.seed, 4, step, fabric.global_rank])
     first = (step * fabric.world_size + fabric.global_rank) * config.batch_size
     indices = []
@@ -248,9 +248,7 @@ def _mix(*values: int) -> int:
     return int(np.random.SeedSequence(values).generate_state(1, np.uint64)[0] >> 1)
 
 
-def _batches(
-    pixels: npt.NDArray[np.uint8], device: torch.device, label: str
-) -> PhotoBatches:
+def _batches(pixels: npt.NDArray[np.uint8], device: torch.device, label: str) -> PhotoBatches:
     def batches() -> Iterator[Tensor]:
         starts = range(0, len(pixels), _STATISTICS_BATCH)
         for start in progress(starts, total=len(starts), label=label):
@@ -296,7 +294,9 @@ def _manifest(
         threshold = thresholds.from_good_scores(scores, config.false_positive_rate)
     else:
         labelled = Dataset.from_folder(config.threshold_data).test
-        pixels = photos.load([photo.path for photo in labelled], config.image_size, "labelled photos")
+        pixels = photos.load(
+            [photo.path for photo in labelled], config.image_size, "labelled photos"
+        )
         labels = [photo.is_anomalous for photo in labelled]
         threshold = thresholds.from_labelled_scores(labels, _scores(model, pixels))
     height, width = config.image_size

@@ -1,0 +1,39 @@
+"""Frames to benchmark with: the user's photos, or generated ones."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+
+from edgead import images
+
+_COUNT = 8
+_MOST_PHOTOS = 64
+
+
+def generated(size: tuple[int, int], seed: int = 0) -> list[images.Image]:
+    """Make camera-like frames: smooth shapes with sensor noise, uint8 ``[H, W, 3]`` BGR.
+
+    Latency does not depend on what is on a frame for the detectors here (convolutions), but it
+    does on its size: resizing a large frame can cost more than a small network.
+    """
+    rng = np.random.default_rng(seed)
+    frames = []
+    for _ in range(_COUNT):
+        coarse = rng.uniform(30, 220, (9, 12, 3)).astype(np.float32)
+        smooth = cv2.resize(coarse, (size[1], size[0]), interpolation=cv2.INTER_CUBIC)
+        noise = rng.normal(0, 4, (*size, 1)).astype(np.float32)
+        frames.append(np.clip(smooth + noise, 0, 255).astype(np.uint8))
+    return frames
+
+
+def from_photos(paths: Sequence[str]) -> list[images.Image]:
+    """Decode up to 64 photos beforehand: a camera delivers pixels, not files.
+
+    Raises:
+        DataError: There are no photos.
+        ImageError: One cannot be read.
+    """
+    return [images.read_image(path) for path in images.find_images(paths)[:_MOST_PHOTOS]]

@@ -1,0 +1,58 @@
+"""Peak memory of a process that only loads a detector and predicts.
+
+Measured in a fresh process (``python -m edgead.benchmarks.memory``), because the benchmark itself
+holds frames, samples and whatever its caller has imported.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import subprocess
+import sys
+
+from edgead.benchmarks import frames
+from edgead.detector import EdgeDetector
+from edgead.errors import EdgeadError
+
+_PREDICTIONS = 20
+
+
+def peak_rss_mib(
+    artifact: str | os.PathLike[str],
+    runtime: str,
+    threads: int | None,
+    frame_size: tuple[int, int],
+) -> float:
+    """Return the peak resident memory in MiB of a process that scores twenty frames.
+
+    Raises:
+        EdgeadError: That process failed; with what it said last.
+    """
+    arguments = json.dumps([os.fspath(artifact), runtime, threads, list(frame_size)])
+    done = subprocess.run(
+        [sys.executable, "-m", "edgead.benchmarks.memory", arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    try:
+        return float(json.loads(done.stdout.splitlines()[-1])["peak_rss_mib"])
+    except (ValueError, IndexError, KeyError) as error:
+        said = (done.stderr.strip().splitlines() or ["nothing"])[-1]
+        raise EdgeadError(f"the process that measures memory failed, it said: {said}") from error
+
+
+def _main(arguments: str) -> None:
+    artifact, runtime, threads, size = json.loads(arguments)
+    frame = frames.generated((size[0], size[1]))[0]
+    with EdgeDetector(artifact, runtime, threads=threads) as detect:
+        for _ in range(_PREDICTIONS):
+            detect(frame)
+    kilobytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # KiB on Linux
+    print(json.dumps({"peak_rss_mib": kilobytes / 1024}))
+
+
+if __name__ == "__main__":
+    _main(sys.argv[1])

@@ -1,0 +1,7 @@
+"""``python -m edgead``."""
+
+import sys
+
+from edgead.cli import main
+
+sys.exit(main())

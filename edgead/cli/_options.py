@@ -1,0 +1,59 @@
+"""Options that several commands share, and how they are read."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+Subparsers = Any
+"""argparse's own type for this is private."""
+
+
+def image_size(text: str) -> tuple[int, int]:
+    """Read ``256`` or ``256x320`` (height x width)."""
+    parts = text.lower().split("x")
+    try:
+        sides = [int(part) for part in parts]
+    except ValueError:
+        sides = []
+    if len(sides) not in (1, 2) or min(sides, default=0) < 1:
+        raise argparse.ArgumentTypeError(
+            f"'{text}' is not an image size; write HEIGHTxWIDTH in pixels, for example 256x320"
+        )
+    return sides[0], sides[-1]
+
+
+def positive_int(text: str) -> int:
+    """Read a whole number above 0."""
+    try:
+        value = int(text)
+    except ValueError:
+        value = 0
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"'{text}' is not a whole number above 0")
+    return value
+
+
+def add_runtime(parser: argparse.ArgumentParser) -> None:
+    """Add ``--runtime`` and ``--threads``."""
+    parser.add_argument(
+        "--runtime",
+        default="auto",
+        help="runtime to use (default: the fastest that works here; see 'edgead runtimes')",
+    )
+    parser.add_argument(
+        "--threads",
+        type=positive_int,
+        metavar="N",
+        help="threads of one inference (default: one per physical core)",
+    )
+
+
+def add_device(parser: argparse.ArgumentParser) -> None:
+    """Add ``--device``."""
+    parser.add_argument(
+        "--device",
+        default="auto",
+        choices=["auto", "cpu", "cuda", "mps"],
+        help="where to train (default: a GPU if there is one)",
+    )

@@ -1,0 +1,60 @@
+"""``edgead distill-teacher``."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from edgead.cli import _options
+
+
+def add_parser(subparsers: _options.Subparsers) -> None:
+    """Add the command."""
+    parser = subparsers.add_parser(
+        "distill-teacher",
+        help="make a teacher from a larger network",
+        description="Distil a teacher for EfficientAd from a larger network's features, on photos "
+        "of anything (needs edgead[train]).",
+    )
+    parser.add_argument(
+        "--from",
+        dest="source",
+        required=True,
+        metavar="FILE.onnx",
+        help="source network: float32 [N,3,256,256] RGB in 0..1 to [N,384,h,w] features",
+    )
+    parser.add_argument("--images", required=True, metavar="DIR", help="photos of anything")
+    parser.add_argument(
+        "--model",
+        default="efficientad-n",
+        choices=["efficientad-n", "efficientad-s", "efficientad-m"],
+        help="detector that the teacher is for (default: efficientad-n)",
+    )
+    parser.add_argument("--out", required=True, metavar="FILE.safetensors", help="file to write")
+    for option, kind, text in (
+        ("--steps", _options.positive_int, "iterations"),
+        ("--batch-size", _options.positive_int, "views an iteration"),
+        ("--views", _options.positive_int, "crops of each photo"),
+        ("--learning-rate", float, "at its highest"),
+        ("--seed", int, "of every draw"),
+        ("--name", str, "what manifests call the teacher"),
+        ("--licence", str, "what a user of the teacher must know about its licence"),
+    ):
+        parser.add_argument(option, type=kind, help=text)
+    _options.add_device(parser)
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Distil and say how to use the result."""
+    from edgead.teachers.distill import DistillConfig, distill_teacher
+
+    options = ("steps", "batch_size", "views", "learning_rate", "seed", "name", "licence")
+    given = {name: value for name in options if (value := getattr(args, name)) is not None}
+    config = DistillConfig(
+        Path(args.source), Path(args.images), args.model.removeprefix("efficientad-"), **given
+    )
+    error = distill_teacher(config, Path(args.out), args.device)
+    print(f"wrote {args.out}: {error:.1%} of the source features' variance is left unexplained")
+    print(f"next: edgead train DATA --model {args.model} --teacher {args.out} --out RUN")
+    return 0

@@ -1,0 +1,47 @@
+"""``edgead evaluate``."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from edgead import files
+from edgead.cli import _options
+
+
+def add_parser(subparsers: _options.Subparsers) -> None:
+    """Add the command."""
+    parser = subparsers.add_parser(
+        "evaluate",
+        help="measure accuracy on labelled photos",
+        description="Measure a trained or exported detector's accuracy on labelled photos.",
+    )
+    parser.add_argument("detector", help="run folder or exported .onnx file")
+    parser.add_argument("data", help="folder in MVTec AD layout")
+    parser.add_argument("--json", metavar="FILE", help="write all figures and scores")
+    parser.add_argument("--sheet", metavar="FILE", help="write a picture of the worst errors")
+    _options.add_runtime(parser)
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Evaluate, print the table, write what was asked for."""
+    from edgead.contact_sheet import contact_sheet
+    from edgead.datasets import Dataset
+    from edgead.detector import open_detector
+    from edgead.evaluation import evaluate
+
+    dataset = Dataset.from_folder(args.data)
+    dataset.test_photos()
+    for warning in dataset.warnings():
+        print(f"warning: {warning}", file=sys.stderr)
+    with open_detector(args.detector, args.runtime, threads=args.threads) as detect:
+        evaluation = evaluate(detect, dataset)
+        if args.sheet:
+            contact_sheet(evaluation, detect, args.sheet)
+        info = detect.runtime
+    print(evaluation.table())
+    print(f"runtime {info.name} {info.version}")
+    if args.json:
+        files.write_json(args.json, evaluation.to_json())
+    return 0

@@ -1,0 +1,76 @@
+"""``edgead info``."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+from edgead.artifact import Manifest, read_artifact
+from edgead.cli import _options
+from edgead.errors import UsageError
+
+
+def add_parser(subparsers: _options.Subparsers) -> None:
+    """Add the command."""
+    parser = subparsers.add_parser(
+        "info",
+        help="show what an exported file says about itself",
+        description="Check an exported file's seal and show its manifest.",
+    )
+    parser.add_argument("artifact", metavar="ARTIFACT", help="exported .onnx file")
+    parser.add_argument("--json", action="store_true", help="print the manifest as JSON")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print the manifest."""
+    if not Path(args.artifact).exists():
+        raise UsageError(f"{args.artifact} does not exist")
+    artifact = read_artifact(args.artifact)
+    if args.json:
+        print(json.dumps(json.loads(artifact.manifest.to_json()), indent=2))
+        return 0
+    rows = [
+        ("file", f"{artifact.path} ({artifact.size_bytes / 1e6:.2f} MB, seal intact)"),
+        *_rows(artifact.manifest),
+    ]
+    width = max(len(label) for label, _ in rows)
+    for label, value in rows:
+        print(f"{label.ljust(width)}  {value}")
+    return 0
+
+
+def _rows(manifest: Manifest) -> list[tuple[str, str]]:
+    model, size, threshold = manifest.model, manifest.input, manifest.threshold
+    statistics, training, teacher = manifest.score_statistics, manifest.training, manifest.teacher
+    parity, quantization = manifest.parity, manifest.quantization
+    return [
+        ("model", f"{model.name}, {model.parameters:,} parameters, {model.gmac:.2f} GMAC"),
+        ("precision", manifest.precision),
+        ("input", f"{size.height}x{size.width} px, {size.color}, {size.dtype}"),
+        ("anomaly map", f"{manifest.map.height}x{manifest.map.width} cells"),
+        ("threshold", f"{threshold.value:.4f}: {threshold.method}, {threshold.images} photos"),
+        *([("", threshold.note)] if threshold.note else []),
+        (
+            "good scores",
+            f"{statistics.mean:.4f} ± {statistics.std:.4f}, highest {statistics.maximum:.4f}, "
+            f"{statistics.images} photos",
+        ),
+        (
+            "trained",
+            f"on {training.images} photos of {training.dataset}, {training.steps} steps, seed "
+            f"{training.seed}, {training.finished}",
+        ),
+        ("teacher", f"{teacher.name}, {teacher.source}" if teacher else "none"),
+        *([("licence", teacher.licence)] if teacher else []),
+        (
+            "parity",
+            f"{parity.max_score_diff_relative:.1e} of the score range from {parity.reference}, "
+            f"{parity.label_flips} of {parity.images} verdicts flip"
+            if parity
+            else "not checked",
+        ),
+        *([("INT8", f"{quantization.method}, {quantization.scheme}")] if quantization else []),
+        ("made by", f"edgead {manifest.edgead_version}"),
+    ]

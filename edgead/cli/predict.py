@@ -1,0 +1,87 @@
+"""``edgead predict``."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+import cv2
+
+from edgead import files, images
+from edgead.cli import _options
+from edgead.errors import EdgeadError
+
+
+def add_parser(subparsers: _options.Subparsers) -> None:
+    """Add the command."""
+    parser = subparsers.add_parser(
+        "predict",
+        help="score photos",
+        description="Score photos with an exported detector; draw heat maps with --out.",
+    )
+    parser.add_argument("detector", metavar="ARTIFACT", help="exported .onnx file, or a run folder")
+    parser.add_argument("images", nargs="+", help="photos and folders of photos")
+    parser.add_argument("--out", metavar="DIR", help="write a heat-map overlay for each photo")
+    parser.add_argument("--json", metavar="FILE", help="write scores and regions")
+    parser.add_argument("--threshold", type=float, metavar="X", help="use instead of its own")
+    _options.add_runtime(parser)
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Score the photos, print a line each, write what was asked for."""
+    from edgead.detector import open_detector
+
+    paths = images.find_images(args.images)
+    names = _output_names(paths) if args.out else {}
+    results: list[dict[str, Any]] = []
+    with open_detector(args.detector, args.runtime, args.threshold, args.threads) as detect:
+        for path in paths:
+            photo = images.read_image(path)
+            detection = detect(photo)
+            verdict = "ANOMALOUS" if detection.is_anomalous else "good"
+            print(f"{verdict:9}  {detection.score:9.4f}  {path}")
+            results.append(
+                {
+                    "path": str(path),
+                    "score": detection.score,
+                    "threshold": detection.threshold,
+                    "is_anomalous": detection.is_anomalous,
+                    "regions": [region.to_json() for region in detection.regions],
+                }
+            )
+            if args.out:
+                _write_png(Path(args.out) / names[path], detection.overlay(photo))
+        info = detect.runtime
+        threshold = detect.threshold
+    anomalous = sum(result["is_anomalous"] for result in results)
+    print(
+        f"{anomalous} of {len(results)} photos are anomalous (threshold {threshold:.4f}, "
+        f"{info.name} {info.version}, {info.threads} threads)"
+    )
+    if args.json:
+        files.write_json(args.json, results)
+    return 0
+
+
+def _output_names(paths: list[Path]) -> dict[Path, str]:
+    """Name the overlays after their photos, with folders in front where names repeat."""
+    names: dict[Path, str] = {}
+    taken: set[str] = set()
+    for path in paths:
+        parts = path.resolve().parts
+        for depth in range(1, len(parts)):
+            name = "_".join(parts[-depth:]) + ".png"
+            if name not in taken:
+                break
+        taken.add(name)
+        names[path] = name
+    return names
+
+
+def _write_png(path: Path, picture: images.Image) -> None:
+    done, encoded = cv2.imencode(".png", picture)
+    if not done:
+        raise EdgeadError(f"OpenCV cannot encode the picture for {path}")
+    files.write_bytes(path, encoded.tobytes())

@@ -1,0 +1,28 @@
+"""``edgead runtimes``."""
+
+from __future__ import annotations
+
+import argparse
+
+from edgead.cli import _options
+
+
+def add_parser(subparsers: _options.Subparsers) -> None:
+    """Add the command."""
+    parser = subparsers.add_parser(
+        "runtimes",
+        help="show which runtimes work here",
+        description="Show which runtimes work here, and why the others do not; fastest first.",
+    )
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print a line a runtime."""
+    from edgead.runtimes import available
+
+    states = available()
+    width = max(map(len, states))
+    for name, reason in states.items():
+        print(f"{name.ljust(width)}  {'works' if reason is None else 'does not work: ' + reason}")
+    return 0 if None in states.values() else 1

@@ -1,0 +1,97 @@
+"""``edgead train``."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from edgead.cli import _options
+
+
+def add_parser(subparsers: _options.Subparsers) -> None:
+    """Add the command."""
+    parser = subparsers.add_parser(
+        "train",
+        help="train a detector on photos of good parts",
+        description="Train a detector on photos of good parts (needs edgead[train]).",
+    )
+    parser.add_argument("data", help="folder: MVTec AD layout, or photos of good parts")
+    parser.add_argument("--out", required=True, metavar="RUN", help="run folder to make")
+    parser.add_argument("--model", default=None, help="detector (default: efficientad-n)")
+    parser.add_argument(
+        "--image-size",
+        type=_options.image_size,
+        metavar="HxW",
+        help="the network's input in pixels (default: 256x256)",
+    )
+    parser.add_argument("--steps", type=_options.positive_int, metavar="N", help="iterations")
+    parser.add_argument(
+        "--batch-size", type=_options.positive_int, metavar="N", help="photos an iteration"
+    )
+    parser.add_argument("--learning-rate", type=float, metavar="X", help="at its highest")
+    parser.add_argument("--seed", type=int, metavar="N", help="of every draw (default: 0)")
+    parser.add_argument(
+        "--teacher", metavar="FILE", help="teacher weights (default: those in the package)"
+    )
+    parser.add_argument(
+        "--penalty-images",
+        metavar="DIR",
+        help="pictures that show no part (default: generated ones)",
+    )
+    parser.add_argument(
+        "--precision",
+        choices=["32-true", "bf16-mixed"],
+        help="of the arithmetic (default: bfloat16 where the processor has it)",
+    )
+    parser.add_argument(
+        "--false-positive-rate",
+        type=float,
+        metavar="X",
+        help="rate of false alarms that the threshold aims at (default: 0.01)",
+    )
+    parser.add_argument(
+        "--threshold-data",
+        metavar="DATA",
+        help="choose the threshold by best F1 on these labelled photos instead; use photos that "
+        "are not in your test set",
+    )
+    _options.add_device(parser)
+    parser.add_argument(
+        "--resume", action="store_true", help="go on from the run folder's last checkpoint"
+    )
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Train and say what to do next."""
+    from edgead.datasets import Dataset
+    from edgead.training import Run, TrainConfig, train
+
+    stored = Run(args.out).read_record().config if args.resume else None
+    given = {
+        "model": args.model or (stored.model if stored else "efficientad-n"),
+        "data": args.data,
+        "image_size": args.image_size,
+        "steps": args.steps,
+        "batch_size": args.batch_size,
+        "learning_rate": args.learning_rate,
+        "seed": args.seed,
+        "teacher": args.teacher,
+        "penalty_images": args.penalty_images,
+        "precision": args.precision,
+        "false_positive_rate": args.false_positive_rate,
+        "threshold_data": args.threshold_data,
+    }
+    config = TrainConfig(**{key: value for key, value in given.items() if value is not None})
+    for warning in Dataset.from_folder(args.data).warnings():
+        print(f"warning: {warning}", file=sys.stderr)
+    manifest = train(config, args.out, args.device, args.resume)
+    threshold = manifest.threshold
+    print(f"trained {manifest.model.name} on {manifest.training.images} photos: {args.out}")
+    print(f"threshold {threshold.value:.4f} ({threshold.method}, {threshold.images} photos)")
+    if threshold.note:
+        print(f"note: {threshold.note}")
+    if Dataset.from_folder(args.data).test:
+        print(f"next: edgead evaluate {args.out} {args.data}")
+    print(f"next: edgead export {args.out} --out exports")
+    return 0

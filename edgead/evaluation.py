@@ -1,0 +1,217 @@
+"""Accuracy of a detector on labelled photos."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from edgead import images, metrics
+from edgead.datasets import GOOD, Dataset, Photo, read_mask
+from edgead.detection import Detection
+from edgead.progress import progress
+
+Detect = Callable[[images.Image], Detection]
+
+
+@dataclass(frozen=True)
+class Judged:
+    """One test photo and what the detector said about it."""
+
+    photo: Photo
+    score: float
+    is_anomalous: bool
+
+    @property
+    def is_wrong(self) -> bool:
+        """Whether the verdict differs from the label."""
+        return self.is_anomalous != self.photo.is_anomalous
+
+
+@dataclass(frozen=True)
+class KindResult:
+    """Accuracy on one kind of defect, against all good test photos.
+
+    ``None`` marks a metric that does not apply: no good photos, or no masks.
+    """
+
+    images: int
+    misses: int
+    image_auroc: float | None
+    pixel_auroc: float | None
+    au_pro: float | None
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Accuracy of a detector on a data set.
+
+    Attributes:
+        judged: Every test photo.
+        threshold: The one that the verdicts used.
+        false_positives: Good photos called anomalous.
+        misses: Defective photos not called anomalous.
+        by_defect: The same for each kind of defect.
+    """
+
+    judged: tuple[Judged, ...]
+    threshold: float
+    image_auroc: float | None
+    image_ap: float | None
+    image_f1: float | None
+    pixel_auroc: float | None
+    au_pro: float | None
+    false_positives: int
+    misses: int
+    by_defect: dict[str, KindResult]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the keys that scripts may rely on; null where a metric does not apply."""
+        return {
+            "image_auroc": self.image_auroc,
+            "image_ap": self.image_ap,
+            "image_f1": self.image_f1,
+            "pixel_auroc": self.pixel_auroc,
+            "au_pro": self.au_pro,
+            "false_positives": self.false_positives,
+            "misses": self.misses,
+            "images": len(self.judged),
+            "threshold": self.threshold,
+            "by_defect": {kind: vars(result) for kind, result in self.by_defect.items()},
+            "scores": [
+                {
+                    "path": str(entry.photo.path),
+                    "kind": entry.photo.kind,
+                    "score": entry.score,
+                    "is_anomalous": entry.is_anomalous,
+                }
+                for entry in self.judged
+            ],
+        }
+
+    def table(self) -> str:
+        """Return the metrics as a text table, one row a kind of defect."""
+        rows = [("kind", "photos", "image AUROC", "pixel AUROC", "AU-PRO", "wrong")]
+        good = sum(not entry.photo.is_anomalous for entry in self.judged)
+        rows.append((GOOD, str(good), "", "", "", f"{self.false_positives} false alarms"))
+        for kind, result in self.by_defect.items():
+            rows.append(
+                (
+                    kind,
+                    str(result.images),
+                    _figure(result.image_auroc),
+                    _figure(result.pixel_auroc),
+                    _figure(result.au_pro),
+                    f"{result.misses} missed",
+                )
+            )
+        rows.append(
+            (
+                "all",
+                str(len(self.judged)),
+                _figure(self.image_auroc),
+                _figure(self.pixel_auroc),
+                _figure(self.au_pro),
+                f"{self.false_positives + self.misses} of {len(self.judged)}",
+            )
+        )
+        widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+        lines = [
+            "  ".join(
+                cell.ljust(width) if column in (0, 5) else cell.rjust(width)
+                for column, (cell, width) in enumerate(zip(row, widths, strict=True))
+            ).rstrip()
+            for row in rows
+        ]
+        lines.append(
+            f"average precision {_figure(self.image_ap)}, best F1 {_figure(self.image_f1)}, "
+            f"threshold {self.threshold:.4f}"
+        )
+        if self.pixel_auroc is None:
+            lines.append("no pixel metrics: no defective photo has a mask in ground_truth")
+        return "\n".join(lines)
+
+
+def evaluate(detect: Detect, dataset: Dataset) -> Evaluation:
+    """Score every labelled photo of a data set.
+
+    Pixel metrics are taken at each photo's own resolution; defective photos without a mask are
+    left out of them.
+
+    Args:
+        detect: An :class:`~edgead.detector.EdgeDetector`, or anything called like one.
+        dataset: Needs test photos.
+
+    Raises:
+        DataError: There are no test photos, or a mask does not fit its photo.
+        ImageError: A photo cannot be read.
+    """
+    photos = dataset.test_photos()
+    with_pixels = any(photo.mask is not None for photo in photos)
+    judged: list[Judged] = []
+    marked: list[tuple[str, npt.NDArray[np.bool_], npt.NDArray[np.float32]]] = []
+    threshold = float("nan")
+    for photo in progress(photos, total=len(photos), label="evaluating"):
+        image = images.read_image(photo.path)
+        detection = detect(image)
+        threshold = detection.threshold
+        judged.append(Judged(photo, detection.score, detection.is_anomalous))
+        mask = read_mask(photo, detection.photo_size) if with_pixels else None
+        if mask is not None:
+            marked.append((photo.kind, mask, detection.heatmap()))
+
+    labels = [entry.photo.is_anomalous for entry in judged]
+    scores = [entry.score for entry in judged]
+    errors = metrics.confusion(labels, scores, threshold)
+    pixel_auroc, au_pro = _pixel_metrics(marked)
+    kinds = sorted({photo.kind for photo in photos if photo.is_anomalous})
+    return Evaluation(
+        judged=tuple(judged),
+        threshold=threshold,
+        image_auroc=metrics.auroc(labels, scores),
+        image_ap=metrics.average_precision(labels, scores),
+        image_f1=metrics.best_f1(labels, scores)[0] if any(labels) else None,
+        pixel_auroc=pixel_auroc,
+        au_pro=au_pro,
+        false_positives=errors.false_positives,
+        misses=errors.misses,
+        by_defect={kind: _kind_result(kind, judged, marked) for kind in kinds},
+    )
+
+
+def _kind_result(
+    kind: str,
+    judged: Sequence[Judged],
+    marked: Sequence[tuple[str, npt.NDArray[np.bool_], npt.NDArray[np.float32]]],
+) -> KindResult:
+    chosen = [entry for entry in judged if entry.photo.kind in (GOOD, kind)]
+    labels = [entry.photo.is_anomalous for entry in chosen]
+    pixel_auroc, au_pro = _pixel_metrics([entry for entry in marked if entry[0] in (GOOD, kind)])
+    return KindResult(
+        images=sum(labels),
+        misses=sum(entry.is_wrong for entry in chosen if entry.photo.is_anomalous),
+        image_auroc=metrics.auroc(labels, [entry.score for entry in chosen]),
+        pixel_auroc=pixel_auroc,
+        au_pro=au_pro,
+    )
+
+
+def _pixel_metrics(
+    marked: Sequence[tuple[str, npt.NDArray[np.bool_], npt.NDArray[np.float32]]],
+) -> tuple[float | None, float | None]:
+    if not any(kind != GOOD for kind, _, _ in marked):
+        return None, None
+    masks = [mask for _, mask, _ in marked]
+    maps = [anomaly_map for _, _, anomaly_map in marked]
+    pixel_auroc = metrics.auroc(
+        np.concatenate([mask.ravel() for mask in masks]),
+        np.concatenate([anomaly_map.ravel() for anomaly_map in maps]),
+    )
+    return pixel_auroc, metrics.au_pro(masks, maps)
+
+
+def _figure(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4f}"
