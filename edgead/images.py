@@ -55,12 +55,17 @@ def read_image(path: str | os.PathLike[str]) -> Image:
     if _is_truncated(data):
         raise ImageError(f"{path} is truncated (its end is missing); copy it again from its source")
     encoded = np.frombuffer(data, np.uint8)
-    image = _decode(encoded, cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH, path)
-    if not data.startswith(_JPEG_START):
+    if not data.startswith(_JPEG_START):  # a JPEG has neither alpha nor more than 8 bits
         stored = _decode(encoded, cv2.IMREAD_UNCHANGED, path)
-        if stored.ndim == 3 and stored.shape[2] == 4 and stored.shape[:2] == image.shape[:2]:
-            image = _over_black(stored)
-    return as_bgr(_to_uint8(image, str(path)), str(path))
+        if stored.dtype not in (np.uint8, np.uint16):
+            raise ImageError(
+                f"{path} holds {stored.dtype} pixels; only 8-bit and 16-bit photos have a defined "
+                "brightness, so convert it first"
+            )
+        if stored.ndim == 3 and stored.shape[2] == 4:
+            return _to_uint8(_over_black(stored))
+    image = _decode(encoded, cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH, path)
+    return as_bgr(_to_uint8(image), str(path))
 
 
 def as_bgr(frame: npt.NDArray[Any], name: str = "the frame") -> Image:
@@ -164,16 +169,11 @@ def _decode(encoded: npt.NDArray[np.uint8], flags: int, path: Path) -> npt.NDArr
     return np.asarray(image)
 
 
-def _to_uint8(image: npt.NDArray[Any], name: str) -> Image:
+def _to_uint8(image: npt.NDArray[Any]) -> Image:
     if image.dtype == np.uint8:
         return image
-    if image.dtype == np.uint16:
-        # 257 = 65535 / 255 maps white to white; the addition rounds.
-        return ((image.astype(np.uint32) + 128) // 257).astype(np.uint8)
-    raise ImageError(
-        f"{name} holds {image.dtype} pixels; only 8-bit and 16-bit photos have a defined "
-        "brightness, so convert it first"
-    )
+    # 257 = 65535 / 255 maps white to white; the addition rounds.
+    return ((image.astype(np.uint32) + 128) // 257).astype(np.uint8)
 
 
 def _over_black(bgra: npt.NDArray[Any]) -> npt.NDArray[Any]:

@@ -64,7 +64,7 @@ def read_artifact(path: str | os.PathLike[str]) -> Artifact:
     seal = metadata.get(_SEAL_KEY, "")
     if not re.fullmatch("[0-9a-f]{64}", seal):
         raise ArtifactError(f"{path} has a manifest but no seal (sha256): export it again")
-    found = _digest(data.replace(seal.encode(), _UNSEALED.encode()))
+    found = _digest_without(data, data.rindex(seal.encode()))
     if found != seal:
         raise ArtifactError(
             f"{path} was changed or damaged after export: its seal says sha256 {seal[:12]}… and "
@@ -86,13 +86,18 @@ def write_artifact(path: str | os.PathLike[str], model: bytes, manifest: Manifes
     """
     unsealed = _onnx_file.with_metadata(model, METADATA_KEY, manifest.to_json())
     unsealed = _onnx_file.with_metadata(unsealed, _SEAL_KEY, _UNSEALED)
-    seal = _digest(unsealed)
     # The seal's entry was appended last, so its zeros are the last ones in the file.
     position = unsealed.rindex(_UNSEALED.encode())
+    seal = _digest_without(unsealed, position)
     sealed = unsealed[:position] + seal.encode() + unsealed[position + len(seal) :]
     files.write_bytes(path, sealed)
     return Artifact(Path(path), manifest, seal, len(sealed))
 
 
-def _digest(data: bytes) -> str:
-    return hashlib.sha256(data).hexdigest()
+def _digest_without(data: bytes, position: int) -> str:
+    """Hash a file as if its seal at ``position`` were zeros, without copying the file."""
+    view = memoryview(data)
+    digest = hashlib.sha256(view[:position])
+    digest.update(_UNSEALED.encode())
+    digest.update(view[position + len(_UNSEALED) :])
+    return digest.hexdigest()

@@ -103,7 +103,7 @@ def _dead_leaves(size: tuple[int, int], rng: np.random.Generator) -> npt.NDArray
         image[inside] = (rng.uniform(0, 255, 3).astype(np.float32) + grain)[inside]
     if rng.random() < 0.5:
         image = cv2.GaussianBlur(image, (0, 0), float(rng.uniform(0.4, 1.5)))
-    return np.clip(image, 0, 255).astype(np.uint8)
+    return np.asarray(np.clip(image, 0, 255), np.uint8)
 
 
 def _fractal_noise(size: tuple[int, int], rng: np.random.Generator) -> npt.NDArray[np.uint8]:

@@ -1,0 +1,157 @@
+"""Small real things that many tests need: photos, an artifact without torch, a trained run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from edgead.artifact import (
+    Artifact,
+    InputSpec,
+    Manifest,
+    MapSpec,
+    ModelSpec,
+    ScoreStatistics,
+    TeacherSpec,
+    ThresholdSpec,
+    TrainingSpec,
+    write_artifact,
+)
+from edgead.images import RESIZE_METHOD
+
+SIDE = 32
+
+
+def part(seed: int, size: tuple[int, int] = (70, 90), defect: bool = False) -> np.ndarray:
+    """A disc on a grey ground, uint8 BGR; with a bright blot when defective."""
+    rng = np.random.default_rng(seed)
+    photo = np.full((*size, 3), (60, 70, 80), np.uint8)
+    centre = (size[1] // 2 + int(rng.integers(-2, 3)), size[0] // 2)
+    cv2.circle(photo, centre, min(size) // 3, (150, 140, 130), -1)
+    if defect:
+        cv2.circle(photo, (centre[0] - 8, centre[1] + 5), 6, (20, 20, 240), -1)
+    noise = rng.normal(0, 3, photo.shape)
+    return np.clip(photo + noise, 0, 255).astype(np.uint8)
+
+
+def write_photo(path: Path, photo: np.ndarray) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    assert cv2.imwrite(str(path), photo)
+    return path
+
+
+def write_dataset(root: Path, train: int = 12, good: int = 4, defects: int = 4) -> Path:
+    """A data set in MVTec AD layout with masks."""
+    for index in range(train):
+        write_photo(root / f"train/good/{index:03}.png", part(index))
+    for index in range(good):
+        write_photo(root / f"test/good/{index:03}.png", part(100 + index))
+    for index in range(defects):
+        defective, clean = part(200 + index, defect=True), part(200 + index)
+        write_photo(root / f"test/blot/{index:03}.png", defective)
+        mask = (np.abs(defective.astype(int) - clean).max(-1) > 30).astype(np.uint8) * 255
+        write_photo(root / f"ground_truth/blot/{index:03}_mask.png", mask)
+    return root
+
+
+@pytest.fixture
+def dataset(tmp_path: Path) -> Path:
+    return write_dataset(tmp_path / "parts")
+
+
+def manifest_for(height: int, width: int, cells: tuple[int, int]) -> Manifest:
+    return Manifest(
+        edgead_version="0.1.0",
+        model=ModelSpec("tiny", 100, 0.001, {}),
+        input=InputSpec(height, width, "uint8", "NHWC", "BGR", RESIZE_METHOD),
+        map=MapSpec(*cells, 0.0, 0.0, float(height), float(width)),
+        score="maximum of anomaly_map",
+        threshold=ThresholdSpec(0.5, "test", 0.01, 10, ""),
+        score_statistics=ScoreStatistics(10, 0.1, 0.01, 0.08, 0.1, 0.12),
+        precision="fp32",
+        source_sha256="0" * 64,
+        teacher=TeacherSpec("none", "test", "Apache-2.0", "0" * 64),
+        training=TrainingSpec("parts", 10, 2, 5, 0, "2026-01-01T00:00:00+00:00"),
+    )
+
+
+def tiny_model(size: tuple[int, int] = (SIDE, SIDE), bias: float = 0.0) -> bytes:
+    """An ONNX graph with edgead's contract: how red each 4x4 cell is, in 0..1, plus a bias."""
+    from onnx import TensorProto, checker, helper, numpy_helper
+
+    weight = np.zeros((1, 3, 4, 4), np.float32)
+    weight[0, 2] = 1 / (16 * 255)
+    weight[0, :2] = -0.5 / (16 * 255)
+    nodes = [
+        helper.make_node("Transpose", ["image"], ["nchw"], perm=[0, 3, 1, 2]),
+        helper.make_node("Cast", ["nchw"], ["x"], to=TensorProto.FLOAT),
+        helper.make_node("Conv", ["x", "w", "b"], ["cells"], strides=[4, 4], name="net/conv"),
+        helper.make_node("Squeeze", ["cells", "axis"], ["anomaly_map"]),
+        helper.make_node("ReduceMax", ["anomaly_map"], ["score"], axes=[1, 2], keepdims=0),
+    ]
+    height, width = size
+    graph = helper.make_graph(
+        nodes,
+        "tiny",
+        [helper.make_tensor_value_info("image", TensorProto.UINT8, ["batch", height, width, 3])],
+        [
+            helper.make_tensor_value_info(
+                "anomaly_map", TensorProto.FLOAT, ["batch", height // 4, width // 4]
+            ),
+            helper.make_tensor_value_info("score", TensorProto.FLOAT, ["batch"]),
+        ],
+        [
+            numpy_helper.from_array(weight, "w"),
+            numpy_helper.from_array(np.array([bias], np.float32), "b"),
+            numpy_helper.from_array(np.array([1], np.int64), "axis"),
+        ],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    checker.check_model(model)
+    return bytes(model.SerializeToString())
+
+
+@pytest.fixture
+def tiny_artifact(tmp_path: Path) -> Callable[..., Artifact]:
+    """Make an artifact whose score is how red the reddest cell of a photo is."""
+
+    def make(
+        name: str = "tiny.onnx", size: tuple[int, int] = (SIDE, SIDE), bias: float = 0.0
+    ) -> Artifact:
+        manifest = manifest_for(*size, (size[0] // 4, size[1] // 4))
+        return write_artifact(tmp_path / name, tiny_model(size, bias), manifest)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def shared_dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data set that no test changes."""
+    return write_dataset(tmp_path_factory.mktemp("data") / "parts")
+
+
+@pytest.fixture(scope="session")
+def trained_run(tmp_path_factory: pytest.TempPathFactory, shared_dataset: Path) -> Path:
+    """A finished training of efficientad-n; a few steps on small photos, but the real thing."""
+    from edgead.training import TrainConfig, train
+
+    out = tmp_path_factory.mktemp("runs") / "run"
+    config = TrainConfig(
+        "efficientad-n", str(shared_dataset), image_size=(96, 128), steps=12, batch_size=2
+    )
+    train(config, out, device="cpu")
+    return out
+
+
+@pytest.fixture(scope="session")
+def exported(tmp_path_factory: pytest.TempPathFactory, trained_run: Path) -> Path:
+    """The artifact exported from ``trained_run``."""
+    from edgead.export import export_run
+
+    out = tmp_path_factory.mktemp("exports")
+    (variant,) = export_run(trained_run, out)
+    return out / str(variant.file)

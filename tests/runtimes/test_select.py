@@ -1,0 +1,102 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import ClassVar
+
+import numpy as np
+import pytest
+
+from edgead.artifact import Artifact
+from edgead.errors import EdgeadError, RuntimeUnavailableError, UsageError
+from edgead.runtimes import Runtime, RuntimeOptions, available, open_runtime, select
+from edgead.runtimes.onnxruntime import OnnxRuntime
+
+Make = Callable[..., Artifact]
+
+
+class Absent(OnnxRuntime):
+    name: ClassVar[str] = "absent"
+    speed_rank: ClassVar[int] = 90
+
+    @classmethod
+    def unavailable(cls) -> str | None:
+        return "it is not plugged in"
+
+
+class Broken(OnnxRuntime):
+    name: ClassVar[str] = "broken"
+    speed_rank: ClassVar[int] = 80
+
+    def _open(self) -> None:
+        raise EdgeadError("it does not start")
+
+
+@pytest.fixture
+def only(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    def set_runtimes(*classes: type[Runtime]) -> None:
+        locations = {c.name: f"{c.__module__}:{c.__name__}" for c in classes}
+        monkeypatch.setattr(select, "_locations", lambda: locations)
+        select.names.cache_clear()
+        select.runtime_class.cache_clear()
+
+    yield set_runtimes
+    monkeypatch.undo()
+    select.names.cache_clear()
+    select.runtime_class.cache_clear()
+
+
+def test_auto_takes_the_first_that_works_and_says_why_not_the_others(
+    tiny_artifact: Make, only: Callable[..., None]
+) -> None:
+    only(OnnxRuntime, Broken, Absent)
+    selection = open_runtime(tiny_artifact())
+    with selection.runtime as runtime:
+        assert runtime.name == "onnxruntime"
+    assert selection.passed_over == {
+        "absent": "it is not plugged in",
+        "broken": "it does not start",
+    }
+    assert list(available()) == ["absent", "broken", "onnxruntime"]
+    assert available()["onnxruntime"] is None
+
+
+def test_a_runtime_asked_for_by_name_is_used_or_it_is_an_error(
+    tiny_artifact: Make, only: Callable[..., None]
+) -> None:
+    only(OnnxRuntime, Broken, Absent)
+    with pytest.raises(RuntimeUnavailableError, match="'absent' cannot open .*not plugged in"):
+        open_runtime(tiny_artifact(), "absent")
+    with pytest.raises(EdgeadError, match="does not start"):
+        open_runtime(tiny_artifact(), "broken")
+    with pytest.raises(UsageError, match="no runtime 'nothing'.*absent, broken, onnxruntime"):
+        open_runtime(tiny_artifact(), "nothing")
+
+
+def test_when_none_works_every_reason_is_given(
+    tiny_artifact: Make, only: Callable[..., None]
+) -> None:
+    only(Broken, Absent)
+    with pytest.raises(RuntimeUnavailableError, match="not plugged in.*does not start"):
+        open_runtime(tiny_artifact())
+
+
+def test_infer_checks_its_input_and_its_life_cycle(tiny_artifact: Make) -> None:
+    runtime = OnnxRuntime(tiny_artifact(), RuntimeOptions(threads=1))
+    image = np.zeros((2, 32, 32, 3), np.uint8)
+    with pytest.raises(EdgeadError, match="not open"):
+        runtime.infer(image)
+    with runtime:
+        output = runtime.infer(image)
+        assert output.anomaly_map.shape == (2, 8, 8)
+        assert output.score.shape == (2,)
+        assert runtime.describe().threads == 1
+        for wrong in (image[0], image[:, :16], image.astype(np.float32), image[:0]):
+            with pytest.raises(EdgeadError, match="infer needs"):
+                runtime.infer(wrong)
+    with pytest.raises(EdgeadError, match="not open"):
+        runtime.infer(image)
+
+
+def test_options_are_checked() -> None:
+    with pytest.raises(UsageError, match="at least 1"):
+        RuntimeOptions(threads=0)

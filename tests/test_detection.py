@@ -1,0 +1,59 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from edgead.artifact import InputSpec, MapSpec
+from edgead.detection import Detection, Timings
+from edgead.errors import ImageError
+
+INPUT = InputSpec(64, 64, "uint8", "NHWC", "BGR", "")
+SPEC = MapSpec(8, 8, 0, 0, 64, 64)
+
+
+def detection(peaks: dict[tuple[int, int], float], photo: tuple[int, int] = (64, 64)) -> Detection:
+    values = np.zeros((8, 8), np.float32)
+    for cell, value in peaks.items():
+        values[cell] = value
+    return Detection(float(values.max()), 0.5, values, photo, SPEC, INPUT, Timings(0, 0, 0))
+
+
+def test_regions_are_listed_by_peak_with_their_place() -> None:
+    first, second = detection({(1, 1): 0.8, (6, 5): 1.0}, (128, 128)).regions
+    assert first.peak > second.peak
+    x, y, width, height = first.box
+    assert x <= first.peak_at[0] < x + width
+    assert y <= first.peak_at[1] < y + height
+    assert abs(first.peak_at[0] - 5.5 * 16) <= 8
+    assert abs(first.peak_at[1] - 6.5 * 16) <= 8
+    assert 0 < first.area <= width * height
+
+
+def test_a_good_part_has_no_region_and_a_threshold_score_is_good() -> None:
+    at_threshold = detection({(1, 1): 0.5})
+    assert not at_threshold.is_anomalous
+    assert at_threshold.regions == ()
+
+
+def test_an_anomaly_has_a_region_even_on_a_photo_smaller_than_the_map() -> None:
+    small = detection({(1, 1): 0.51}, (5, 5))
+    assert small.is_anomalous
+    assert len(small.regions) == 1
+
+
+def test_overlay_colours_the_anomaly_and_leaves_the_rest() -> None:
+    frame = np.full((64, 64, 3), 90, np.uint8)
+    drawn = detection({(4, 4): 1.0}).overlay(frame)
+    assert (drawn[:16, :16] == 90).all()
+    assert np.abs(drawn[36, 36].astype(int) - 90).max() > 40
+    assert (frame == 90).all()
+
+
+def test_overlay_of_another_frame_is_refused() -> None:
+    with pytest.raises(ImageError, match="32x32 px, but the photo scored was 64x64"):
+        detection({}).overlay(np.zeros((32, 32, 3), np.uint8))
+
+
+def test_a_map_of_the_wrong_shape_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"\(8, 8\)"):
+        Detection(0, 0, np.zeros((4, 4), np.float32), (8, 8), SPEC, INPUT, Timings(0, 0, 0))

@@ -1,0 +1,118 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from edgead import images
+from edgead.errors import DataError, ImageError
+from tests.conftest import part, write_photo
+
+
+def test_colour_photo_is_read_as_bgr(tmp_path: Path) -> None:
+    photo = part(0)
+    assert np.array_equal(images.read_image(write_photo(tmp_path / "p.png", photo)), photo)
+
+
+def test_grey_photo_gets_three_equal_channels(tmp_path: Path) -> None:
+    grey = part(0)[..., 0]
+    read = images.read_image(write_photo(tmp_path / "p.png", grey))
+    assert np.array_equal(read, np.repeat(grey[..., None], 3, 2))
+
+
+def test_16_bit_photo_keeps_black_white_and_order(tmp_path: Path) -> None:
+    ramp = np.linspace(0, 65535, 64 * 64).reshape(64, 64).astype(np.uint16)
+    read = images.read_image(write_photo(tmp_path / "p.png", ramp))[..., 0]
+    assert read.dtype == np.uint8
+    assert (read.min(), read.max()) == (0, 255)
+    assert np.array_equal(read, np.rint(ramp / 257).astype(np.uint8))
+
+
+def test_transparent_pixels_are_laid_over_black(tmp_path: Path) -> None:
+    bgra = np.full((20, 20, 4), 200, np.uint8)
+    bgra[..., 3] = 255
+    bgra[:10, :, 3] = 0
+    bgra[10:12, :, 3] = 128
+    read = images.read_image(write_photo(tmp_path / "p.png", bgra))
+    assert (read[:10] == 0).all()
+    assert (read[10:12] == 100).all()
+    assert (read[12:] == 200).all()
+
+
+@pytest.mark.parametrize(("orientation", "turns"), [(3, 2), (6, 3), (8, 1)])
+def test_exif_rotation_is_applied(tmp_path: Path, orientation: int, turns: int) -> None:
+    photo = np.zeros((40, 60, 3), np.uint8)
+    photo[:20, :30] = 255
+    done, encoded = cv2.imencode(".jpg", photo)
+    assert done
+    tiff = b"II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0" + bytes([orientation, 0, 0, 0])
+    exif = b"Exif\0\0" + tiff + b"\0\0\0\0"
+    data = encoded.tobytes()
+    segment = b"\xff\xe1" + (len(exif) + 2).to_bytes(2, "big") + exif
+    path = tmp_path / "p.jpg"
+    path.write_bytes(data[:2] + segment + data[2:])
+    expected = np.rot90(cv2.imdecode(encoded, cv2.IMREAD_COLOR), turns)
+    assert np.array_equal(images.read_image(path), expected)
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".png"])
+def test_truncated_photo_is_refused(tmp_path: Path, suffix: str) -> None:
+    path = write_photo(tmp_path / f"p{suffix}", part(0))
+    data = path.read_bytes()
+    path.write_bytes(data[: len(data) * 2 // 3])
+    with pytest.raises(ImageError, match=rf"{path}.*truncated"):
+        images.read_image(path)
+
+
+def test_what_is_not_a_photo_is_refused_by_name(tmp_path: Path) -> None:
+    empty, text, missing = tmp_path / "e.png", tmp_path / "t.png", tmp_path / "m.png"
+    empty.write_bytes(b"")
+    text.write_text("hello")
+    for path, reason in ((empty, "empty"), (text, "not an image"), (missing, "cannot read")):
+        with pytest.raises(ImageError, match=reason) as error:
+            images.read_image(path)
+        assert str(path) in str(error.value)
+
+
+def test_float_photo_is_refused(tmp_path: Path) -> None:
+    path = write_photo(tmp_path / "p.tiff", np.random.default_rng(0).random((8, 8), np.float32))
+    with pytest.raises(ImageError, match="float32"):
+        images.read_image(path)
+
+
+@pytest.mark.parametrize(
+    ("frame", "reason"),
+    [
+        (np.zeros((4, 4, 3), np.float32), "float32"),
+        (np.zeros((4, 4, 4), np.uint8), r"\(4, 4, 4\)"),
+        (np.zeros((0, 4, 3), np.uint8), "no pixels"),
+        ([[1, 2]], "list"),
+    ],
+)
+def test_wrong_frames_are_refused(frame: object, reason: str) -> None:
+    with pytest.raises(ImageError, match=reason):
+        images.as_bgr(frame)  # type: ignore[arg-type]
+
+
+def test_shrinking_averages_and_equal_size_is_untouched() -> None:
+    photo = part(0, (64, 64))
+    assert images.resize(photo, (64, 64)) is photo
+    halved = images.resize(photo, (32, 32)).astype(int)
+    means = photo.reshape(32, 2, 32, 2, 3).mean((1, 3))
+    assert np.abs(halved - means).max() <= 0.5 + 1e-6
+    assert images.resize(photo, (100, 20)).shape == (100, 20, 3)
+
+
+def test_find_images_searches_folders_and_names_what_is_missing(tmp_path: Path) -> None:
+    for name in ("b/2.JPG", "a.png", "b/.hidden.png", "b/note.txt"):
+        write_photo(tmp_path / name.replace("txt", "png"), part(0))
+    (tmp_path / "b/note.png").rename(tmp_path / "b/note.txt")
+    found = images.find_images([tmp_path])
+    assert [path.name for path in found] == ["a.png", "2.JPG"]
+    with pytest.raises(DataError, match="does not exist"):
+        images.find_images([tmp_path / "nowhere"])
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(DataError, match="no images"):
+        images.find_images([tmp_path / "empty"])
