@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import copy
 import math
+from collections.abc import Callable
 from typing import ClassVar
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from edgead.artifact.manifest import MapSpec, TeacherSpec
 from edgead.models import _pdn
@@ -34,6 +34,7 @@ from edgead.teachers.pdn import load_pdn_teacher
 
 TEACHER_CHANNELS = 384
 HARD_QUANTILE = 0.999  # p_hard, paper, section 3.2
+_HARD_QUANTILE_N = 0.99
 _LOW, _HIGH = 0.9, 0.995  # quantiles of the map normalisation, paper, section 3.4
 _SCALE = 0.1  # a value at the high quantile becomes this
 
@@ -49,8 +50,6 @@ class EfficientAd(AnomalyModel):
     """
 
     size: ClassVar[str]
-    score_window: ClassVar[int] = 1
-    """Side of the mean filter on the map, in cells; 1 for none, as in the paper."""
 
     teacher_mean: Tensor
     teacher_std: Tensor
@@ -90,14 +89,17 @@ class EfficientAd(AnomalyModel):
 
         Source: paper, Algorithm 1, lines 6-14.
         """
+        self._cache = FeatureCache((TEACHER_CHANNELS, self.map_spec.height, self.map_spec.width))
+        self._measure_teacher(batches, self._cache.append)
+
+    def _measure_teacher(self, batches: PhotoBatches, keep: Callable[[Tensor], None]) -> None:
         total = torch.zeros(TEACHER_CHANNELS, dtype=torch.float64)
         squares = torch.zeros(TEACHER_CHANNELS, dtype=torch.float64)
         count = 0
-        cache = FeatureCache((TEACHER_CHANNELS, self.map_spec.height, self.map_spec.width))
         with torch.no_grad():
             for photos in batches():
                 features = self.teacher_net(to_network_input(photos)).float()
-                cache.append(features)
+                keep(features)
                 values = features.double().cpu()
                 total += values.sum((0, 2, 3))
                 squares += values.square().sum((0, 2, 3))
@@ -108,7 +110,6 @@ class EfficientAd(AnomalyModel):
         deviation = deviation.clamp_min(1e-6)
         self.teacher_mean.copy_(mean.view_as(self.teacher_mean))
         self.teacher_std.copy_(deviation.view_as(self.teacher_std))
-        self._cache = cache
 
     def make_optimizer(
         self, steps: int, learning_rate: float
@@ -184,8 +185,7 @@ class EfficientAd(AnomalyModel):
         """
         weights, bias = self._head()
         student_map, autoencoder_map = self.raw_maps(photos)
-        combined = weights[0] * student_map + weights[1] * autoencoder_map + bias
-        return _mean_filter(combined, self.score_window)
+        return weights[0] * student_map + weights[1] * autoencoder_map + bias
 
     def deployable(self) -> nn.Module:
         """Return the graph to export, with every constant folded into the networks."""
@@ -244,7 +244,6 @@ class EfficientAdN(EfficientAd):
     """Ours, for CPUs without a GPU: about 2 GMAC at 256x256 (docs/efficientad-n.md)."""
 
     size = "n"
-    score_window = 3
     recipe = Recipe(
         steps=6_000,
         cpu_steps=1_000,
@@ -253,6 +252,36 @@ class EfficientAdN(EfficientAd):
         wants_penalty=True,
         reference="docs/efficientad-n.md",
     )
+
+    def fit_statistics(self, batches: PhotoBatches) -> None:
+        """Measure the teacher's channel mean and deviation; the steps recolour every photo."""
+        self._measure_teacher(batches, lambda _features: None)
+
+    def training_losses(self, batch: StepBatch) -> dict[str, Tensor]:
+        """The paper's losses on one recoloured view, a softer hard loss, and a plain one.
+
+        The paper's recipe sees every photo twice and needs 70,000 steps. Sharing one recoloured
+        view halves the time of a step, and the plain mean beside the hard loss lets a thousand
+        steps do; docs/efficientad-n.md has the measurements.
+        """
+        assert batch.penalty is not None
+        count = len(batch.photos)
+        photos = to_network_input(jitter_one(batch.photos, batch.rng))
+        penalty = to_network_input(batch.penalty[: max(1, count // 4)])
+        with torch.no_grad():
+            target = self._normalise(self.teacher_net(photos).float())
+        on_photos, on_penalty = (
+            self.student(torch.cat([photos, penalty])).float().split([count, len(penalty)])
+        )
+        predicted = self.autoencoder(photos).float()
+        distance = (target - on_photos[:, :TEACHER_CHANNELS]).square()
+        return {
+            "hard": _mean_of_highest(distance, _HARD_QUANTILE_N),
+            "plain": distance.mean(),
+            "penalty": on_penalty[:, :TEACHER_CHANNELS].square().mean(),
+            "autoencoder": (target - predicted).square().mean(),
+            "student_autoencoder": (predicted - on_photos[:, TEACHER_CHANNELS:]).square().mean(),
+        }
 
     def make_optimizer(
         self, steps: int, learning_rate: float
@@ -297,7 +326,6 @@ class _Deployed(nn.Module):
         weights, bias = model._head()
         self.weights = [float(weight) / TEACHER_CHANNELS for weight in weights]
         self.bias = float(bias)
-        self.score_window = model.score_window
         self.eval()
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
@@ -308,8 +336,7 @@ class _Deployed(nn.Module):
         predicted = self.autoencoder(x - self.mean_bgr if self.subtracts_mean else x)
         student_map = (teacher - student[:, :TEACHER_CHANNELS]).square().sum(1)
         autoencoder_map = (predicted - student[:, TEACHER_CHANNELS:]).square().sum(1)
-        combined = self.weights[0] * student_map + self.weights[1] * autoencoder_map + self.bias
-        anomaly_map = _mean_filter(combined, self.score_window)
+        anomaly_map = self.weights[0] * student_map + self.weights[1] * autoencoder_map + self.bias
         return anomaly_map, anomaly_map.amax(dim=(1, 2))
 
 
@@ -317,12 +344,3 @@ def _mean_of_highest(values: Tensor, quantile: float) -> Tensor:
     """Mean of the values at or above a quantile, without sorting them all."""
     count = values.numel() - math.ceil(quantile * (values.numel() - 1))
     return values.flatten().topk(max(1, count), sorted=False).values.mean()
-
-
-def _mean_filter(maps: Tensor, window: int) -> Tensor:
-    """Average each cell with its neighbours; at the map's edge, with those that there are."""
-    if window == 1:
-        return maps
-    return functional.avg_pool2d(
-        maps.unsqueeze(1), window, stride=1, padding=window // 2, count_include_pad=False
-    ).squeeze(1)
