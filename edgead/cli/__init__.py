@@ -12,6 +12,7 @@ import edgead
 from edgead.errors import EdgeadError
 
 COMMANDS = (
+    "demo",
     "train",
     "evaluate",
     "export",

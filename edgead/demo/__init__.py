@@ -1,1 +1,1 @@
-"""The whole way on generated parts."""
+"""A rendered inspection task and the report of a whole journey through the tool."""

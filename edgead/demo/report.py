@@ -1,0 +1,256 @@
+"""One self-contained HTML page about the demo: figures, scores, pictures, commands."""
+
+from __future__ import annotations
+
+import base64
+import html
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+
+from edgead import files, images
+from edgead.datasets import GOOD
+from edgead.detector import EdgeDetector
+
+_PICTURES_EACH = 3
+_PICTURE_WIDTH = 330
+_STRIP_WIDTH, _STRIP_ROW, _STRIP_LABEL = 860, 34, 120
+
+_STYLE = """
+:root { --ink: #1d252c; --soft: #5b6770; --line: #dde3e8; --good: #2f7d5b; --bad: #c2452d; }
+body { font: 16px/1.5 system-ui, sans-serif; color: var(--ink); margin: 0 auto; max-width: 1080px;
+  padding: 32px 24px 64px; }
+h1 { font-size: 28px; margin: 0 0 4px; } h2 { font-size: 19px; margin: 40px 0 8px; }
+p { margin: 6px 0; max-width: 72ch; } .soft, figcaption { color: var(--soft); font-size: 14px; }
+.figures { display: flex; flex-wrap: wrap; gap: 12px; margin: 20px 0 0; }
+.figures div { border: 1px solid var(--line); border-radius: 8px; padding: 10px 16px;
+  min-width: 130px; }
+.figures b { display: block; font-size: 24px; }
+.row { display: grid; grid-template-columns: repeat(3, 1fr); gap: 12px; margin: 8px 0 18px; }
+figure { margin: 0; } img { width: 100%; border-radius: 6px; display: block; }
+table { border-collapse: collapse; } th, td { text-align: right; padding: 4px 14px 4px 0;
+  border-bottom: 1px solid var(--line); } th:first-child, td:first-child { text-align: left; }
+code { font: 14px ui-monospace, monospace; overflow-wrap: anywhere; }
+.good { color: var(--good); } .bad { color: var(--bad); }
+svg { width: 100%; height: auto; } svg text { font: 13px system-ui, sans-serif; fill: var(--soft); }
+"""
+
+
+@dataclass(frozen=True)
+class Step:
+    """A command that the demo ran, and how long it took."""
+
+    command: str
+    seconds: float
+
+
+@dataclass(frozen=True)
+class DemoReport:
+    """What the page is made of; the three files are those that the commands wrote.
+
+    Attributes:
+        artifact: The exported file.
+        evaluation: ``edgead evaluate --json``.
+        export: ``report.json`` of the export.
+        bench: ``edgead bench --json``.
+        steps: The commands, in order.
+    """
+
+    artifact: Path
+    evaluation: dict[str, Any]
+    export: dict[str, Any]
+    bench: dict[str, Any]
+    steps: tuple[Step, ...]
+
+    @classmethod
+    def from_folder(cls, folder: Path, artifact: Path, steps: Sequence[Step]) -> DemoReport:
+        """Read what the demo's commands left in its folder."""
+        return cls(
+            artifact,
+            _read(folder / "evaluation.json"),
+            _read(artifact.with_name("report.json")),
+            _read(folder / "bench.json"),
+            tuple(steps),
+        )
+
+    def write(self, path: Path) -> None:
+        """Draw the pictures and write the page."""
+        body = "\n".join(
+            (
+                self._head(),
+                "<h2>Every test photo's score</h2>",
+                _score_strip(self.evaluation),
+                "<h2>What the device sees</h2>",
+                "<p class='soft'>Photo above, the detector's heat map below. White outlines are "
+                "the regions above the threshold.</p>",
+                *self._pictures(),
+                "<h2>Accuracy by defect</h2>",
+                _accuracy_table(self.evaluation),
+                "<h2>Speed and memory on this machine</h2>",
+                _bench_table(self.bench),
+                "<h2>The commands</h2>",
+                _command_list(self.steps),
+            )
+        )
+        files.write_text(
+            path,
+            "<!doctype html>\n<html lang='en'><head><meta charset='utf-8'>"
+            "<meta name='viewport' content='width=device-width, initial-scale=1'>"
+            f"<title>edgead demo</title><style>{_STYLE}</style></head>\n<body>\n{body}\n"
+            "</body></html>\n",
+        )
+
+    def _head(self) -> str:
+        errors = self.evaluation["misses"] + self.evaluation["false_positives"]
+        parity = self.export["variants"][0]["parity"]
+        figures = (
+            ("image AUROC", f"{self.evaluation['image_auroc']:.3f}"),
+            ("AU-PRO", f"{self.evaluation['au_pro']:.3f}"),
+            ("wrong verdicts", f"{errors} of {self.evaluation['images']}"),
+            ("frames a second", f"{self.bench['fps']:.0f}"),
+            ("file to copy", f"{self.artifact.stat().st_size / 1e6:.1f} MB"),
+            ("memory", f"{self.bench['peak_rss_mib']:.0f} MiB"),
+        )
+        cells = "".join(f"<div>{name}<b>{value}</b></div>" for name, value in figures)
+        return (
+            "<h1>edgead demo: turned flanges on a belt</h1>"
+            "<p>Rendered photos; everything else is what the commands below measured on this "
+            "machine. The detector saw good parts only.</p>"
+            f"<div class='figures'>{cells}</div>"
+            f"<p class='soft'>Scores of the exported file and of PyTorch differ by "
+            f"{parity['max_score_diff_relative']:.0e} of the score range on {parity['images']} "
+            f"photos; {parity['label_flips']} verdicts change.</p>"
+        )
+
+    def _pictures(self) -> list[str]:
+        rows = []
+        with EdgeDetector(self.artifact) as detect:
+            for kind, entries in _by_kind(self.evaluation).items():
+                figures = []
+                for entry in entries[:_PICTURES_EACH]:
+                    photo = images.read_image(entry["path"])
+                    detection = detect(photo)
+                    verdict = "anomalous" if detection.is_anomalous else "good"
+                    wrong = detection.is_anomalous == (kind == GOOD)
+                    figures.append(
+                        f"<figure>{_image(photo)}{_image(detection.overlay(photo))}<figcaption>"
+                        f"score {detection.score:.3f}: <span class='{'bad' if wrong else 'good'}'>"
+                        f"{verdict}{', wrong' if wrong else ''}</span></figcaption></figure>"
+                    )
+                rows.append(
+                    f"<p><b>{html.escape(kind.replace('_', ' '))}</b></p>"
+                    f"<div class='row'>{''.join(figures)}</div>"
+                )
+        return rows
+
+
+def _read(path: Path) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads(path.read_text())
+    return content
+
+
+def _by_kind(evaluation: dict[str, Any]) -> dict[str, list[dict[str, Any]]]:
+    kinds: dict[str, list[dict[str, Any]]] = {GOOD: []}
+    for entry in evaluation["scores"]:
+        kinds.setdefault(entry["kind"], []).append(entry)
+    return kinds
+
+
+def _score_strip(evaluation: dict[str, Any]) -> str:
+    """Draw a dot a photo, a row a kind, and the threshold as a line."""
+    kinds = _by_kind(evaluation)
+    threshold = evaluation["threshold"]
+    scores = [entry["score"] for entry in evaluation["scores"]]
+    # A few huge scores must not squeeze all others into the threshold's line.
+    high = max(2.5 * threshold, sorted(scores)[int(0.9 * len(scores))])
+    low = min(0.0, *scores)
+    height = _STRIP_ROW * len(kinds) + 30
+
+    def across(score: float) -> float:
+        share = (min(score, high) - low) / (high - low)
+        return _STRIP_LABEL + share * (_STRIP_WIDTH - _STRIP_LABEL - 12)
+
+    parts = [
+        f"<svg viewBox='0 0 {_STRIP_WIDTH} {height}' role='img' aria-label='scores by kind'>",
+        f"<line x1='{across(threshold):.1f}' x2='{across(threshold):.1f}' y1='0' "
+        f"y2='{height - 22}' stroke='#1d252c' stroke-dasharray='4 3'/>",
+        f"<text x='{across(threshold):.1f}' y='{height - 6}' text-anchor='middle'>"
+        f"threshold {threshold:.3f}</text>",
+        f"<text x='{_STRIP_WIDTH - 12}' y='{height - 6}' text-anchor='end'>"
+        f"score, cut at {high:.2f}</text>",
+    ]
+    for row, (kind, entries) in enumerate(kinds.items()):
+        middle = _STRIP_ROW * row + _STRIP_ROW / 2
+        colour = "#2f7d5b" if kind == GOOD else "#c2452d"
+        parts.append(f"<text x='0' y='{middle + 4}'>{html.escape(kind.replace('_', ' '))}</text>")
+        parts.append(
+            f"<line x1='{_STRIP_LABEL}' x2='{_STRIP_WIDTH - 12}' y1='{middle}' y2='{middle}' "
+            "stroke='#dde3e8'/>"
+        )
+        parts += [
+            f"<circle cx='{across(entry['score']):.1f}' cy='{middle}' r='5' fill='{colour}' "
+            "fill-opacity='0.6'/>"
+            for entry in entries
+        ]
+    return "".join(parts) + "</svg>"
+
+
+def _accuracy_table(evaluation: dict[str, Any]) -> str:
+    rows = [
+        (
+            kind.replace("_", " "),
+            str(result["images"]),
+            _figure(result["image_auroc"]),
+            _figure(result["pixel_auroc"]),
+            _figure(result["au_pro"]),
+            str(result["misses"]),
+        )
+        for kind, result in evaluation["by_defect"].items()
+    ]
+    return _table(("defect", "photos", "image AUROC", "pixel AUROC", "AU-PRO", "missed"), rows)
+
+
+def _bench_table(bench: dict[str, Any]) -> str:
+    latency, stages = bench["latency_ms"], bench["stages_ms"]
+    height, width = bench["frame_size"]
+    runtime = bench["runtime"]
+    rows = [
+        ("whole frame, median", f"{latency['p50']:.1f} ms"),
+        ("whole frame, 90th percentile", f"{latency['p90']:.1f} ms"),
+        *((f"{stage} (mean)", f"{value:.1f} ms") for stage, value in stages.items()),
+    ]
+    note = (
+        f"{runtime['name']} {runtime['version']}, {runtime['threads']} threads, "
+        f"{bench['device']['cpu']}; frames of {width}x{height} px, {bench['samples']} samples; "
+        f"verdict {bench['verdict']}"
+    )
+    reasons = "".join(f"<p class='bad'>{html.escape(r)}</p>" for r in bench["invalid_because"])
+    return _table(("stage", "time"), rows) + f"<p class='soft'>{html.escape(note)}</p>" + reasons
+
+
+def _command_list(steps: Sequence[Step]) -> str:
+    rows = [
+        (f"<code>{html.escape(step.command)}</code>", f"{step.seconds:.0f} s") for step in steps
+    ]
+    return _table(("command", "took"), rows)
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = ["<tr>" + "".join(f"<th>{cell}</th>" for cell in head) + "</tr>"]
+    lines += ["<tr>" + "".join(f"<td>{cell}</td>" for cell in row) + "</tr>" for row in rows]
+    return f"<table>{''.join(lines)}</table>"
+
+
+def _figure(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"
+
+
+def _image(picture: images.Image) -> str:
+    height = round(picture.shape[0] * _PICTURE_WIDTH / picture.shape[1])
+    small = images.resize(picture, (height, _PICTURE_WIDTH))
+    encoded = cv2.imencode(".jpg", small, [cv2.IMWRITE_JPEG_QUALITY, 88])[1].tobytes()
+    return f"<img alt='' src='data:image/jpeg;base64,{base64.b64encode(encoded).decode()}'>"
