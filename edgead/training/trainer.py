@@ -7,6 +7,7 @@ import dataclasses
 import datetime
 import functools
 import json
+import logging
 import math
 import time
 from collections.abc import Iterator
@@ -64,6 +65,8 @@ def train(
     dataset = Dataset.from_folder(config.data)
     config = _resolve(config, run, device, resume)
     split = photos.Split.of(dataset.train_photos(), config.seed)
+    # It announces the precision on stderr; the progress lines are ours.
+    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
     precision: Any = config.precision  # resolved; lightning-fabric's type is a list of literals
     fabric = Fabric(accelerator=device, devices="auto", precision=precision)
     fabric.launch()
@@ -192,6 +195,7 @@ def _fit(
         batch = _draw(config, step, fabric, training, pool)
         losses = wrapped.training_losses(batch)
         total = torch.stack(list(losses.values())).sum()
+        losses = {name: loss.detach() for name, loss in losses.items()}
         wrapped_optimizer.zero_grad()
         fabric.backward(total)
         last = step + 1 == config.steps
