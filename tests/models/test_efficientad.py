@@ -1,0 +1,154 @@
+"""The networks against the reference table, the maps and losses against the paper's words."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch.nn import functional
+
+from edgead.errors import UsageError
+from edgead.models import StepBatch, create_model
+from edgead.models._augment import jitter_one
+from edgead.models._pdn import receptive_field
+from edgead.models.base import count_macs, parameter_count
+from edgead.models.efficientad import EfficientAd
+
+MEAN = torch.tensor((0.485, 0.456, 0.406)).view(1, 3, 1, 1)
+STD = torch.tensor((0.229, 0.224, 0.225)).view(1, 3, 1, 1)
+
+
+def photos(count: int, size: tuple[int, int], seed: int = 0) -> torch.Tensor:
+    rng = np.random.default_rng(seed)
+    return torch.from_numpy(rng.integers(0, 256, (count, *size, 3), np.uint8))
+
+
+def model_with_statistics(name: str, size: tuple[int, int]) -> EfficientAd:
+    torch.manual_seed(0)
+    model = create_model(name, size)
+    assert isinstance(model, EfficientAd)
+    model.teacher_mean.normal_(0, 0.1)
+    model.teacher_std.uniform_(0.5, 1.5)
+    model.quantiles.copy_(torch.tensor([[0.2, 0.9], [0.1, 0.4]]))
+    return model.eval()
+
+
+@pytest.mark.parametrize(
+    ("name", "parameters", "teacher", "gmac"),
+    [
+        ("efficientad-s", 8_057_856, 2_694_144, 37.947),
+        ("efficientad-m", 20_738_432, 8_026_624, 117.7),
+    ],
+)
+def test_the_papers_networks_have_the_papers_size(
+    name: str, parameters: int, teacher: int, gmac: float
+) -> None:
+    model = create_model(name, (256, 256))
+    assert isinstance(model, EfficientAd)
+    assert parameter_count(model) == parameters
+    assert parameter_count(model.teacher_net) == teacher
+    if name == "efficientad-s":  # the medium one takes seconds more to say the same
+        macs = count_macs(model, torch.zeros(1, 256, 256, 3, dtype=torch.uint8))
+        assert macs / 1e9 == pytest.approx(gmac, abs=0.05)
+
+
+def test_n_keeps_its_budget() -> None:
+    model = create_model("efficientad-n", (256, 256))
+    assert count_macs(model, torch.zeros(1, 256, 256, 3, dtype=torch.uint8)) <= 3e9
+    assert min(model.map_spec.height, model.map_spec.width) >= 28
+    assert receptive_field("n") >= 30
+
+
+def small_pdn(x: torch.Tensor, state: dict[str, torch.Tensor]) -> torch.Tensor:
+    """EfficientAd-S's patch description network, written out from the paper's Table 5."""
+    weights = [value for key, value in state.items() if key.endswith("weight")]
+    biases = [value for key, value in state.items() if key.endswith("bias")]
+    x = functional.avg_pool2d(functional.relu(functional.conv2d(x, weights[0], biases[0])), 2)
+    x = functional.avg_pool2d(functional.relu(functional.conv2d(x, weights[1], biases[1])), 2)
+    x = functional.relu(functional.conv2d(x, weights[2], biases[2]))
+    return functional.conv2d(x, weights[3], biases[3])
+
+
+@torch.no_grad()
+def test_s_gives_the_papers_map_and_the_exported_graph_gives_it_too() -> None:
+    model = model_with_statistics("efficientad-s", (256, 256))
+    batch = photos(1, (256, 256))
+    x = (batch.flip(-1).permute(0, 3, 1, 2) / 255 - MEAN) / STD  # RGB from here on
+    teacher = (small_pdn(x, model.teacher_net.state_dict()) - model.teacher_mean) / (
+        model.teacher_std
+    )
+    student = small_pdn(x, model.student.state_dict())
+    predicted = model.autoencoder(x)
+    student_map = (teacher - student[:, :384]).square().mean(1)
+    autoencoder_map = (predicted - student[:, 384:]).square().mean(1)
+    expected = 0.5 * (0.1 * (student_map - 0.2) / 0.7 + 0.1 * (autoencoder_map - 0.1) / 0.3)
+    assert tuple(expected.shape[1:]) == (56, 56)
+    torch.testing.assert_close(model.anomaly_map(batch), expected, rtol=1e-4, atol=1e-5)
+    exported, score = model.deployable()(batch)
+    torch.testing.assert_close(exported, expected, rtol=1e-4, atol=1e-5)
+    assert float(score) == float(exported.max())
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("size", [(96, 128), (256, 200)])
+def test_n_exported_gives_the_models_map_at_other_sizes(size: tuple[int, int]) -> None:
+    model = model_with_statistics("efficientad-n", size)
+    batch = photos(2, size)
+    expected = model.anomaly_map(batch)
+    assert tuple(expected.shape[1:]) == (model.map_spec.height, model.map_spec.width)
+    torch.testing.assert_close(model.deployable()(batch)[0], expected, rtol=1e-4, atol=1e-5)
+
+
+def test_s_trains_on_the_papers_losses() -> None:
+    model = model_with_statistics("efficientad-s", (256, 256))
+    batch = photos(1, (256, 256))
+    other = photos(1, (256, 256), seed=1)
+    losses = model.training_losses(StepBatch(batch, [0], other, np.random.default_rng(5)))
+    with torch.no_grad():
+        x, changed, foreign = (
+            (p.flip(-1).permute(0, 3, 1, 2) / 255 - MEAN) / STD
+            for p in (batch, jitter_one(batch, np.random.default_rng(5)), other)
+        )
+        teacher, on_changed = (
+            (small_pdn(v, model.teacher_net.state_dict()) - model.teacher_mean) / model.teacher_std
+            for v in (x, changed)
+        )
+        state = model.student.state_dict()
+        distance = (teacher - small_pdn(x, state)[:, :384]).square()
+        hardest = distance[distance >= torch.quantile(distance.flatten()[:], 0.999)]
+        predicted = model.autoencoder(changed)
+        expected = {
+            "hard": hardest.mean(),
+            "penalty": small_pdn(foreign, state)[:, :384].square().mean(),
+            "autoencoder": (on_changed - predicted).square().mean(),
+            "student_autoencoder": (predicted - small_pdn(changed, state)[:, 384:]).square().mean(),
+        }
+    assert set(losses) == set(expected)
+    for name, value in expected.items():
+        assert float(losses[name].detach()) == pytest.approx(float(value), rel=1e-3), name
+
+
+def test_quantiles_are_those_of_the_raw_maps() -> None:
+    model = model_with_statistics("efficientad-n", (96, 96))
+    batches = [photos(2, (96, 96), seed) for seed in range(3)]
+    model.fit_normalisation(lambda: iter(batches))
+    with torch.no_grad():
+        raw = [torch.cat(maps) for maps in zip(*map(model.raw_maps, batches), strict=True)]
+    for row, values in zip(model.quantiles, raw, strict=True):
+        expected = torch.quantile(values.flatten(), torch.tensor([0.9, 0.995]))
+        torch.testing.assert_close(row, expected, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["efficientad-n", "efficientad-s"])
+def test_a_size_that_is_too_small_is_refused_with_the_reason(name: str) -> None:
+    with pytest.raises(UsageError, match=r"\d"):
+        create_model(name, (16, 256))
+
+
+def test_jitter_changes_one_thing_at_a_time() -> None:
+    grey = photos(1, (8, 8))[..., :1].repeat(1, 1, 1, 3)
+    rng = np.random.default_rng(0)
+    for _ in range(12):
+        changed = jitter_one(grey, rng)
+        # No kind of change can colour a grey photo.
+        assert int((changed - changed[..., :1]).abs().max()) <= 1

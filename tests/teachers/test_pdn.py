@@ -1,0 +1,91 @@
+from __future__ import annotations
+
+import pickle
+from collections import OrderedDict
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import nn
+
+from edgead.errors import EdgeadError, UsageError
+from edgead.models._pdn import PDN
+from edgead.teachers.pdn import load_pdn_teacher
+
+
+def source(size: str) -> PDN:
+    torch.manual_seed(1)
+    return PDN(size, 384)
+
+
+def in_nelsons_layout(network: PDN) -> OrderedDict[str, torch.Tensor]:
+    """nelson1425/EfficientAD: an nn.Sequential, keys '0.weight', '0.bias', '3.weight', ..."""
+    layers: list[nn.Module] = []
+    for layer in network.layers:
+        layers.append(layer)
+    return nn.Sequential(*layers).state_dict()
+
+
+def in_anomalibs_layout(network: PDN) -> dict[str, torch.Tensor]:
+    """anomalib: 'conv1.weight', 'conv1.bias', 'conv2.weight', ..."""
+    return {
+        f"conv{number}.{kind}": getattr(layer, kind).detach()
+        for number, layer in enumerate(network.convolutions, 1)
+        for kind in ("weight", "bias")
+    }
+
+
+@pytest.mark.parametrize("layout", [in_nelsons_layout, in_anomalibs_layout])
+@pytest.mark.parametrize("size", ["s", "m"])
+def test_public_key_layouts_load_as_they_are(tmp_path: Path, layout, size: str) -> None:
+    original, network = source(size), PDN(size, 384)
+    path = tmp_path / "teacher.pth"
+    torch.save(layout(original), path)
+    spec = load_pdn_teacher(network, size, str(path))
+    x = torch.randn(1, 3, 64, 64)
+    torch.testing.assert_close(network(x), original(x))
+    assert "not stated" in spec.licence
+
+
+def test_the_shipped_teacher_loads_and_says_where_it_is_from() -> None:
+    network = PDN("n", 384)
+    spec = load_pdn_teacher(network, "n", None)
+    assert "Apache-2.0" in spec.licence
+    assert all(bool(torch.isfinite(p).all()) for p in network.parameters())
+
+
+class _Runs:
+    def __reduce__(self) -> tuple[object, tuple[str, ...]]:
+        return print, ("code ran while a teacher was loaded",)
+
+
+def test_files_that_would_run_code_are_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "teacher.pth"
+    torch.save({"conv1.weight": _Runs()}, path)
+    with pytest.raises(EdgeadError, match="run code"):
+        load_pdn_teacher(PDN("s", 384), "s", str(path))
+    path.write_bytes(pickle.dumps(_Runs(), protocol=2))
+    with pytest.raises(EdgeadError):
+        load_pdn_teacher(PDN("s", 384), "s", str(path))
+    assert capsys.readouterr().out == ""
+
+
+def test_a_teacher_of_another_size_is_refused_with_both_sides(tmp_path: Path) -> None:
+    path = tmp_path / "teacher.safetensors"
+    save_file(dict(source("m").state_dict()), path)
+    with pytest.raises(EdgeadError, match="does not fit efficientad-s: .*256x3x4x4.*128x3x4x4"):
+        load_pdn_teacher(PDN("s", 384), "s", str(path))
+
+
+def test_damaged_and_missing_files_are_named(tmp_path: Path) -> None:
+    path = tmp_path / "teacher.safetensors"
+    path.write_bytes(b"no tensors")
+    with pytest.raises(EdgeadError, match=r"teacher\.safetensors is damaged"):
+        load_pdn_teacher(PDN("s", 384), "s", str(path))
+    with pytest.raises(UsageError, match="does not exist"):
+        load_pdn_teacher(PDN("s", 384), "s", str(tmp_path / "gone.pth"))
+    with pytest.raises(UsageError, match="--teacher FILE"):
+        load_pdn_teacher(PDN("s", 384), "s", None)

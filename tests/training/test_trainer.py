@@ -1,0 +1,123 @@
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from edgead.artifact import Manifest
+from edgead.errors import TrainingError, UsageError
+from edgead.models.efficientad import EfficientAdN
+from edgead.training import Run, TrainConfig, train, trainer
+from tests.conftest import part, write_photo
+
+
+def config(data: Path, **changes: object) -> TrainConfig:
+    made = TrainConfig(
+        "efficientad-n", str(data), image_size=(96, 128), steps=8, batch_size=2, precision="32-true"
+    )
+    return dataclasses.replace(made, **changes)
+
+
+class _Stopped(Exception):
+    pass
+
+
+def stop_at(step: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = trainer._draw
+
+    def draw(cfg: TrainConfig, at: int, *rest: object) -> object:
+        if at == step:
+            raise _Stopped
+        return real(cfg, at, *rest)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(trainer, "_draw", draw)
+
+
+def test_a_resumed_training_ends_with_the_same_bits(
+    tmp_path: Path, shared_dataset: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = train(config(shared_dataset), tmp_path / "whole", device="cpu")
+    with monkeypatch.context() as patch:
+        patch.setattr(trainer, "CHECKPOINT_SECONDS", 0.0)
+        stop_at(5, patch)
+        with pytest.raises(_Stopped):
+            train(config(shared_dataset), tmp_path / "parts", device="cpu")
+    with pytest.raises(TrainingError):  # crashed runs are not used by accident
+        Run(tmp_path / "parts").load_model()
+    resumed = train(config(shared_dataset), tmp_path / "parts", device="cpu", resume=True)
+
+    first, second = (load_file(Run(tmp_path / name).model_file) for name in ("whole", "parts"))
+    assert first.keys() == second.keys()
+    assert all(torch.equal(first[key], second[key]) for key in first)
+    assert resumed.threshold == whole.threshold
+    lines = [json.loads(x) for x in Run(tmp_path / "parts").metrics_file.read_text().splitlines()]
+    steps = [line["step"] for line in lines if "step" in line]
+    assert steps == sorted(set(steps))
+    with pytest.raises(UsageError, match="nothing to resume"):
+        train(config(shared_dataset), tmp_path / "parts", device="cpu", resume=True)
+
+
+def test_the_seed_decides(tmp_path: Path, shared_dataset: Path) -> None:
+    files = []
+    for name, seed in (("a", 1), ("b", 1), ("c", 2)):
+        train(config(shared_dataset, seed=seed, steps=2), tmp_path / name, device="cpu")
+        files.append(load_file(Run(tmp_path / name).model_file)["student.layers.0.weight"])
+    assert torch.equal(files[0], files[1])
+    assert not torch.equal(files[0], files[2])
+
+
+def test_a_loss_that_is_not_a_number_stops_the_training(
+    tmp_path: Path, shared_dataset: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = EfficientAdN.training_losses
+    monkeypatch.setattr(
+        EfficientAdN,
+        "training_losses",
+        lambda self, batch: {k: v * float("nan") for k, v in real(self, batch).items()},
+    )
+    with pytest.raises(TrainingError, match=r"'hard' is not a finite number.*--learning-rate"):
+        train(config(shared_dataset), tmp_path / "run", device="cpu")
+    assert not Run(tmp_path / "run").is_finished
+
+
+def test_a_folder_with_something_in_it_is_left_alone(tmp_path: Path, shared_dataset: Path) -> None:
+    (tmp_path / "precious.txt").write_text("mine")
+    with pytest.raises(UsageError, match="is not empty"):
+        train(config(shared_dataset), tmp_path, device="cpu")
+    assert [path.name for path in tmp_path.iterdir()] == ["precious.txt"]
+
+
+def test_resuming_on_other_photos_is_refused(
+    tmp_path: Path, dataset: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trainer, "CHECKPOINT_SECONDS", 0.0)
+    with monkeypatch.context() as patch:
+        stop_at(2, patch)
+        with pytest.raises(_Stopped):
+            train(config(dataset), tmp_path / "run", device="cpu")
+    with pytest.raises(UsageError, match="another seed"):
+        train(config(dataset, seed=9), tmp_path / "run", device="cpu", resume=True)
+    write_photo(dataset / "train/good/003.png", part(999))
+    with pytest.raises(TrainingError, match="not those that the training was begun with"):
+        train(config(dataset), tmp_path / "run", device="cpu", resume=True)
+
+
+def test_a_run_holds_safetensors_and_a_manifest_that_fits(trained_run: Path) -> None:
+    names = {path.name for path in trained_run.iterdir()}
+    assert not any(name.endswith((".pt", ".pth", ".pkl", ".ckpt")) for name in names)
+    manifest = Run(trained_run).read_manifest()
+    assert isinstance(manifest, Manifest)
+    assert manifest.input.size == (96, 128)
+    assert manifest.training.images + manifest.training.held_out == 12
+
+
+def test_a_damaged_run_is_refused(tmp_path: Path, shared_dataset: Path) -> None:
+    train(config(shared_dataset, steps=1), tmp_path / "run", device="cpu")
+    weights = Run(tmp_path / "run").model_file
+    weights.write_bytes(weights.read_bytes()[:1000])
+    with pytest.raises(TrainingError, match=r"model\.safetensors"):
+        Run(tmp_path / "run").load_model()
