@@ -10,7 +10,7 @@ from pathlib import Path
 from edgead.cli import _options
 from edgead.errors import UsageError
 
-_STEPS = 400  # enough for this task, and minutes on two cores
+_STEPS = 300  # enough for this task, and minutes on two cores
 
 
 def add_parser(subparsers: _options.Subparsers) -> None:

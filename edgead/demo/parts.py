@@ -27,6 +27,7 @@ TRAIN, TEST_GOOD, TEST_EACH = 60, 20, 8
 _RADIUS, _BORE, _BOLT_CIRCLE, _BOLT = 0.40, 0.115, 0.275, 0.042  # in heights of the photo
 _BOLTS = 6
 _CHAMFER = 0.012
+_CENTRE_DRILL = 0.014
 _FACE_TINT = np.array((0.97, 1.0, 1.02), np.float32)  # BGR: slightly warm steel
 _BELT = np.array((58, 52, 44), np.float32)  # BGR: blue-grey rubber
 
@@ -257,7 +258,7 @@ def _dent(surface: _Surface, rng: np.random.Generator) -> Floats:
 
 
 def _missing_hole(surface: _Surface, rng: np.random.Generator) -> Floats:
-    """One bolt hole was never drilled."""
+    """One bolt hole was centre-drilled and then forgotten."""
     px, py = _bolt_places(surface.angle)[int(rng.integers(_BOLTS))]
     distance = np.hypot(surface.x - px, surface.y - py)
     covered = _ramp(_BOLT + _CHAMFER + 0.002 - distance, 1 / surface.x.shape[0])
@@ -265,7 +266,9 @@ def _missing_hole(surface: _Surface, rng: np.random.Generator) -> Floats:
     whole = np.float32(_CHAMFER) + _tool_marks(radius, rng)
     surface.metal = np.maximum(surface.metal, covered)
     surface.depth = surface.depth * (1 - covered)
-    surface.height = (surface.height * (1 - covered) + whole * covered).astype(np.float32)
+    start = _CENTRE_DRILL * np.exp(-((distance / _CENTRE_DRILL) ** 4))
+    surface.height = (surface.height * (1 - covered) + (whole - start) * covered).astype(np.float32)
+    surface.reflectance *= (1 - 0.75 * _ramp(_CENTRE_DRILL - distance, 0.004)).astype(np.float32)
     return covered
 
 
