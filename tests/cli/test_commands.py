@@ -1,0 +1,88 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from edgead.cli import main
+from tests.conftest import part, write_photo
+
+_PREDICT = """
+import sys
+sys.modules["torch"] = None  # importing it fails from here on
+from edgead.cli import main
+code = main(sys.argv[1:])
+wrong = {"torch", "lightning_fabric", "onnx", "safetensors"} & {
+    name for name, module in sys.modules.items() if module is not None}
+assert not wrong, wrong
+sys.exit(code)
+"""
+
+
+def test_a_device_without_torch_predicts(exported: Path, tmp_path: Path) -> None:
+    photo = write_photo(tmp_path / "photo.png", part(0))
+    subprocess.run(
+        [sys.executable, "-c", _PREDICT, "predict", exported, photo, "--json", "scores.json"],
+        cwd=tmp_path,
+        check=True,
+    )
+    (result,) = json.loads((tmp_path / "scores.json").read_text())
+    assert set(result) == {"path", "score", "threshold", "is_anomalous", "regions"}
+
+
+def test_importing_edgead_loads_neither_torch_nor_a_runtime() -> None:
+    code = (
+        "import sys, edgead, edgead.runtimes\n"
+        "print(*({'torch', 'onnxruntime', 'onnx', 'tensorrt'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == ""
+
+
+def test_training_without_torch_says_what_to_install(tmp_path: Path, shared_dataset: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", _PREDICT, "train", shared_dataset, "--out", tmp_path / "run"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert "pip install 'edgead[train]'" in done.stderr
+
+
+def test_evaluate_writes_the_keys_that_scripts_rely_on(
+    exported: Path, shared_dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    figures, sheet = tmp_path / "e.json", tmp_path / "sheet.png"
+    words = ["evaluate", exported, shared_dataset, "--json", figures, "--sheet", sheet]
+    assert main([str(word) for word in words]) == 0
+    found = json.loads(figures.read_text())
+    for key in ("image_auroc", "image_ap", "image_f1", "pixel_auroc", "au_pro"):
+        assert 0 <= found[key] <= 1
+    assert found["images"] == 8
+    assert set(found["by_defect"]) == {"blot"}
+    assert sheet.stat().st_size > 1000
+    assert "blot" in capsys.readouterr().out
+
+
+def test_bench_writes_the_keys_that_scripts_rely_on(exported: Path, tmp_path: Path) -> None:
+    figures = tmp_path / "b.json"
+    words = ["bench", exported, "--duration", "0.5", "--frame-size", "90x70", "--json", figures]
+    assert main([str(word) for word in words]) == 0
+    found = json.loads(figures.read_text())
+    assert {"p50", "p90", "p99", "mean", "max"} <= set(found["latency_ms"])
+    assert set(found["stages_ms"]) == {"preprocess", "inference", "postprocess"}
+    assert found["fps"] == pytest.approx(1000 / found["latency_ms"]["mean"])
+    # This process has torch in memory and the one that only predicts has not.
+    assert 20 < found["peak_rss_mib"] < 200
+    assert len(found["raw_ms"]["total"]) == found["samples"]
+
+
+def test_info_and_runtimes_speak(exported: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["info", str(exported)]) == 0
+    assert "efficientad-n" in capsys.readouterr().out
+    assert main(["runtimes"]) == 0
+    assert "onnxruntime" in capsys.readouterr().out
