@@ -29,7 +29,7 @@ def test_a_batch_gives_the_scores_of_its_photos(exported: Path, shared_dataset: 
     photos = [images.read_image(p.path) for p in Dataset.from_folder(shared_dataset).test]
     with EdgeDetector(exported) as detect:
         alone = [detect(photo).score for photo in photos]
-        together = [detection.score for detection in detect.batch(photos)]
+        together = [detection.score for detection in detect(photos)]
     assert together == pytest.approx(alone, rel=1e-4)
 
 
