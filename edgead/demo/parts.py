@@ -78,8 +78,8 @@ def write_parts(root: Path, seed: int = 0) -> Path:
         raise UsageError(f"{root} exists already; choose another folder")
     jobs: list[tuple[str, str, Defect | None]] = []
     jobs += [("train", "good", None)] * TRAIN + [("test", "good", None)] * TEST_GOOD
-    for kind, defect in DEFECTS.items():
-        jobs += [("test", kind, defect)] * TEST_EACH
+    for name, painter in DEFECTS.items():
+        jobs += [("test", name, painter)] * TEST_EACH
     root.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{root.name}-", dir=root.parent) as scratch:
         made = Path(scratch) / root.name
@@ -187,7 +187,7 @@ def _light(surface: _Surface, rng: np.random.Generator) -> npt.NDArray[np.uint8]
     fall_off = 1 + 0.10 * (surface.x * lamp[0] + surface.y * lamp[1])
     picture = cv2.GaussianBlur(picture * fall_off[..., None], (0, 0), rng.uniform(0.55, 0.75))
     picture = picture + rng.normal(0, 2.2, (height, width, 1)) + rng.normal(0, 0.9, picture.shape)
-    return np.clip(np.rint(picture), 0, 255).astype(np.uint8)
+    return np.asarray(np.clip(np.rint(picture), 0, 255), np.uint8)
 
 
 def _belt(size: tuple[int, int], rng: np.random.Generator) -> Floats:
@@ -196,7 +196,7 @@ def _belt(size: tuple[int, int], rng: np.random.Generator) -> Floats:
     shift = rng.uniform(0, 9, 2)
     weave = np.sin(2 * np.pi * (rows + shift[0]) / 9) * np.sin(2 * np.pi * (columns + shift[1]) / 9)
     wear = _noise(size, 40, rng)
-    return _BELT * (1 + 0.10 * weave + 0.10 * wear)[..., None].astype(np.float32)
+    return np.asarray(_BELT * (1 + 0.10 * weave + 0.10 * wear)[..., None], np.float32)
 
 
 def _noise(size: tuple[int, int], grain: int, rng: np.random.Generator) -> Floats:
@@ -209,7 +209,7 @@ def _noise(size: tuple[int, int], grain: int, rng: np.random.Generator) -> Float
 
 def _ramp(distance: Floats, width: float) -> Floats:
     """0 where a signed distance is negative, 1 where positive, smooth over a pixel's width."""
-    return np.clip(distance / width + 0.5, 0, 1).astype(np.float32)
+    return np.asarray(np.clip(distance / width + 0.5, 0, 1), np.float32)
 
 
 def _place_on_face(

@@ -171,7 +171,7 @@ def _score_strip(evaluation: dict[str, Any]) -> str:
     height = _STRIP_ROW * len(kinds) + 30
 
     def across(score: float) -> float:
-        share = (min(score, high) - low) / (high - low)
+        share = float((min(score, high) - low) / (high - low))
         return _STRIP_LABEL + share * (_STRIP_WIDTH - _STRIP_LABEL - 12)
 
     parts = [

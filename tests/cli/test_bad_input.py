@@ -100,6 +100,7 @@ def test_a_full_disk_leaves_the_old_file(
     tiny_artifact: Callable[..., Artifact],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    artifact = tiny_artifact().path
     photo = write_photo(tmp_path / "photo.png", part(0))
     target = tmp_path / "scores.json"
     target.write_text("old")
@@ -108,7 +109,7 @@ def test_a_full_disk_leaves_the_old_file(
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
-    said = refused(capsys, "predict", tiny_artifact().path, photo, "--json", target)
+    said = refused(capsys, "predict", artifact, photo, "--json", target)
     assert "disk is full" in said
     assert target.read_text() == "old"
     assert not list(tmp_path.glob(".scores*"))

@@ -50,15 +50,15 @@ def test_an_export_that_changes_scores_is_refused_and_writes_nothing(
 ) -> None:
     real = graph.to_onnx
 
-    def off_by_a_bit(model: torch.nn.Module) -> onnx.ModelProto:
-        proto = real(model)
+    def off_by_a_bit(model: torch.nn.Module) -> bytes:
+        proto = onnx.load_from_string(real(model))
         for tensor in proto.graph.initializer:
             values = onnx.numpy_helper.to_array(tensor)
             if values.ndim == 4:
                 changed = onnx.numpy_helper.from_array(values * np.float32(1.01), tensor.name)
                 tensor.CopyFrom(changed)
                 break
-        return proto
+        return proto.SerializeToString()
 
     monkeypatch.setattr(graph, "to_onnx", off_by_a_bit)
     with pytest.raises(EdgeadError, match="score"):
