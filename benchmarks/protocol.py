@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from edgead.benchmarks.statistics import SAMPLES_FOR, LatencySummary, summarise
+from edgead.detection import Timings
 from edgead.detector import EdgeDetector
 from edgead.errors import UsageError
 from edgead.images import Image
@@ -104,7 +105,8 @@ def measure(
             detect(frames[warm_up % len(frames)])
             warm_up += 1
 
-        total, stages = [], []
+        total: list[float] = []
+        stages: list[Timings] = []
         stop = time.perf_counter() + protocol.seconds
         while len(total) < protocol.samples or time.perf_counter() < stop:
             frame = frames[len(total) % len(frames)]

@@ -69,4 +69,4 @@ def _shifted(photo: Image, mask: Image, rng: np.random.Generator) -> Image:
     """Brighten or darken where the mask is, in a colour of its own."""
     amount = rng.uniform(30, 110) * rng.choice([-1, 1]) * rng.uniform(0.7, 1, 3)
     change = mask[..., None].astype(np.float32) / 255 * amount
-    return np.clip(photo.astype(np.float32) + change, 0, 255).astype(np.uint8)
+    return np.asarray(np.clip(photo.astype(np.float32) + change, 0, 255), np.uint8)

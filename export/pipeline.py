@@ -42,7 +42,7 @@ def export_run(
     from edgead.training import Run
     from edgead.training.reference import TorchReference
 
-    source = Run(run)
+    source = Run(Path(run))
     model, manifest = source.load_model()
     paths = (
         held_out_photos(source.read_record().held_out, source.path) if photos is None else photos
