@@ -155,3 +155,29 @@ def fold_input_scaling(convolution: nn.Conv2d, mean: Tensor, std: Tensor) -> Non
         scaled = convolution.weight / std.view(1, 3, 1, 1)
         convolution.bias.sub_((scaled * mean.view(1, 3, 1, 1)).sum((1, 2, 3)))
         convolution.weight.copy_((scaled / 255).flip(1))
+
+
+def split_outputs(convolution: nn.Conv2d, first: int) -> tuple[nn.Conv2d, nn.Conv2d]:
+    """Split a convolution into one for its ``first`` output channels and one for the others."""
+    assert convolution.bias is not None
+    return (
+        _like(convolution, convolution.weight[:first], convolution.bias[:first]),
+        _like(convolution, convolution.weight[first:], convolution.bias[first:]),
+    )
+
+
+def subtracted(left: nn.Conv2d, right: nn.Conv2d) -> nn.Conv2d:
+    """Return one convolution on ``[left's input, right's input]`` that gives left minus right."""
+    assert left.bias is not None and right.bias is not None
+    weight = torch.cat([left.weight, -right.weight], dim=1)
+    return _like(left, weight, left.bias - right.bias)
+
+
+def _like(convolution: nn.Conv2d, weight: Tensor, bias: Tensor) -> nn.Conv2d:
+    kernel, stride = convolution.kernel_size, convolution.stride
+    made = nn.Conv2d(weight.shape[1], weight.shape[0], (kernel[0], kernel[1]), (stride[0], stride[1]))
+    assert made.bias is not None and convolution.padding == (0, 0)
+    with torch.no_grad():
+        made.weight.copy_(weight)
+        made.bias.copy_(bias)
+    return made

@@ -298,20 +298,26 @@ class EfficientAdN(EfficientAd):
 
 
 class _Deployed(nn.Module):
-    """The exported graph: raw pixels in, raw map and score out, constants folded."""
+    """The exported graph: raw pixels in, raw map and score out, constants folded.
+
+    Teacher minus student comes out of one convolution over both networks' last activations. That
+    is the same sum in FP32 with half of the output; in INT8 the small difference gets the whole
+    range of its tensor, where two large tensors would each lose it to rounding before they are
+    subtracted (docs/int8.md).
+    """
 
     mean_bgr: Tensor
 
     def __init__(self, model: EfficientAd) -> None:
         super().__init__()
         mean, std = torch.tensor(IMAGENET_MEAN), torch.tensor(IMAGENET_STD)
-        self.teacher = copy.deepcopy(model.teacher_net).cpu().float()
-        self.student = copy.deepcopy(model.student).cpu().float()
+        teacher = copy.deepcopy(model.teacher_net).cpu().float()
+        student = copy.deepcopy(model.student).cpu().float()
         self.autoencoder = copy.deepcopy(model.autoencoder).cpu().float()
         _pdn.fold_output_normalisation(
-            self.teacher.convolutions[-1], model.teacher_mean.cpu(), model.teacher_std.cpu()
+            teacher.convolutions[-1], model.teacher_mean.cpu(), model.teacher_std.cpu()
         )
-        for network in (self.teacher, self.student):
+        for network in (teacher, student):
             _pdn.fold_input_scaling(network.convolutions[0], mean, std)
         first = self.autoencoder.encoder[0]
         assert isinstance(first, nn.Conv2d)
@@ -323,20 +329,29 @@ class _Deployed(nn.Module):
         else:
             _pdn.fold_input_scaling(first, mean, std)
         self.register_buffer("mean_bgr", (mean * 255).flip(0).view(1, 3, 1, 1))
+
+        self.teacher, self.student = teacher.layers[:-1], student.layers[:-1]
+        imitation, self.student_autoencoder = _pdn.split_outputs(
+            student.convolutions[-1], TEACHER_CHANNELS
+        )
+        self.difference = _pdn.subtracted(teacher.convolutions[-1], imitation)
+        self.head = nn.Conv2d(2, 1, 1)
         weights, bias = model._head()
-        self.weights = [float(weight) / TEACHER_CHANNELS for weight in weights]
-        self.bias = float(bias)
+        with torch.no_grad():
+            self.head.weight.copy_(weights.view(1, 2, 1, 1) / TEACHER_CHANNELS)
+            assert self.head.bias is not None
+            self.head.bias.fill_(float(bias))
         self.eval()
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
         """Score ``image`` uint8 ``[N, H, W, 3]`` BGR."""
         x = image.permute(0, 3, 1, 2).float()
-        teacher = self.teacher(x)
         student = self.student(x)
+        difference = self.difference(torch.cat([self.teacher(x), student], 1))
         predicted = self.autoencoder(x - self.mean_bgr if self.subtracts_mean else x)
-        student_map = (teacher - student[:, :TEACHER_CHANNELS]).square().sum(1)
-        autoencoder_map = (predicted - student[:, TEACHER_CHANNELS:]).square().sum(1)
-        anomaly_map = self.weights[0] * student_map + self.weights[1] * autoencoder_map + self.bias
+        prediction_error = predicted - self.student_autoencoder(student)
+        maps = torch.stack([difference.square().sum(1), prediction_error.square().sum(1)], 1)
+        anomaly_map = self.head(maps).squeeze(1)
         return anomaly_map, anomaly_map.amax(dim=(1, 2))
 
 

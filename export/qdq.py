@@ -1,0 +1,340 @@
+"""INT8 graphs with QuantizeLinear/DequantizeLinear pairs, in the two shapes that runtimes want.
+
+One graph cannot serve both worlds. ONNX Runtime and OpenVINO run INT8 convolutions where every
+activation is quantized (UINT8, with a zero point) and the bias is INT32. TensorRT refuses both
+and wants symmetric INT8 on the inputs of convolutions only, with a float bias.
+
+Both shapes come from the same ranges. The head (map normalisation and score) stays FP32.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+from onnx import helper, numpy_helper
+
+from edgead.calibration.calibrators import Range
+from edgead.errors import EdgeadError
+
+HEAD = "head"
+"""The node that turns raw maps into the anomaly map; it never becomes INT8."""
+
+ONNXRUNTIME_SCHEME = "Q/DQ, uint8 activations, int8 weights per channel, int32 bias"
+TENSORRT_SCHEME = "Q/DQ, int8 symmetric inputs of convolutions, int8 weights per channel"
+
+_CARRIERS = {"AveragePool", "Resize", "Concat"}
+"""Operators without weights that take INT8 in and give INT8 out."""
+
+_KEEPS_RANGE = {"Resize", "Concat"}
+"""Those whose output cannot leave the range of their inputs, so that both share one scale."""
+
+
+@dataclass(frozen=True)
+class _Quantizer:
+    """How one tensor is mapped to integers: ``round(x / scale) + zero_point``."""
+
+    scale: npt.NDArray[np.float32]
+    zero_point: npt.NDArray[Any]
+
+
+def convolutions(model: onnx.ModelProto) -> list[str]:
+    """Name the convolutions that can become INT8, in the order of the graph."""
+    return [n.name for n in model.graph.node if n.op_type == "Conv" and n.name != HEAD]
+
+
+def calibrated_tensors(model: onnx.ModelProto) -> list[str]:
+    """Name the activations whose ranges an INT8 graph needs, in the order of the graph."""
+    graph = _Graph(model)
+    names: list[str] = []
+    for node in graph.nodes:
+        if node.name in convolutions(model):
+            names += [node.input[0], graph.activated(node)]
+        elif node.op_type in _CARRIERS:
+            names += [*graph.data_inputs(node), node.output[0]]
+    return [name for name in dict.fromkeys(names) if name != graph.pixels]
+
+
+def for_onnxruntime(
+    model: onnx.ModelProto,
+    ranges: Mapping[str, Range],
+    float_nodes: Collection[str] = (),
+) -> onnx.ModelProto:
+    """Write the INT8 graph that ONNX Runtime and OpenVINO run fast.
+
+    Args:
+        model: FP32 graph with edgead's contract.
+        ranges: Of :func:`calibrated_tensors`.
+        float_nodes: Convolutions that stay FP32.
+
+    Returns:
+        A new graph with the same inputs and outputs.
+
+    Raises:
+        EdgeadError: The graph is INT8 already, or a range is missing.
+    """
+    graph = _Graph(model)
+    chosen = [node for node in graph.nodes if _is_chosen(node, float_nodes)]
+    ranges = _shared_ranges(graph, ranges)
+    quantized: dict[str, _Quantizer] = {}
+    for node in chosen:
+        for name in (node.input[0], graph.activated(node)):
+            if name != graph.pixels:
+                quantized[name] = _unsigned(_range_of(ranges, name))
+    for node in graph.nodes:  # a carrier joins where what it carries is INT8 anyway
+        if node.op_type in _CARRIERS and all(i in quantized for i in graph.data_inputs(node)):
+            quantized.setdefault(node.output[0], _unsigned(_range_of(ranges, node.output[0])))
+    graph.read_pixels_as_integers()
+    for node in chosen:
+        graph.drop_relu(node, quantized)
+    for name, quantizer in quantized.items():
+        graph.insert_pair(name, quantizer)
+    for node in chosen:
+        scale = graph.pixel_scale if node.input[0] == graph.pixels else None
+        if scale is None:
+            scale = quantized[graph.source_of_pair(node.input[0])].scale
+        graph.make_weights_integer(node, scale)
+    return graph.finished()
+
+
+def for_tensorrt(
+    model: onnx.ModelProto,
+    ranges: Mapping[str, Range],
+    float_nodes: Collection[str] = (),
+) -> onnx.ModelProto:
+    """Write the INT8 graph that TensorRT accepts; arguments as in :func:`for_onnxruntime`."""
+    graph = _Graph(model)
+    chosen = [node for node in graph.nodes if _is_chosen(node, float_nodes)]
+    pixels = Range(0.0, 255.0)
+    names = dict.fromkeys(node.input[0] for node in chosen)
+    for name in names:
+        found = pixels if name == graph.pixels else _range_of(ranges, name)
+        consumers = [node for node in chosen if node.input[0] == name]
+        graph.insert_pair(name, _symmetric(found), consumers)
+    for node in chosen:
+        graph.insert_weight_pair(node)
+    return graph.finished()
+
+
+def weight_scales(weights: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """Return one symmetric INT8 scale for each output channel of a convolution."""
+    largest = np.abs(weights.reshape(len(weights), -1)).max(1)
+    return np.asarray(np.maximum(largest, 1e-12) / 127, np.float32)
+
+
+def _is_chosen(node: onnx.NodeProto, float_nodes: Collection[str]) -> bool:
+    return node.op_type == "Conv" and node.name != HEAD and node.name not in float_nodes
+
+
+def _range_of(ranges: Mapping[str, Range], name: str) -> Range:
+    if name not in ranges:
+        raise EdgeadError(f"there is no calibrated range for the tensor {name}: calibrate again")
+    return ranges[name]
+
+
+def _shared_ranges(graph: _Graph, ranges: Mapping[str, Range]) -> dict[str, Range]:
+    """Give the inputs and the output of a concatenation or a resize one range.
+
+    Then they move bytes and nothing is rounded twice.
+    """
+    shared = dict(ranges)
+    for node in graph.nodes:
+        if node.op_type not in _KEEPS_RANGE:
+            continue
+        inputs = [name for name in graph.data_inputs(node) if name in shared]
+        union = Range(
+            min(shared[name].low for name in inputs), max(shared[name].high for name in inputs)
+        )
+        for name in [*inputs, node.output[0]]:
+            shared[name] = union
+    return shared
+
+
+def _unsigned(found: Range) -> _Quantizer:
+    low, high = min(found.low, 0.0), max(found.high, 0.0)
+    scale = max(high - low, 1e-12) / 255
+    zero = int(np.clip(round(-low / scale), 0, 255))
+    return _Quantizer(np.asarray(scale, np.float32), np.asarray(zero, np.uint8))
+
+
+def _symmetric(found: Range) -> _Quantizer:
+    scale = max(abs(found.low), abs(found.high), 1e-12) / 127
+    return _Quantizer(np.asarray(scale, np.float32), np.asarray(0, np.int8))
+
+
+class _Graph:
+    """A copy of a graph under surgery."""
+
+    pixel_scale = np.asarray(1, np.float32)
+
+    def __init__(self, model: onnx.ModelProto) -> None:
+        self.model = onnx.ModelProto()
+        self.model.CopyFrom(model)
+        self.proto = self.model.graph
+        if any(node.op_type in {"QuantizeLinear", "DequantizeLinear"} for node in self.nodes):
+            raise EdgeadError("the graph is INT8 already: quantize the FP32 file it was made from")
+        self._weights = {tensor.name: tensor for tensor in self.proto.initializer}
+        self._pair_sources: dict[str, str] = {}
+        (cast,) = (node for node in self.nodes if node.op_type == "Cast")
+        self.pixels: str = cast.output[0]
+        """The photo as float values 0..255."""
+
+    @property
+    def nodes(self) -> list[onnx.NodeProto]:
+        return list(self.proto.node)
+
+    def data_inputs(self, node: onnx.NodeProto) -> list[str]:
+        """Return a node's inputs that are activations."""
+        names = node.input[:1] if node.op_type == "Resize" else node.input
+        return [name for name in names if name and name not in self._weights]
+
+    def activated(self, node: onnx.NodeProto) -> str:
+        """Return the tensor after a convolution and the ReLU that may follow it."""
+        relu = self._relu_after(node)
+        return str((relu or node).output[0])
+
+    def drop_relu(self, node: onnx.NodeProto, quantized: Mapping[str, _Quantizer]) -> None:
+        """Let the quantizer's zero do what the ReLU does: nothing below it can be stored."""
+        relu = self._relu_after(node)
+        if relu is not None and int(quantized[relu.output[0]].zero_point) == 0:
+            node.output[0] = relu.output[0]
+            self.proto.node.remove(relu)
+
+    def read_pixels_as_integers(self) -> None:
+        """Replace the cast of the photo: a pixel is its own integer, with the scale 1."""
+        (cast,) = (node for node in self.nodes if node.op_type == "Cast")
+        scale = self._add("pixels_scale", self.pixel_scale)
+        zero = self._add("pixels_zero", np.asarray(0, np.uint8))
+        pair = helper.make_node(
+            "DequantizeLinear", [cast.input[0], scale, zero], [self.pixels], "pixels/dequantize"
+        )
+        self._replace(cast, [pair])
+
+    def insert_pair(
+        self,
+        name: str,
+        quantizer: _Quantizer,
+        consumers: Collection[onnx.NodeProto] | None = None,
+    ) -> None:
+        """Round a tensor to integers and back for its consumers (all, or those given)."""
+        chosen = self.nodes if consumers is None else list(consumers)
+        rounded = f"{name}_dequantized"
+        for node in chosen:
+            for index, entry in enumerate(node.input):
+                if entry == name:
+                    node.input[index] = rounded
+        self._pair_sources[rounded] = name
+        parameters = [
+            self._add(f"{name}_scale", quantizer.scale),
+            self._add(f"{name}_zero", quantizer.zero_point),
+        ]
+        pair = [
+            helper.make_node(
+                "QuantizeLinear", [name, *parameters], [f"{name}_quantized"], f"{name}/quantize"
+            ),
+            helper.make_node(
+                "DequantizeLinear",
+                [f"{name}_quantized", *parameters],
+                [rounded],
+                f"{name}/dequantize",
+            ),
+        ]
+        (producer,) = (node for node in self.nodes if name in node.output)
+        self._insert_after(producer, pair)
+
+    def source_of_pair(self, name: str) -> str:
+        """Return the tensor that a pair inserted here has rounded."""
+        return self._pair_sources[name]
+
+    def make_weights_integer(
+        self, node: onnx.NodeProto, input_scale: npt.NDArray[np.float32]
+    ) -> None:
+        """Store weights as INT8 and the bias as INT32, each with its DequantizeLinear."""
+        weights = self._values(node.input[1])
+        scales = weight_scales(weights)
+        shape = (-1,) + (1,) * (weights.ndim - 1)
+        integers = np.clip(np.rint(weights / scales.reshape(shape)), -127, 127).astype(np.int8)
+        stored: list[tuple[int, npt.NDArray[Any], npt.NDArray[Any], npt.NDArray[Any]]] = [
+            (1, integers, scales, np.zeros(len(scales), np.int8))
+        ]
+        if len(node.input) > 2:
+            bias_scales = np.asarray(scales * input_scale, np.float32)
+            bias = np.rint(self._values(node.input[2]).astype(np.float64) / bias_scales)
+            limit = np.iinfo(np.int32).max
+            bias_integers = np.clip(bias, -limit, limit).astype(np.int32)
+            stored.append((2, bias_integers, bias_scales, np.zeros(len(scales), np.int32)))
+        for index, values, scale, zero in stored:
+            name = node.input[index]
+            names = [
+                self._add(f"{name}_quantized", values),
+                self._add(f"{name}_scale", scale),
+                self._add(f"{name}_zero", zero),
+            ]
+            pair = helper.make_node(
+                "DequantizeLinear", names, [f"{name}_dequantized"], f"{name}/dequantize", axis=0
+            )
+            node.input[index] = f"{name}_dequantized"
+            self._insert_before(node, [pair])
+
+    def insert_weight_pair(self, node: onnx.NodeProto) -> None:
+        """Round float weights in the graph, as TensorRT wants them; the bias stays float."""
+        name = node.input[1]
+        scales = weight_scales(self._values(name))
+        parameters = [
+            self._add(f"{name}_scale", scales),
+            self._add(f"{name}_zero", np.zeros(len(scales), np.int8)),
+        ]
+        quantize = helper.make_node(
+            "QuantizeLinear", [name, *parameters], [f"{name}_quantized"], f"{name}/quantize", axis=0
+        )
+        dequantize = helper.make_node(
+            "DequantizeLinear",
+            [f"{name}_quantized", *parameters],
+            [f"{name}_dequantized"],
+            f"{name}/dequantize",
+            axis=0,
+        )
+        node.input[1] = f"{name}_dequantized"
+        self._insert_before(node, [quantize, dequantize])
+
+    def finished(self) -> onnx.ModelProto:
+        """Drop what nobody uses any more, check the graph and return it."""
+        used = {name for node in self.nodes for name in node.input}
+        for tensor in list(self.proto.initializer):
+            if tensor.name not in used:
+                self.proto.initializer.remove(tensor)
+        del self.proto.value_info[:]
+        onnx.checker.check_model(self.model, full_check=True)
+        return self.model
+
+    def _relu_after(self, node: onnx.NodeProto) -> onnx.NodeProto | None:
+        consumers = [other for other in self.nodes if node.output[0] in other.input]
+        if len(consumers) == 1 and consumers[0].op_type == "Relu":
+            return consumers[0]
+        return None
+
+    def _values(self, name: str) -> npt.NDArray[np.float32]:
+        return np.asarray(numpy_helper.to_array(self._weights[name]), np.float32)
+
+    def _add(self, name: str, values: npt.NDArray[Any]) -> str:
+        self.proto.initializer.append(numpy_helper.from_array(values, name))
+        return name
+
+    def _position(self, node: onnx.NodeProto) -> int:
+        return next(index for index, other in enumerate(self.proto.node) if other is node)
+
+    def _insert_after(self, node: onnx.NodeProto, added: list[onnx.NodeProto]) -> None:
+        for offset, entry in enumerate(added):
+            self.proto.node.insert(self._position(node) + 1 + offset, entry)
+
+    def _insert_before(self, node: onnx.NodeProto, added: list[onnx.NodeProto]) -> None:
+        for entry in added:
+            self.proto.node.insert(self._position(node), entry)
+
+    def _replace(self, node: onnx.NodeProto, added: list[onnx.NodeProto]) -> None:
+        self._insert_after(node, added)
+        self.proto.node.remove(node)
