@@ -76,8 +76,7 @@ def _name_nodes(proto: Any) -> None:
             (name for name in node.input if name in weights and name.endswith(".weight")), None
         )
         if place is not None:
-            network, _, layer = place.removesuffix(".weight").partition(".")
-            node.name = f"{network}/{layer}"
+            node.name = place.removesuffix(".weight").replace(".", "/", 1)
 
 
 def _check_contract(proto: Any, model: AnomalyModel) -> None:

@@ -1,0 +1,99 @@
+"""Fit what belongs to a graph's own numbers again, after its arithmetic has changed.
+
+Rounding shifts the raw maps a little, and the map normalisation divides by a small range. So the
+head's weights, the score statistics and the threshold of an INT8 graph come from its own maps and
+scores on held-out good photos, not from those of the FP32 graph.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+from onnx import numpy_helper
+
+from edgead import cpu
+from edgead.artifact import Manifest
+from edgead.calibration.threshold import from_good_scores, score_statistics
+from edgead.export.qdq import HEAD
+
+_LOW, _HIGH = 0.9, 0.995  # the quantiles of the map normalisation (EfficientAd, section 3.4)
+
+
+def head_node(model: onnx.ModelProto) -> onnx.NodeProto | None:
+    """Return the node that turns raw maps into the anomaly map, if the graph has one."""
+    return next((node for node in model.graph.node if node.name == HEAD), None)
+
+
+def raw_maps(model: onnx.ModelProto, photos: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+    """Return the head's input, float32 ``[N, maps, h, w]``, photo by photo."""
+    import onnxruntime
+
+    head = head_node(model)
+    assert head is not None
+    exposed = onnx.ModelProto()
+    exposed.CopyFrom(model)
+    exposed.graph.output.append(onnx.ValueInfoProto(name=head.input[0]))
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = cpu.physical_cores()
+    options.log_severity_level = 3
+    session: Any = onnxruntime.InferenceSession(
+        exposed.SerializeToString(), options, providers=["CPUExecutionProvider"]
+    )
+    maps = [session.run([head.input[0]], {"image": photo[None]})[0] for photo in photos]
+    return np.concatenate(maps)
+
+
+def refit_head(
+    source: onnx.ModelProto, changed: onnx.ModelProto, photos: npt.NDArray[np.uint8]
+) -> onnx.ModelProto:
+    """Move the head's weights so that the changed graph's maps mean what the source's meant.
+
+    For each raw map, the line that brings its quantiles 0.9 and 0.995 over good photos to the
+    source's is folded into the head.
+
+    Args:
+        source: The FP32 graph.
+        changed: The same graph with other arithmetic.
+        photos: Held-out good photos, uint8 ``[N, height, width, 3]`` BGR.
+
+    Returns:
+        The changed graph with a new head; as it was where it has none.
+    """
+    head = head_node(changed)
+    if head is None:
+        return changed
+    before, after = raw_maps(source, photos), raw_maps(changed, photos)
+    weights, bias = (_values(source, name) for name in (head.input[1], head.input[2]))
+    weights, bias = weights.astype(np.float64), bias.astype(np.float64)
+    for index in range(before.shape[1]):
+        low, high = np.quantile(before[:, index].astype(np.float64), [_LOW, _HIGH])
+        new_low, new_high = np.quantile(after[:, index].astype(np.float64), [_LOW, _HIGH])
+        slope = (high - low) / max(new_high - new_low, 1e-12)
+        bias += weights[:, index].ravel() * (low - slope * new_low)
+        weights[:, index] *= slope
+    refitted = onnx.ModelProto()
+    refitted.CopyFrom(changed)
+    for tensor in refitted.graph.initializer:
+        if tensor.name in (head.input[1], head.input[2]):
+            values = weights if tensor.name == head.input[1] else bias
+            tensor.CopyFrom(numpy_helper.from_array(values.astype(np.float32), tensor.name))
+    return refitted
+
+
+def refit_manifest(manifest: Manifest, scores: Sequence[float]) -> Manifest:
+    """Take score statistics and threshold from a graph's own scores of held-out good photos.
+
+    A threshold from labelled photos stays: there are none here, and the head keeps the scale.
+    """
+    rate = manifest.threshold.false_positive_rate
+    threshold = manifest.threshold if rate is None else from_good_scores(scores, rate)
+    return manifest.replace(score_statistics=score_statistics(scores), threshold=threshold)
+
+
+def _values(model: onnx.ModelProto, name: str) -> npt.NDArray[np.float32]:
+    tensor = next(tensor for tensor in model.graph.initializer if tensor.name == name)
+    return np.asarray(numpy_helper.to_array(tensor), np.float32)
