@@ -18,6 +18,8 @@ import numpy.typing as npt
 import onnx
 from onnx import numpy_helper
 
+from edgead.export.qdq import channel_count
+
 _LINEAR = {"AveragePool", "Resize"}
 """Operators that act on each channel apart and are linear."""
 
@@ -108,7 +110,7 @@ def _readers(
         start = offset
         if node.op_type == "Concat":
             before = list(node.input)[: list(node.input).index(tensor)]
-            widths = [_channels(graph, name) for name in before]
+            widths = [channel_count(graph, name) for name in before]
             if None in widths:
                 return None
             start += sum(width for width in widths if width is not None)
@@ -119,16 +121,3 @@ def _readers(
             return None
         found += behind
     return found or None
-
-
-def _channels(graph: onnx.GraphProto, tensor: str) -> int | None:
-    """Return how many channels a tensor has, from the convolution that made it."""
-    producer = next((node for node in graph.node if tensor in node.output), None)
-    if producer is None:
-        return None
-    if producer.op_type == "Conv":
-        weights = next(t for t in graph.initializer if t.name == producer.input[1])
-        return int(weights.dims[0])
-    if producer.op_type in {"Relu", *_LINEAR}:
-        return _channels(graph, producer.input[0])
-    return None

@@ -27,11 +27,9 @@ HEAD = "head"
 ONNXRUNTIME_SCHEME = "Q/DQ, uint8 activations, int8 weights per channel, int32 bias"
 TENSORRT_SCHEME = "Q/DQ, int8 symmetric inputs of convolutions, int8 weights per channel"
 
-_CARRIERS = {"AveragePool", "Resize", "Concat"}
-"""Operators without weights that take INT8 in and give INT8 out."""
-
-_KEEPS_RANGE = {"Resize", "Concat"}
-"""Those whose output cannot leave the range of their inputs, so that both share one scale."""
+_CARRIERS = {"Resize", "Concat"}
+"""Operators without weights that only move or mix values: their output cannot leave the range of
+their inputs, so both share one scale."""
 
 
 @dataclass(frozen=True)
@@ -78,6 +76,7 @@ def for_onnxruntime(
         EdgeadError: The graph is INT8 already, or a range is missing.
     """
     graph = _Graph(model)
+    graph.make_pools_convolutions()
     chosen = [node for node in graph.nodes if _is_chosen(node, float_nodes)]
     ranges = _shared_ranges(graph, ranges)
     quantized: dict[str, _Quantizer] = {}
@@ -120,10 +119,28 @@ def for_tensorrt(
     return graph.finished()
 
 
+def chosen_scales(weight: str) -> str:
+    """Name the tensor that holds the scales which a weight was rounded with before."""
+    return f"{weight}_int8_scale"
+
+
 def weight_scales(weights: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     """Return one symmetric INT8 scale for each output channel of a convolution."""
     largest = np.abs(weights.reshape(len(weights), -1)).max(1)
     return np.asarray(np.maximum(largest, 1e-12) / 127, np.float32)
+
+
+def channel_count(graph: onnx.GraphProto, tensor: str) -> int | None:
+    """Return how many channels an activation has, from the convolution that made it."""
+    producer = next((node for node in graph.node if tensor in node.output), None)
+    if producer is None:
+        return None
+    if producer.op_type == "Conv":
+        weights = next(t for t in graph.initializer if t.name == producer.input[1])
+        return int(weights.dims[0])
+    if producer.op_type in {"Relu", "AveragePool", "Resize"}:
+        return channel_count(graph, producer.input[0])
+    return None
 
 
 def _is_chosen(node: onnx.NodeProto, float_nodes: Collection[str]) -> bool:
@@ -143,7 +160,7 @@ def _shared_ranges(graph: _Graph, ranges: Mapping[str, Range]) -> dict[str, Rang
     """
     shared = dict(ranges)
     for node in graph.nodes:
-        if node.op_type not in _KEEPS_RANGE:
+        if node.op_type not in _CARRIERS:
             continue
         inputs = [name for name in graph.data_inputs(node) if name in shared]
         union = Range(
@@ -214,6 +231,34 @@ class _Graph:
         )
         self._replace(cast, [pair])
 
+    def make_pools_convolutions(self) -> None:
+        """Write average pooling as a convolution of each channel with equal weights.
+
+        It is the same sum, and 1/4 is exact in INT8. ONNX Runtime's INT8 pooling goes through FP32
+        value by value; its depthwise INT8 convolution takes a seventh of the time (docs/int8.md).
+        """
+        for node in self.nodes:
+            if node.op_type == "AveragePool":
+                self._make_pool_a_convolution(node)
+
+    def _make_pool_a_convolution(self, node: onnx.NodeProto) -> None:
+        attributes = {entry.name: helper.get_attribute_value(entry) for entry in node.attribute}
+        channels = channel_count(self.proto, node.input[0])
+        if channels is None or any(attributes.get("pads", [0])):
+            return
+        kernel = attributes["kernel_shape"]
+        weights = np.full((channels, 1, *kernel), 1 / np.prod(kernel), np.float32)
+        made = helper.make_node(
+            "Conv",
+            [node.input[0], self._add(f"{node.name}.weight", weights)],
+            list(node.output),
+            node.name,
+            kernel_shape=kernel,
+            strides=attributes["strides"],
+            group=channels,
+        )
+        self._replace(node, [made])
+
     def insert_pair(
         self,
         name: str,
@@ -255,7 +300,7 @@ class _Graph:
     ) -> None:
         """Store weights as INT8 and the bias as INT32, each with its DequantizeLinear."""
         weights = self._values(node.input[1])
-        scales = weight_scales(weights)
+        scales = self._weight_scales(node.input[1])
         shape = (-1,) + (1,) * (weights.ndim - 1)
         integers = np.clip(np.rint(weights / scales.reshape(shape)), -127, 127).astype(np.int8)
         stored: list[tuple[int, npt.NDArray[Any], npt.NDArray[Any], npt.NDArray[Any]]] = [
@@ -283,7 +328,7 @@ class _Graph:
     def insert_weight_pair(self, node: onnx.NodeProto) -> None:
         """Round float weights in the graph, as TensorRT wants them; the bias stays float."""
         name = node.input[1]
-        scales = weight_scales(self._values(name))
+        scales = self._weight_scales(name)
         parameters = [
             self._add(f"{name}_scale", scales),
             self._add(f"{name}_zero", np.zeros(len(scales), np.int8)),
@@ -316,6 +361,12 @@ class _Graph:
         if len(consumers) == 1 and consumers[0].op_type == "Relu":
             return consumers[0]
         return None
+
+    def _weight_scales(self, weight: str) -> npt.NDArray[np.float32]:
+        chosen = chosen_scales(weight)
+        if chosen in self._weights:
+            return self._values(chosen)
+        return weight_scales(self._values(weight))
 
     def _values(self, name: str) -> npt.NDArray[np.float32]:
         return np.asarray(numpy_helper.to_array(self._weights[name]), np.float32)

@@ -8,15 +8,14 @@ scores on held-out good photos, not from those of the FP32 graph.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import onnx
 from onnx import numpy_helper
 
-from edgead import cpu
 from edgead.artifact import Manifest
+from edgead.calibration.probe import probe
 from edgead.calibration.threshold import from_good_scores, score_statistics
 from edgead.export.qdq import HEAD
 
@@ -30,21 +29,10 @@ def head_node(model: onnx.ModelProto) -> onnx.NodeProto | None:
 
 def raw_maps(model: onnx.ModelProto, photos: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
     """Return the head's input, float32 ``[N, maps, h, w]``, photo by photo."""
-    import onnxruntime
-
     head = head_node(model)
     assert head is not None
-    exposed = onnx.ModelProto()
-    exposed.CopyFrom(model)
-    exposed.graph.output.append(onnx.ValueInfoProto(name=head.input[0]))
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = cpu.physical_cores()
-    options.log_severity_level = 3
-    session: Any = onnxruntime.InferenceSession(
-        exposed.SerializeToString(), options, providers=["CPUExecutionProvider"]
-    )
-    maps = [session.run([head.input[0]], {"image": photo[None]})[0] for photo in photos]
-    return np.concatenate(maps)
+    batches = (photo[None] for photo in photos)
+    return np.concatenate([maps for (maps,) in probe(model, [head.input[0]], batches)])
 
 
 def refit_head(

@@ -12,16 +12,14 @@ bias correction as in Nagel et al. (ICCV 2019), section 4.2.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import onnx
 from onnx import helper, numpy_helper
 
-from edgead import cpu
-from edgead.calibration.ranges import Photos
+from edgead.calibration.probe import probe
+from edgead.calibration.ranges import Batches
 from edgead.export import qdq
 
 Floats = npt.NDArray[np.float32]
@@ -32,24 +30,21 @@ _PATCHES_A_PHOTO = 600
 _PATCHES_IN_ALL = 16_384
 
 
-def round_weights(
-    model: onnx.ModelProto, photos: Photos, names: Sequence[str] | None = None
-) -> onnx.ModelProto:
+def round_weights(model: onnx.ModelProto, photos: Batches) -> onnx.ModelProto:
     """Return the graph with weights that are whole multiples of their INT8 scales.
 
-    Rounding them again with :func:`edgead.export.qdq.weight_scales` changes nothing.
+    The scales go along as tensors of the graph, where :mod:`edgead.export.qdq` finds them.
 
     Args:
         model: FP32 graph with edgead's contract.
         photos: Calibration photos at the network's input size.
-        names: Convolutions to round; ``None`` for all that can be INT8.
     """
     changed = onnx.ModelProto()
     changed.CopyFrom(model)
     tensors = {tensor.name: tensor for tensor in changed.graph.initializer}
-    chosen = qdq.convolutions(model) if names is None else names
-    nodes = {node.name: node for node in changed.graph.node if node.name in chosen}
-    for node in nodes.values():  # one at a time: the patches of all would not fit in memory
+    chosen = set(qdq.convolutions(model))
+    nodes = [node for node in changed.graph.node if node.name in chosen]
+    for node in nodes:  # one at a time: the patches of all would not fit in memory
         weights = numpy_helper.to_array(tensors[node.input[1]]).astype(np.float64)
         patches = _patches(model, node, photos)
         flat = weights.reshape(len(weights), -1)
@@ -59,6 +54,9 @@ def round_weights(
             numpy_helper.from_array(
                 rounded.reshape(weights.shape).astype(np.float32), node.input[1]
             )
+        )
+        changed.graph.initializer.append(
+            numpy_helper.from_array(scales.astype(np.float32), qdq.chosen_scales(node.input[1]))
         )
         if len(node.input) > 2:
             bias = numpy_helper.to_array(tensors[node.input[2]]).astype(np.float64)
@@ -90,31 +88,17 @@ def _round_rows(
             left[:, column + 1 : stop] -= np.outer(error, upper[column, column + 1 : stop])
             errors[:, column - start] = error
         left[:, stop:] -= errors @ upper[start:stop, stop:]
-    # The largest weight of a row must stay the one that its scale came from.
     return rounded
 
 
-def _patches(model: onnx.ModelProto, node: onnx.NodeProto, photos: Photos) -> Floats:
+def _patches(model: onnx.ModelProto, node: onnx.NodeProto, photos: Batches) -> Floats:
     """Draw patches that a convolution sees, float32 ``[patches, channels * kernel]``."""
-    import onnxruntime
-
-    exposed = onnx.ModelProto()
-    exposed.CopyFrom(model)
-    name = node.input[0]
-    exposed.graph.output.append(onnx.ValueInfoProto(name=name))
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = cpu.physical_cores()
-    options.log_severity_level = 3
-    session: Any = onnxruntime.InferenceSession(
-        exposed.SerializeToString(), options, providers=["CPUExecutionProvider"]
-    )
     attributes = {entry.name: helper.get_attribute_value(entry) for entry in node.attribute}
     kernel, stride = attributes["kernel_shape"], attributes.get("strides", [1, 1])
     top, left, bottom, right = attributes.get("pads", [0, 0, 0, 0])
     rng = np.random.default_rng(0)
     drawn: list[Floats] = []
-    for batch in photos():
-        (values,) = session.run([name], {"image": batch})
+    for (values,) in probe(model, [node.input[0]], photos):
         values = np.pad(values, ((0, 0), (0, 0), (top, bottom), (left, right)))
         windows = np.lib.stride_tricks.sliding_window_view(values, kernel, (2, 3))
         windows = windows[:, :, :: stride[0], :: stride[1]]

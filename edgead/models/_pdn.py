@@ -175,7 +175,9 @@ def subtracted(left: nn.Conv2d, right: nn.Conv2d) -> nn.Conv2d:
 
 def _like(convolution: nn.Conv2d, weight: Tensor, bias: Tensor) -> nn.Conv2d:
     kernel, stride = convolution.kernel_size, convolution.stride
-    made = nn.Conv2d(weight.shape[1], weight.shape[0], (kernel[0], kernel[1]), (stride[0], stride[1]))
+    made = nn.Conv2d(
+        weight.shape[1], weight.shape[0], (kernel[0], kernel[1]), (stride[0], stride[1])
+    )
     assert made.bias is not None and convolution.padding == (0, 0)
     with torch.no_grad():
         made.weight.copy_(weight)

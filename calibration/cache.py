@@ -1,0 +1,38 @@
+"""What was calibrated before need not be calibrated again."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from edgead import files
+
+
+def folder() -> Path:
+    """Return the cache's folder: ``$EDGEAD_CACHE``, or ``edgead`` in the user's cache folder."""
+    chosen = os.environ.get("EDGEAD_CACHE")
+    if chosen:
+        return Path(chosen)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "edgead"
+
+
+def remembered(kind: str, key: tuple[str, ...], make: Callable[[], bytes]) -> bytes:
+    """Return what was stored under a key, or make and store it.
+
+    Args:
+        kind: What it is; begins the file's name.
+        key: Everything that the content depends on: model, method, preprocessing, photos.
+        make: Called when nothing is stored.
+    """
+    digest = hashlib.sha256("\0".join(key).encode()).hexdigest()
+    path = folder() / f"{kind}-{digest[:32]}"
+    if path.is_file():
+        stored = path.read_bytes()
+        body, seal = stored[:-32], stored[-32:]
+        if hashlib.sha256(body).digest() == seal:  # else it is damaged: make it again
+            return body
+    made = make()
+    files.write_bytes(path, made + hashlib.sha256(made).digest())
+    return made

@@ -1,0 +1,148 @@
+"""Which photos an export calibrates on, and what makes them unfit for it."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from edgead import images
+from edgead.calibration.synthetic import with_defect
+from edgead.datasets import GOOD, Dataset
+from edgead.errors import DataError
+
+FEWEST = 4
+"""Fewer photos say nothing about an activation's range."""
+
+_MOST = 64
+_CHECKED = 80  # photos in all, good and with defects, that a gate compares at least
+_THUMBNAIL = (16, 16)
+
+
+@dataclass(frozen=True)
+class CalibrationPhotos:
+    """Good photos for an export, and the same with synthetic defects.
+
+    Attributes:
+        paths: The files.
+        good: uint8 ``[N, height, width, 3]`` BGR at the network's input size.
+        defective: The same photos with one synthetic defect each, or several where there are few.
+        sha256: Digest of the photos' contents, for the manifest and the cache.
+    """
+
+    paths: tuple[Path, ...]
+    good: npt.NDArray[np.uint8]
+    defective: npt.NDArray[np.uint8]
+    sha256: str
+
+    @classmethod
+    def read(cls, paths: Sequence[Path], size: tuple[int, int]) -> CalibrationPhotos:
+        """Read photos, resize them as a device does, and paint the defects.
+
+        Of many photos, 64 that cover the set are taken: each next one is the one least like those
+        taken so far.
+
+        Args:
+            paths: Good photos.
+            size: The network's input ``(height, width)``.
+
+        Raises:
+            DataError: There are fewer than four.
+            ImageError: One cannot be read.
+        """
+        if len(paths) < FEWEST:
+            raise DataError(
+                f"calibration needs at least {FEWEST} good photos, but there "
+                f"{'is only 1' if len(paths) == 1 else f'are {len(paths)}'}: give a folder with "
+                "more of them with --calibration DIR"
+            )
+        paths = covering(paths)
+        rng = np.random.default_rng(6)
+        each = max(1, -(-(_CHECKED - len(paths)) // len(paths)))
+        good, defective, sha = [], [], hashlib.sha256()
+        for path in paths:
+            photo = images.read_image(path)
+            sha.update(hashlib.sha256(path.read_bytes()).digest())
+            good.append(images.resize(photo, size))
+            defective += [images.resize(with_defect(photo, rng), size) for _ in range(each)]
+        return cls(tuple(paths), np.stack(good), np.stack(defective), sha.hexdigest())
+
+    def for_ranges(self) -> list[npt.NDArray[np.uint8]]:
+        """Return batches of one: every good photo, each followed by a defect of it."""
+        each = len(self.defective) // len(self.good)
+        pairs = zip(self.good, self.defective[::each], strict=True)
+        return [photo[None] for pair in pairs for photo in pair]
+
+
+def covering(paths: Sequence[Path], most: int = _MOST) -> list[Path]:
+    """Choose photos that cover a set: each next one is farthest from those chosen before."""
+    if len(paths) <= most:
+        return list(paths)
+    looks = np.stack([_look(path) for path in paths])
+    chosen = [int(np.square(looks - looks.mean(0)).sum(1).argmin())]
+    distance = np.square(looks - looks[chosen[0]]).sum(1)
+    while len(chosen) < most:
+        chosen.append(int(distance.argmax()))
+        distance = np.minimum(distance, np.square(looks - looks[chosen[-1]]).sum(1))
+    return [paths[index] for index in sorted(chosen)]
+
+
+def refuse_test_photos(paths: Sequence[Path], dataset: Dataset) -> None:
+    """Refuse photos that belong to the training's test set, under any name.
+
+    Raises:
+        DataError: Names the first such photo, and the defect that it is labelled with.
+    """
+    if not dataset.test:
+        return
+    sizes = {photo.path.stat().st_size for photo in dataset.test}
+    known = {}
+    for path in paths:
+        if path.stat().st_size not in sizes:
+            continue
+        if not known:
+            known = {_digest(photo.path): photo for photo in dataset.test}
+        photo = known.get(_digest(path))
+        if photo is not None:
+            what = "a good test photo" if photo.kind == GOOD else f"labelled {photo.kind!r}"
+            raise DataError(
+                f"the calibration photo {path} is the test photo {photo.path} ({what}): "
+                "calibrate on other photos of good parts, or the accuracy measured on the test "
+                "set means nothing"
+            )
+
+
+def unlike_training(
+    scores: npt.NDArray[np.float32], threshold: float, paths: Sequence[Path]
+) -> str | None:
+    """Say so if photos do not look like the good parts that the detector was trained on.
+
+    Args:
+        scores: Of the FP32 detector.
+        threshold: Of the same.
+        paths: The photos scored.
+
+    Returns:
+        A warning, or ``None`` where at least nine in ten are below the threshold.
+    """
+    above = np.flatnonzero(scores > threshold)
+    if len(above) <= max(1, 0.1 * len(scores)):
+        return None
+    worst = paths[int(scores.argmax())]
+    return (
+        f"{len(above)} of {len(scores)} calibration photos are anomalous to the FP32 detector "
+        f"(highest score {scores.max():.3g} for {worst}, threshold {threshold:.3g}): are they "
+        "good parts of the same product, from the same camera?"
+    )
+
+
+def _look(path: Path) -> npt.NDArray[np.float32]:
+    return images.resize(images.read_image(path), _THUMBNAIL).astype(np.float32).ravel()
+
+
+def _digest(path: Path) -> bytes:
+    return hashlib.sha256(path.read_bytes()).digest()

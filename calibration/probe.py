@@ -1,0 +1,39 @@
+"""Look at activations inside a graph."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+
+from edgead import cpu
+
+
+def probe(
+    model: onnx.ModelProto, tensors: Sequence[str], photos: Iterable[npt.NDArray[np.uint8]]
+) -> Iterator[list[npt.NDArray[np.float32]]]:
+    """Yield the values of activations for one batch after another.
+
+    Args:
+        model: A graph with edgead's contract.
+        tensors: Names of activations in it.
+        photos: Batches uint8 ``[N, height, width, 3]`` BGR.
+    """
+    import onnxruntime
+
+    exposed = onnx.ModelProto()
+    exposed.CopyFrom(model)
+    present = {output.name for output in exposed.graph.output}
+    for name in tensors:
+        if name not in present:
+            exposed.graph.output.append(onnx.ValueInfoProto(name=name))
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = cpu.physical_cores()
+    options.log_severity_level = 3
+    session = onnxruntime.InferenceSession(
+        exposed.SerializeToString(), options, providers=["CPUExecutionProvider"]
+    )
+    for batch in photos:
+        yield session.run(list(tensors), {"image": batch})

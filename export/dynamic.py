@@ -1,0 +1,40 @@
+"""Dynamic INT8, through onnxruntime.quantization: weights in the file, activations on the fly.
+
+It needs no photos and makes the file four times smaller. On convolutions it is slower than FP32
+(each activation is measured and rounded anew for each frame), which the export report shows.
+"""
+
+from __future__ import annotations
+
+import logging
+import tempfile
+from pathlib import Path
+
+import onnx
+
+from edgead.export import qdq
+
+SCHEME = "ConvInteger, uint8 activations scaled per frame, int8 weights per tensor"
+
+
+def dynamic_int8(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Quantize the weights of a graph's convolutions; the head stays FP32."""
+    from onnxruntime.quantization import QuantType, quantize_dynamic
+
+    root = logging.getLogger()
+    level = root.level
+    root.setLevel(logging.ERROR)  # it advises a preprocessing that changes nothing here
+    try:
+        with tempfile.TemporaryDirectory() as scratch:
+            source, target = Path(scratch) / "source.onnx", Path(scratch) / "target.onnx"
+            onnx.save(model, source)
+            quantize_dynamic(
+                source,
+                target,
+                op_types_to_quantize=["Conv"],
+                nodes_to_exclude=[qdq.HEAD],
+                weight_type=QuantType.QInt8,
+            )
+            return onnx.load(target)
+    finally:
+        root.setLevel(level)

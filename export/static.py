@@ -1,0 +1,72 @@
+"""Static INT8: calibrate once, write the graph for two kinds of runtime."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+
+import onnx
+
+from edgead.calibration import cache
+from edgead.calibration.calibrators import Range, calibrator
+from edgead.calibration.photos import CalibrationPhotos
+from edgead.calibration.ranges import channel_maxima, histograms
+from edgead.export import qdq, refit
+from edgead.export.equalise import equalisable, equalise
+from edgead.export.rounding import round_weights
+
+_METHOD = "1"  # raise it when the steps below change, so that caches are not used any more
+
+
+@dataclass(frozen=True)
+class StaticInt8:
+    """The two INT8 graphs of one calibration.
+
+    Attributes:
+        onnxruntime: For ONNX Runtime and OpenVINO.
+        tensorrt: For TensorRT.
+    """
+
+    onnxruntime: onnx.ModelProto
+    tensorrt: onnx.ModelProto
+
+
+def static_int8(
+    model: onnx.ModelProto, photos: CalibrationPhotos, method: str = "minmax"
+) -> StaticInt8:
+    """Make a graph INT8: equalise channels, round weights, measure ranges, fit the head again.
+
+    Args:
+        model: FP32 graph with edgead's contract.
+        photos: Held-out good photos.
+        method: The calibrator's name.
+
+    Raises:
+        EdgeadError: The graph is INT8 already, or gives values that are not finite.
+        UsageError: There is no such calibrator.
+    """
+    choose = calibrator(method)
+    batches = photos.for_ranges()
+    key = (hashlib.sha256(model.SerializeToString()).hexdigest(), photos.sha256, _METHOD)
+
+    def prepare() -> bytes:
+        maxima = channel_maxima(model, list(equalisable(model)), batches)
+        even = equalise(model, maxima)
+        return bytes(round_weights(even, batches).SerializeToString())
+
+    prepared = onnx.load_from_string(cache.remembered("rounded", key, prepare))
+
+    def measure() -> bytes:
+        counted = histograms(prepared, qdq.calibrated_tensors(prepared), batches)
+        chosen = {name: choose(histogram) for name, histogram in counted.items()}
+        return json.dumps(
+            {name: [found.low, found.high] for name, found in chosen.items()}
+        ).encode()
+
+    stored = json.loads(cache.remembered("ranges", (*key, method), measure))
+    ranges = {name: Range(*ends) for name, ends in stored.items()}
+    return StaticInt8(
+        refit.refit_head(model, qdq.for_onnxruntime(prepared, ranges), photos.good),
+        refit.refit_head(model, qdq.for_tensorrt(prepared, ranges), photos.good),
+    )
