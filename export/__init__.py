@@ -1,5 +1,5 @@
 """Export: from a trained detector to the artifact that travels to the device."""
 
-from edgead.export.pipeline import export_run
+from edgead.export.pipeline import ExportOptions, export
 
-__all__ = ["export_run"]
+__all__ = ["ExportOptions", "export"]

@@ -2,24 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
-from edgead import images
 from edgead.artifact import ParitySpec
-from edgead.calibration.synthetic import with_defect
 from edgead.errors import ParityError
 from edgead.runtimes import Runtime
 
 FP32_TOLERANCE = 1e-4
 """Largest difference of a score, as a share of the scores' range, for a graph in FP32."""
-
-_FEWEST_PHOTOS = 8
-_MOST_PHOTOS = 64
 
 
 @dataclass(frozen=True)
@@ -28,34 +21,6 @@ class Scored:
 
     scores: npt.NDArray[np.float32]
     maps: npt.NDArray[np.float32]
-
-
-def parity_photos(
-    paths: Sequence[Path], size: tuple[int, int], seed: int = 0
-) -> npt.NDArray[np.uint8]:
-    """Prepare photos for parity checks: good photos, and the same with a synthetic defect.
-
-    Defects are painted at the photo's own size and everything goes through the project's one
-    resize, as on a device.
-
-    Args:
-        paths: Held-out good photos; the first 64 are used, and where there are fewer than eight
-            each gets several defects.
-        size: The network's input ``(height, width)``.
-        seed: Of the defects.
-
-    Returns:
-        uint8 ``[N, height, width, 3]`` BGR, half of it (or more) with defects.
-    """
-    rng = np.random.default_rng([seed, 6])
-    chosen = list(paths)[:_MOST_PHOTOS]
-    defects_each = -(-_FEWEST_PHOTOS // len(chosen))
-    prepared = []
-    for path in chosen:
-        photo = images.read_image(path)
-        prepared.append(images.resize(photo, size))
-        prepared += [images.resize(with_defect(photo, rng), size) for _ in range(defects_each)]
-    return np.stack(prepared)
 
 
 def score(runtime: Runtime, photos: npt.NDArray[np.uint8]) -> Scored:
@@ -67,13 +32,16 @@ def score(runtime: Runtime, photos: npt.NDArray[np.uint8]) -> Scored:
     )
 
 
-def compare(reference: Scored, found: Scored, threshold: float, name: str) -> ParitySpec:
+def compare(
+    reference: Scored, found: Scored, thresholds: tuple[float, float], name: str
+) -> ParitySpec:
     """Measure how far two runtimes are apart.
 
     Args:
         reference: What is right.
         found: What is checked.
-        threshold: A score on the other side of it in one of them is a label flip.
+        thresholds: Of the reference and of what is checked. A photo above one and not above the
+            other is a label flip.
         name: What the reference is, for the manifest.
 
     Raises:
@@ -81,7 +49,8 @@ def compare(reference: Scored, found: Scored, threshold: float, name: str) -> Pa
     """
     if not (np.isfinite(found.scores).all() and np.isfinite(found.maps).all()):
         raise ParityError("the exported graph gives values that are not finite numbers")
-    difference = float(np.abs(reference.scores - found.scores).max())
+    differences = np.abs(reference.scores - found.scores)
+    difference = float(differences.max())
     span = float(reference.scores.max() - reference.scores.min())
     return ParitySpec(
         reference=name,
@@ -89,7 +58,11 @@ def compare(reference: Scored, found: Scored, threshold: float, name: str) -> Pa
         max_score_diff=difference,
         max_score_diff_relative=difference / span if span else float(difference > 0),
         max_map_diff=float(np.abs(reference.maps - found.maps).max()),
-        label_flips=int(((reference.scores > threshold) != (found.scores > threshold)).sum()),
+        label_flips=int(
+            ((reference.scores > thresholds[0]) != (found.scores > thresholds[1])).sum()
+        ),
+        mean_score_diff_relative=float(differences.mean()) / span if span else None,
+        rank_correlation=_rank_correlation(reference.scores, found.scores),
     )
 
 
@@ -106,3 +79,13 @@ def require_fp32(parity: ParitySpec, what: str) -> None:
             f"{FP32_TOLERANCE:.0e}) and {parity.label_flips} of {parity.images} verdicts flip; "
             "this is a defect, please report it with the run folder"
         )
+
+
+def _rank_correlation(
+    left: npt.NDArray[np.float32], right: npt.NDArray[np.float32]
+) -> float | None:
+    """Spearman's; equal scores keep the order of the photos."""
+    ranks = [np.argsort(np.argsort(scores, kind="stable")) for scores in (left, right)]
+    if len(left) < 2:
+        return None
+    return float(np.corrcoef(*ranks)[0, 1])

@@ -1,133 +1,316 @@
-"""The export of a run, start to finish."""
+"""The export of a detector, start to finish: build, check, refuse or put in place."""
 
 from __future__ import annotations
 
 import os
+import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable
+from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 
-from edgead import images
-from edgead.artifact import Artifact, write_artifact
-from edgead.errors import DataError
-from edgead.export import latency, parity, report
+import numpy as np
+
+from edgead.artifact import Artifact, Manifest, QuantizationSpec, write_artifact
+from edgead.calibration.photos import CalibrationPhotos, unlike_training
+from edgead.datasets import Dataset
+from edgead.errors import GateRefused, MissingDependencyError
+from edgead.export import gate, latency, parity, report
 from edgead.export.report import Variant
-from edgead.runtimes import open_runtime
+from edgead.export.source import Source
+from edgead.runtimes import Runtime, open_runtime
+
+INT8_CHOICES = ("auto", "static", "dynamic")
 
 
-def export_run(
-    run: str | os.PathLike[str],
+@dataclass(frozen=True)
+class ExportOptions:
+    """What to export and how strict to be.
+
+    Attributes:
+        fp16: Also write an FP16 graph.
+        int8: ``"static"``, ``"dynamic"``, ``"auto"`` for the faster of the two that passes, or
+            ``None``.
+        calibration: Folder of good photos in place of those that the training held out.
+        calibrator: How ranges are chosen (``edgead.calibration.calibrators``).
+        validate: Folder with labelled photos: accuracy before and after is measured on them.
+        max_drop: Largest loss of accuracy, in points of a hundred.
+    """
+
+    fp16: bool = False
+    int8: str | None = None
+    calibration: str | None = None
+    calibrator: str = "minmax"
+    validate: str | None = None
+    max_drop: float = 0.5
+
+
+@dataclass(frozen=True)
+class _Candidate:
+    """A graph that may become an artifact."""
+
+    precision: str
+    model: bytes
+    quantization: QuantizationSpec | None = None
+    note: str = ""
+
+    @property
+    def is_for_tensorrt(self) -> bool:
+        return self.precision == "int8-tensorrt"
+
+
+@dataclass
+class _Checked:
+    """A candidate with everything that was measured of it."""
+
+    candidate: _Candidate
+    draft: Artifact
+    runtime: Runtime
+    scored: parity.Scored
+    manifest: Manifest
+
+
+def export(
+    source: str | os.PathLike[str],
     out: str | os.PathLike[str],
-    photos: Sequence[Path] | None = None,
-    validate: str | None = None,
+    options: ExportOptions | None = None,
 ) -> list[Variant]:
-    """Export a finished training to ONNX and prove that its scores are unchanged.
+    """Export a trained detector and prove that each file keeps its scores.
+
+    The FP32 graph must give PyTorch's scores up to rounding. Every other variant is compared with
+    the FP32 graph on held-out good photos and synthetic defects of them, and on labelled photos
+    where there are some; one that loses too much is not written.
 
     Args:
-        run: The run folder.
+        source: A run folder, or an FP32 artifact (then torch is not needed, and ``calibration``
+            is).
         out: The export folder; made when missing. Files of the same names in it are replaced
             once the new ones have passed their checks.
-        photos: Good photos for the parity check; ``None`` for those that the training held out.
-        validate: A folder with labelled test photos, to report image AUROC before and after.
+        options: What to export.
 
     Returns:
-        The variants, accepted ones first. The report is written beside the artifacts.
+        The variants, FP32 first, refused ones included. The report is written beside the
+        artifacts.
 
     Raises:
+        UsageError: The source cannot be exported.
         TrainingError: The run has not finished or is damaged.
-        DataError: The parity photos are gone.
-        ParityError: The graph does not give the detector's scores; nothing was written.
+        DataError: Photos are missing, too few, or test photos.
+        ParityError: The FP32 graph does not give PyTorch's scores; nothing was written.
+        GateRefused: Every file asked for beside FP32 was refused; the report says why.
     """
-    from edgead.export.graph import to_onnx
-    from edgead.training import Run
-    from edgead.training.reference import TorchReference
-
-    source = Run(Path(run))
-    model, manifest = source.load_model()
-    paths = (
-        held_out_photos(source.read_record().held_out, source.path) if photos is None else photos
-    )
-    batch = parity.parity_photos(paths, manifest.input.size)
-    proto = to_onnx(model)
-
+    options = options or ExportOptions()
+    try:
+        import onnx  # noqa: F401
+    except ImportError as error:
+        raise MissingDependencyError("exporting", "onnx", "export") from error
+    opened = Source.open(source)
+    paths = opened.calibration_photos(options.calibration)
+    validate = Dataset.from_folder(options.validate) if options.validate else None
+    photos = CalibrationPhotos.read(paths, opened.manifest.input.size)
     out = Path(out)
     out.mkdir(parents=True, exist_ok=True)
     with (
-        TorchReference.from_run(source.path) as reference,
+        ExitStack() as stack,
         tempfile.TemporaryDirectory(prefix=".export-", dir=out) as scratch,
     ):
-        name = manifest.name
-        draft = write_artifact(Path(scratch) / f"{name}.onnx", proto, manifest)
-        with open_runtime(draft, "onnxruntime").runtime as exported:
-            found = parity.compare(
-                parity.score(reference, batch),
-                parity.score(exported, batch),
-                manifest.threshold.value,
-                "torch",
-            )
-            parity.require_fp32(found, f"{out / name}.onnx")
-            milliseconds = latency.side_by_side({name: exported}, batch[:1])[name]
-            runtime_name = exported.describe().name
-        auroc, drop = _validated(source.path, draft, validate)
-        artifact = write_artifact(out / f"{name}.onnx", proto, manifest.replace(parity=found))
-    variants = [
-        Variant(
-            name=name,
-            file=artifact.path.name,
-            precision=manifest.precision,
-            gmac=manifest.model.gmac,
-            size_bytes=artifact.size_bytes,
-            latency_ms=milliseconds,
-            runtime=runtime_name,
-            parity=found,
-            image_auroc=auroc,
-            image_auroc_drop=drop,
-            accepted=True,
-            reason="same scores as torch",
+        work = _Export(opened, options, photos, validate, out, Path(scratch), stack)
+        variants = work.run()
+    best = report.recommended(variants)
+    report.write(out, variants, f"edgead predict {out / str(best.file)} IMAGES --out results")
+    asked = [variant for variant in variants if variant.precision != "fp32"]
+    if (asked or work.impossible) and not any(variant.accepted for variant in asked):
+        refused = [f"{variant.name}: {variant.reason}" for variant in asked]
+        reasons = "; ".join([*work.impossible, *refused])
+        raise GateRefused(
+            f"only {best.file} was written to {out}, the rest was refused ({reasons}); calibrate "
+            "on more good photos (--calibration DIR), or allow more with --max-drop POINTS"
         )
-    ]
-    report.write(out, variants, f"edgead predict {artifact.path} IMAGES --out results")
     return variants
 
 
-def held_out_photos(paths: Sequence[Path], run: Path) -> Sequence[Path]:
-    """Check that the held-out photos of a run are still where they were.
+class _Export:
+    """One export under way."""
 
-    Raises:
-        DataError: Names the first one that is gone and what to give in its place.
-    """
-    for path in paths:
-        if not path.is_file():
-            raise DataError(
-                f"the held-out photo {path} of {run} is not there any more; put the photos back "
-                "or give good photos with --calibration DIR"
-            )
-    return paths
+    def __init__(
+        self,
+        source: Source,
+        options: ExportOptions,
+        photos: CalibrationPhotos,
+        validate: Dataset | None,
+        out: Path,
+        scratch: Path,
+        stack: ExitStack,
+    ) -> None:
+        self.source, self.options, self.photos = source, options, photos
+        self.validate, self.out, self.scratch, self.stack = validate, out, scratch, stack
+        self.batch = np.concatenate([photos.good, photos.defective])
+        self.impossible: list[str] = []
 
-
-def calibration_photos(folder: str) -> list[Path]:
-    """List the good photos of a folder given in place of the held-out ones."""
-    return images.find_images([folder])
-
-
-def _validated(
-    run: Path, draft: Artifact, validate: str | None
-) -> tuple[float | None, float | None]:
-    """Return the draft's image AUROC on labelled photos and its drop from torch, in points."""
-    if validate is None:
-        return None, None
-    from edgead.datasets import Dataset
-    from edgead.detector import EdgeDetector, open_detector
-    from edgead.evaluation import evaluate
-
-    dataset = Dataset.from_folder(validate)
-    with open_detector(run) as reference:
-        before = evaluate(reference, dataset).image_auroc
-    with EdgeDetector(draft.path, "onnxruntime") as detector:
-        after = evaluate(detector, dataset).image_auroc
-    if before is None or after is None:
-        raise DataError(
-            f"{validate} has no labelled photos of both good and defective parts, which "
-            "--validate needs"
+    def run(self) -> list[Variant]:
+        checked = [self._check_fp32()]
+        for build in self._builders():
+            try:
+                checked += [self._check(candidate) for candidate in build()]
+            except GateRefused as error:  # the other variants may still be made
+                self.impossible.append(str(error))
+                print(f"warning: {error}", file=sys.stderr)
+        timed = latency.side_by_side(
+            {
+                entry.manifest.name: entry.runtime
+                for entry in checked
+                if not entry.candidate.is_for_tensorrt
+            },
+            self.batch[:1],
         )
-    return after, 100 * (before - after)
+        return self._judge(checked, timed)
+
+    def _check_fp32(self) -> _Checked:
+        manifest = self.source.manifest
+        entry = self._check(_Candidate("fp32", self.source.graph))
+        if not self.source.is_run:
+            return entry
+        from edgead.training.reference import TorchReference
+
+        with TorchReference.from_run(self.source.path) as torch_reference:
+            found = parity.compare(
+                parity.score(torch_reference, self.batch),
+                entry.scored,
+                (manifest.threshold.value, manifest.threshold.value),
+                "torch",
+            )
+        parity.require_fp32(found, f"{self.out / manifest.name}.onnx")
+        entry.manifest = manifest.replace(parity=found)
+        warning = unlike_training(
+            entry.scored.scores[: len(self.photos.good)],
+            manifest.threshold.value,
+            self.photos.paths,
+        )
+        if warning:
+            print(f"warning: {warning}", file=sys.stderr)
+        return entry
+
+    def _builders(self) -> Iterable[Callable[[], list[_Candidate]]]:
+        if self.options.fp16:
+            yield self._fp16
+        if self.options.int8 in ("auto", "dynamic"):
+            yield self._dynamic
+        if self.options.int8 in ("auto", "static"):
+            yield self._static
+
+    def _fp16(self) -> list[_Candidate]:
+        import onnx
+
+        from edgead.calibration.ranges import histograms
+        from edgead.export import fp16, qdq
+
+        model = onnx.load_from_string(self.source.graph)
+        counted = histograms(model, qdq.calibrated_tensors(model), self.photos.for_ranges())
+        made = fp16.for_gpus(model, counted)
+        return [_Candidate("fp16", made.SerializeToString(), None, "for GPUs")]
+
+    def _dynamic(self) -> list[_Candidate]:
+        import onnx
+
+        from edgead.export.dynamic import SCHEME, dynamic_int8
+        from edgead.export.refit import refit_head
+
+        model = onnx.load_from_string(self.source.graph)
+        made = refit_head(model, dynamic_int8(model), self.photos.good)
+        spec = QuantizationSpec("dynamic", SCHEME, None, 0, None)
+        return [_Candidate("int8-dynamic", made.SerializeToString(), spec)]
+
+    def _static(self) -> list[_Candidate]:
+        import onnx
+
+        from edgead.export import qdq
+        from edgead.export.static import static_int8
+
+        model = onnx.load_from_string(self.source.graph)
+        made = static_int8(model, self.photos, self.options.calibrator)
+        count, digest = len(self.photos.good), self.photos.sha256
+        method = self.options.calibrator
+        return [
+            _Candidate(
+                "int8",
+                made.onnxruntime.SerializeToString(),
+                QuantizationSpec("static", qdq.ONNXRUNTIME_SCHEME, method, count, digest),
+            ),
+            _Candidate(
+                "int8-tensorrt",
+                made.tensorrt.SerializeToString(),
+                QuantizationSpec("static", qdq.TENSORRT_SCHEME, method, count, digest),
+                "for TensorRT to build an engine from",
+            ),
+        ]
+
+    def _check(self, candidate: _Candidate) -> _Checked:
+        """Score the photos with a candidate and fit threshold and statistics to its scores."""
+        from edgead.export.refit import refit_manifest
+
+        manifest = self.source.manifest.replace(
+            precision=candidate.precision, quantization=candidate.quantization
+        )
+        draft = write_artifact(self.scratch / f"{manifest.name}.onnx", candidate.model, manifest)
+        runtime = self.stack.enter_context(open_runtime(draft, "onnxruntime").runtime)
+        scored = parity.score(runtime, self.batch)
+        if candidate.precision != "fp32":
+            good = scored.scores[: len(self.photos.good)]
+            manifest = refit_manifest(manifest, good.tolist())
+            draft = write_artifact(draft.path, candidate.model, manifest)
+        return _Checked(candidate, draft, runtime, scored, manifest)
+
+    def _judge(self, checked: list[_Checked], timed: dict[str, float]) -> list[Variant]:
+        fp32 = checked[0]
+        good = len(self.photos.good)
+        before = gate.measure(fp32.draft, fp32.scored.scores, good, self.validate)
+        variants = []
+        for entry in checked:
+            name, candidate = entry.manifest.name, entry.candidate
+            if entry is fp32:
+                found, after, refused = entry.manifest.parity, before, None
+                if found is None:
+                    found = parity.compare(
+                        fp32.scored, entry.scored, (0.0, 0.0), str(self.source.path)
+                    )
+            else:
+                found = parity.compare(
+                    fp32.scored,
+                    entry.scored,
+                    (fp32.manifest.threshold.value, entry.manifest.threshold.value),
+                    "fp32",
+                )
+                after = gate.measure(entry.draft, entry.scored.scores, good, self.validate)
+                refused = gate.refusal(before, after, found, self.options.max_drop)
+                entry.manifest = entry.manifest.replace(
+                    parity=found, gate=gate.record(before, after, self.options.max_drop)
+                )
+            milliseconds = timed.get(name)
+            variants.append(
+                Variant(
+                    name=name,
+                    file=f"{name}.onnx" if refused is None else None,
+                    precision=candidate.precision,
+                    gmac=entry.manifest.model.gmac,
+                    size_bytes=entry.draft.size_bytes,
+                    latency_ms=milliseconds,
+                    speed_up=timed[fp32.manifest.name] / milliseconds if milliseconds else None,
+                    runtime=entry.runtime.describe().name,
+                    parity=found,
+                    image_auroc=after.image_auroc,
+                    image_auroc_drop=gate.points_lost(before.image_auroc, after.image_auroc),
+                    au_pro=after.au_pro,
+                    au_pro_drop=gate.points_lost(before.au_pro, after.au_pro),
+                    accepted=refused is None,
+                    reason=refused or candidate.note or "passed the gate",
+                )
+            )
+        if self.options.int8 == "auto":
+            variants = report.keep_fastest_int8(variants)
+        for index, (entry, variant) in enumerate(zip(checked, variants, strict=True)):
+            if variant.accepted:
+                path = self.out / str(variant.file)
+                written = write_artifact(path, entry.candidate.model, entry.manifest)
+                variants[index] = variant.replace(size_bytes=written.size_bytes)
+        return variants

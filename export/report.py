@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,10 +22,13 @@ class Variant:
         gmac: Multiply-accumulates of one image, in billions.
         size_bytes: Of the file.
         latency_ms: Median inference here, in the same alternating run for all variants.
+        speed_up: How many times faster than FP32 that is.
         runtime: What that was measured with.
         parity: Against what the export started from.
         image_auroc: On the labelled photos given, or ``None``.
-        image_auroc_drop: Against the source, in points; ``None`` without labelled photos.
+        image_auroc_drop: Against FP32, in points; ``None`` without labelled photos.
+        au_pro: On the labelled photos given, or ``None`` without masks.
+        au_pro_drop: Against FP32, in points.
         accepted: Whether the file was put in place.
         reason: Why it was, or was not.
     """
@@ -35,10 +39,13 @@ class Variant:
     gmac: float
     size_bytes: int
     latency_ms: float | None
+    speed_up: float | None
     runtime: str
     parity: ParitySpec
     image_auroc: float | None
     image_auroc_drop: float | None
+    au_pro: float | None
+    au_pro_drop: float | None
     accepted: bool
     reason: str
 
@@ -51,37 +58,86 @@ class Variant:
             "gmac": self.gmac,
             "size_bytes": self.size_bytes,
             "latency_ms": self.latency_ms,
+            "speed_up": self.speed_up,
             "runtime": self.runtime,
             "parity": {
                 "max_score_diff": self.parity.max_score_diff,
                 "max_score_diff_relative": self.parity.max_score_diff_relative,
+                "mean_score_diff_relative": self.parity.mean_score_diff_relative,
+                "rank_correlation": self.parity.rank_correlation,
                 "max_map_diff": self.parity.max_map_diff,
                 "label_flips": self.parity.label_flips,
                 "images": self.parity.images,
             },
             "image_auroc": self.image_auroc,
             "image_auroc_drop": self.image_auroc_drop,
+            "au_pro": self.au_pro,
+            "au_pro_drop": self.au_pro_drop,
             "accepted": self.accepted,
             "reason": self.reason,
         }
 
+    def replace(self, **changes: Any) -> Variant:
+        """Return a copy with some fields changed."""
+        return dataclasses.replace(self, **changes)
+
+
+def recommended(variants: list[Variant]) -> Variant:
+    """Return the fastest accepted variant of those measured here."""
+    usable = [variant for variant in variants if variant.accepted and variant.latency_ms]
+    return min(usable, key=lambda variant: variant.latency_ms or 0.0)
+
+
+def keep_fastest_int8(variants: list[Variant]) -> list[Variant]:
+    """Refuse every INT8 variant measured here that another one beats."""
+    rivals = [
+        variant
+        for variant in variants
+        if variant.accepted and variant.latency_ms and variant.precision.startswith("int8")
+    ]
+    if not rivals:
+        return variants
+    best = min(rivals, key=lambda variant: variant.latency_ms or 0.0)
+    return [
+        variant.replace(
+            accepted=False, file=None, reason=f"passed the gate, but {best.name} is faster here"
+        )
+        if variant in rivals and variant is not best
+        else variant
+        for variant in variants
+    ]
+
 
 def table(variants: list[Variant]) -> str:
     """Return the variants as a text table."""
-    rows = [("variant", "MB", "ms", "score diff", "flips", "image AUROC", "verdict")]
+    rows = [
+        (
+            "variant",
+            "MB",
+            "ms",
+            "speed",
+            "score diff",
+            "rank corr.",
+            "flips",
+            "image AUROC",
+            "AU-PRO",
+            "verdict",
+        )
+    ]
     for variant in variants:
-        auroc = "-" if variant.image_auroc is None else f"{variant.image_auroc:.4f}"
-        if variant.image_auroc_drop is not None:
-            auroc += f" ({-variant.image_auroc_drop:+.2f})"
+        parity = variant.parity
         rows.append(
             (
                 variant.name,
                 f"{variant.size_bytes / 1e6:.2f}",
                 "-" if variant.latency_ms is None else f"{variant.latency_ms:.2f}",
-                f"{variant.parity.max_score_diff_relative:.1e}",
-                f"{variant.parity.label_flips}/{variant.parity.images}",
-                auroc,
-                variant.reason if variant.accepted else f"refused: {variant.reason}",
+                "-" if variant.speed_up is None else f"{variant.speed_up:.2f}x",
+                f"{parity.max_score_diff_relative:.1e}",
+                "-" if parity.rank_correlation is None else f"{parity.rank_correlation:.4f}",
+                f"{parity.label_flips}/{parity.images}",
+                _figure(variant.image_auroc, variant.image_auroc_drop),
+                _figure(variant.au_pro, variant.au_pro_drop),
+                variant.reason if variant.accepted else f"not written: {variant.reason}",
             )
         )
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
@@ -97,12 +153,28 @@ def write(folder: Path, variants: list[Variant], next_command: str) -> None:
         folder / "report.json",
         {"variants": [variant.to_json() for variant in variants], "next": next_command},
     )
-    text = (
-        "# Export report\n\n"
-        "`ms` is the median inference on this machine; all variants were measured in one "
-        "alternating run. `score diff` is the largest difference of a score from what was "
-        "exported, as a share of the score range, on held-out good photos and on synthetic "
-        "defects of them.\n\n"
-        f"```\n{table(variants)}\n```\n\nNext: `{next_command}`\n"
-    )
+    text = f"""# Export report
+
+```
+{table(variants)}
+```
+
+- `ms`: median inference on this machine with {variants[0].runtime}; all variants were timed in
+  one alternating run. `speed` is against FP32. Figures for another machine come from
+  `edgead bench` there. The file for TensorRT is timed as an engine.
+- `score diff`: largest difference of a score, as a share of the scores' range, from what the
+  variant was made from, on held-out good photos and on synthetic defects of them. `rank corr.` is
+  Spearman's of the same scores; `flips` counts photos whose verdict changes, each variant with
+  its own threshold.
+- `image AUROC`, `AU-PRO`: on the labelled photos given with `--validate`; in brackets the change
+  from FP32 in points of a hundred.
+
+Next: `{next_command}`
+"""
     files.write_text(folder / "report.md", text)
+
+
+def _figure(value: float | None, drop: float | None) -> str:
+    if value is None:
+        return "-"
+    return f"{value:.4f}" + (f" ({-drop:+.2f})" if drop else "")

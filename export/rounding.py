@@ -12,7 +12,6 @@ bias correction as in Nagel et al. (ICCV 2019), section 4.2.
 
 from __future__ import annotations
 
-
 import numpy as np
 import numpy.typing as npt
 import onnx

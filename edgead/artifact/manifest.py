@@ -109,6 +109,7 @@ class ParitySpec:
     """How far this graph is from its source on the photos checked when it was exported.
 
     Differences are of the raw score; ``relative`` divides by the range of the reference scores.
+    The rank correlation is Spearman's, over good photos and synthetic defects of them.
     """
 
     reference: str
@@ -117,6 +118,8 @@ class ParitySpec:
     max_score_diff_relative: float
     max_map_diff: float
     label_flips: int
+    mean_score_diff_relative: float | None = None
+    rank_correlation: float | None = None
 
 
 @dataclass(frozen=True)

@@ -34,6 +34,17 @@ def positive_int(text: str) -> int:
     return value
 
 
+def points(text: str) -> float:
+    """Read a number of points, 0 to 100."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value <= 100:
+        raise argparse.ArgumentTypeError(f"'{text}' is not a number of points from 0 to 100")
+    return value
+
+
 def add_runtime(parser: argparse.ArgumentParser) -> None:
     """Add ``--runtime`` and ``--threads``."""
     parser.add_argument(

@@ -12,36 +12,74 @@ def add_parser(subparsers: _options.Subparsers) -> None:
     """Add the command."""
     parser = subparsers.add_parser(
         "export",
-        help="export a trained detector to one file for devices",
-        description="Export a trained detector to ONNX and prove that its scores are unchanged.",
+        help="export a trained detector to files for devices",
+        description="Export a trained detector to ONNX in FP32, FP16 and INT8, prove that each "
+        "file keeps its scores, and refuse those that do not.",
     )
-    parser.add_argument("source", metavar="RUN", help="run folder of a finished training")
+    parser.add_argument(
+        "source",
+        metavar="RUN|ARTIFACT",
+        help="run folder of a finished training, or an FP32 .onnx file exported before",
+    )
     parser.add_argument("--out", required=True, metavar="DIR", help="export folder")
     parser.add_argument(
-        "--onnx", action="store_true", help="ONNX in FP32; what happens anyway without an option"
+        "--onnx", action="store_true", help="ONNX in FP32; always written, needs no option"
+    )
+    parser.add_argument("--fp16", action="store_true", help="also FP16, for GPUs")
+    parser.add_argument(
+        "--int8",
+        nargs="?",
+        const="auto",
+        choices=["auto", "static", "dynamic"],
+        help="also INT8; auto (the default) builds both kinds and keeps the faster one that passes",
     )
     parser.add_argument(
         "--calibration",
         metavar="DIR",
-        help="good photos for the checks (default: those that the training held out)",
+        help="good photos to calibrate and check on (default: those that the training held out)",
     )
     parser.add_argument(
-        "--validate", metavar="DATA", help="labelled photos: report image AUROC before and after"
+        "--calibrator",
+        default="minmax",
+        choices=["minmax", "percentile", "entropy", "mse"],
+        help="how static INT8 chooses ranges (default: minmax)",
+    )
+    parser.add_argument(
+        "--validate",
+        metavar="DATA",
+        help="labelled photos: accuracy before and after is measured on them",
+    )
+    parser.add_argument(
+        "--max-drop",
+        type=_options.points,
+        default=0.5,
+        metavar="POINTS",
+        help="largest loss of accuracy, in points of a hundred (default: 0.5)",
     )
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
     """Export and say what to do next."""
-    from edgead.export import export_run
-    from edgead.export.pipeline import calibration_photos
-    from edgead.export.report import table
+    from edgead.export import ExportOptions, export
+    from edgead.export.report import recommended, table
 
-    photos = calibration_photos(args.calibration) if args.calibration else None
-    variants = export_run(args.source, args.out, photos, args.validate)
+    options = ExportOptions(
+        fp16=args.fp16,
+        int8=args.int8,
+        calibration=args.calibration,
+        calibrator=args.calibrator,
+        validate=args.validate,
+        max_drop=args.max_drop,
+    )
+    variants = export(args.source, args.out, options)
     print(table(variants))
-    best = Path(args.out) / str(variants[0].file)
-    print(f"wrote {best} and report.json; copy the .onnx file to the device")
+    out = Path(args.out)
+    for variant in variants:
+        if variant.accepted:
+            print(f"wrote {out / str(variant.file)}")
+    best = out / str(recommended(variants).file)
+    print(f"wrote {out / 'report.md'}; copy one .onnx file to the device, fastest here: {best}")
     print(f"next: edgead predict {best} IMAGES --out results")
     print(f"next: edgead bench {best}")
     return 0

@@ -168,7 +168,8 @@ def split_outputs(convolution: nn.Conv2d, first: int) -> tuple[nn.Conv2d, nn.Con
 
 def subtracted(left: nn.Conv2d, right: nn.Conv2d) -> nn.Conv2d:
     """Return one convolution on ``[left's input, right's input]`` that gives left minus right."""
-    assert left.bias is not None and right.bias is not None
+    assert left.bias is not None
+    assert right.bias is not None
     weight = torch.cat([left.weight, -right.weight], dim=1)
     return _like(left, weight, left.bias - right.bias)
 
@@ -178,7 +179,8 @@ def _like(convolution: nn.Conv2d, weight: Tensor, bias: Tensor) -> nn.Conv2d:
     made = nn.Conv2d(
         weight.shape[1], weight.shape[0], (kernel[0], kernel[1]), (stride[0], stride[1])
     )
-    assert made.bias is not None and convolution.padding == (0, 0)
+    assert made.bias is not None
+    assert convolution.padding == (0, 0)
     with torch.no_grad():
         made.weight.copy_(weight)
         made.bias.copy_(bias)
