@@ -51,15 +51,8 @@ class CalibrationPhotos:
             size: The network's input ``(height, width)``.
 
         Raises:
-            DataError: There are fewer than four.
             ImageError: One cannot be read.
         """
-        if len(paths) < FEWEST:
-            raise DataError(
-                f"calibration needs at least {FEWEST} good photos, but there "
-                f"{'is only 1' if len(paths) == 1 else f'are {len(paths)}'}: give a folder with "
-                "more of them with --calibration DIR"
-            )
         paths = covering(paths)
         rng = np.random.default_rng(6)
         each = max(1, -(-(_CHECKED - len(paths)) // len(paths)))
@@ -70,6 +63,20 @@ class CalibrationPhotos:
             good.append(images.resize(photo, size))
             defective += [images.resize(with_defect(photo, rng), size) for _ in range(each)]
         return cls(tuple(paths), np.stack(good), np.stack(defective), sha.hexdigest())
+
+    def require_enough(self) -> None:
+        """Refuse to calibrate on too few.
+
+        Raises:
+            DataError: Says how many there are and how many it takes.
+        """
+        count = len(self.paths)
+        if count < FEWEST:
+            raise DataError(
+                f"INT8 and FP16 need at least {FEWEST} good photos to calibrate on, but there "
+                f"{'is only 1' if count == 1 else f'are {count}'}: give a folder with more of "
+                "them with --calibration DIR"
+            )
 
     def for_ranges(self) -> list[npt.NDArray[np.uint8]]:
         """Return batches of one: every good photo, each followed by a defect of it."""

@@ -109,6 +109,8 @@ def export(
     paths = opened.calibration_photos(options.calibration)
     validate = Dataset.from_folder(options.validate) if options.validate else None
     photos = CalibrationPhotos.read(paths, opened.manifest.input.size)
+    if options.fp16 or options.int8:
+        photos.require_enough()
     out = Path(out)
     out.mkdir(parents=True, exist_ok=True)
     with (
@@ -208,7 +210,7 @@ class _Export:
         model = onnx.load_from_string(self.source.graph)
         counted = histograms(model, qdq.calibrated_tensors(model), self.photos.for_ranges())
         made = fp16.for_gpus(model, counted)
-        return [_Candidate("fp16", made.SerializeToString(), None, "for GPUs")]
+        return [_Candidate("fp16", made.SerializeToString(), None, "; for GPUs")]
 
     def _dynamic(self) -> list[_Candidate]:
         import onnx
@@ -241,7 +243,7 @@ class _Export:
                 "int8-tensorrt",
                 made.tensorrt.SerializeToString(),
                 QuantizationSpec("static", qdq.TENSORRT_SCHEME, method, count, digest),
-                "for TensorRT to build an engine from",
+                "; for TensorRT to build an engine from",
             ),
         ]
 
@@ -303,7 +305,7 @@ class _Export:
                     au_pro=after.au_pro,
                     au_pro_drop=gate.points_lost(before.au_pro, after.au_pro),
                     accepted=refused is None,
-                    reason=refused or candidate.note or "passed the gate",
+                    reason=refused or "passed the gate" + candidate.note,
                 )
             )
         if self.options.int8 == "auto":

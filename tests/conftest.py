@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import cv2
@@ -44,7 +44,7 @@ def write_photo(path: Path, photo: np.ndarray) -> Path:
     return path
 
 
-def write_dataset(root: Path, train: int = 12, good: int = 4, defects: int = 4) -> Path:
+def write_dataset(root: Path, train: int = 16, good: int = 4, defects: int = 4) -> Path:
     """A data set in MVTec AD layout with masks."""
     for index in range(train):
         write_photo(root / f"train/good/{index:03}.png", part(index))
@@ -150,8 +150,16 @@ def trained_run(tmp_path_factory: pytest.TempPathFactory, shared_dataset: Path) 
 @pytest.fixture(scope="session")
 def exported(tmp_path_factory: pytest.TempPathFactory, trained_run: Path) -> Path:
     """The artifact exported from ``trained_run``."""
-    from edgead.export import export_run
+    from edgead.export import export
 
     out = tmp_path_factory.mktemp("exports")
-    (variant,) = export_run(trained_run, out)
+    (variant,) = export(trained_run, out)
     return out / str(variant.file)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Keep the tests out of the user's calibration cache."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("EDGEAD_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield

@@ -11,8 +11,7 @@ from edgead import images
 from edgead.datasets import Dataset
 from edgead.detector import EdgeDetector, open_detector
 from edgead.errors import DataError, EdgeadError
-from edgead.export import export_run, graph
-from edgead.export.pipeline import held_out_photos
+from edgead.export import ExportOptions, export, graph
 
 
 def test_scores_are_torchs_on_photos_of_any_size(exported: Path, trained_run: Path) -> None:
@@ -62,10 +61,7 @@ def test_an_export_that_changes_scores_is_refused_and_writes_nothing(
 
     monkeypatch.setattr(graph, "to_onnx", off_by_a_bit)
     with pytest.raises(EdgeadError, match="score"):
-        export_run(trained_run, tmp_path / "exports")
+        export(trained_run, tmp_path / "exports")
     assert list((tmp_path / "exports").iterdir()) == []
 
 
-def test_held_out_photos_that_are_gone_are_named(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"gone\.png.*--calibration DIR"):
-        held_out_photos([tmp_path / "gone.png"], tmp_path)

@@ -1,0 +1,110 @@
+"""What TensorRT asks of a Q/DQ graph, checked here, so that it need not wait for a GPU.
+
+Source: NVIDIA's documentation "Working with Quantized Types" and the messages of onnx-tensorrt's
+importers for QuantizeLinear and DequantizeLinear in versions 8.5 to 10.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+from onnx import helper, numpy_helper
+
+NEWEST_OPSET = 17  # of TensorRT 8.5
+_FORBIDDEN = {
+    "DynamicQuantizeLinear",
+    "QLinearConv",
+    "QLinearMatMul",
+    "MatMulInteger",
+    "ConvInteger",
+}
+_PAIR = {"QuantizeLinear", "DequantizeLinear"}
+_QUANTIZED = {"Conv", "ConvTranspose", "Gemm", "MatMul"}
+
+
+def violations(model: onnx.ModelProto) -> list[str]:
+    """Return each breach of the rules as a sentence; empty where TensorRT can take the graph."""
+    found = [
+        f"the graph needs opset {entry.version} of {entry.domain or 'ai.onnx'}, the newest that "
+        f"TensorRT 8.5 reads is {NEWEST_OPSET} of ai.onnx"
+        for entry in model.opset_import
+        if entry.domain or entry.version > NEWEST_OPSET
+    ]
+    graph = model.graph
+    constants = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
+    producer = {name: node for node in graph.node for name in node.output}
+    for node in graph.node:
+        if node.op_type in _FORBIDDEN:
+            found.append(f"{node.name} is a {node.op_type}, which TensorRT does not read")
+        elif node.op_type in _PAIR:
+            found += _pair(node, constants, producer)
+        elif node.op_type in _QUANTIZED:
+            found += _operator(node, constants, producer)
+        if node.op_type in {"Relu", "BatchNormalization"}:
+            before = producer.get(node.input[0])
+            if before is not None and before.op_type == "DequantizeLinear":
+                found.append(
+                    f"{before.name} stands between a convolution and {node.name}, which keeps "
+                    "TensorRT from fusing them"
+                )
+    return found
+
+
+def _pair(
+    node: onnx.NodeProto,
+    constants: dict[str, npt.NDArray[np.generic]],
+    producer: dict[str, onnx.NodeProto],
+) -> list[str]:
+    if len(node.input) != 3:
+        return [f"{node.name} has {len(node.input)} inputs, TensorRT needs 3"]
+    scale, zero = constants.get(node.input[1]), constants.get(node.input[2])
+    if scale is None or zero is None:
+        return [f"{node.name} has a scale or zero point that is not a constant"]
+    found = []
+    if zero.dtype != np.int8:
+        found.append(f"{node.name} is {zero.dtype}, TensorRT needs int8")
+    if np.any(zero != 0):
+        found.append(f"{node.name} has a zero point other than 0")
+    if not np.all(np.asarray(scale, np.float64) > 0):
+        found.append(f"{node.name} has a scale that is not above 0")
+    is_weight = node.input[0] in constants or (
+        node.input[0] in producer and producer[node.input[0]].input[0] in constants
+    )
+    if scale.size > 1 and not is_weight:
+        found.append(f"{node.name} has a scale for each channel of an activation")
+    if node.op_type == "DequantizeLinear" and node.input[0] in constants:
+        found.append(f"{node.name} reads stored integers, TensorRT 8 needs float with a Q/DQ pair")
+    return found
+
+
+def _operator(
+    node: onnx.NodeProto,
+    constants: dict[str, npt.NDArray[np.generic]],
+    producer: dict[str, onnx.NodeProto],
+) -> list[str]:
+    before = [producer.get(name) for name in node.input]
+    rounded = [entry is not None and entry.op_type == "DequantizeLinear" for entry in before]
+    if not any(rounded):
+        return []  # stays float
+    found = []
+    if not all(rounded[:2]):
+        found.append(f"{node.name} has only one of activation and weight quantized")
+    if len(node.input) > 2 and rounded[2]:
+        found.append(f"{node.name} has a quantized bias, TensorRT needs a float one")
+    weight = before[1]
+    if weight is not None and weight.op_type == "DequantizeLinear":
+        axis = next((helper.get_attribute_value(a) for a in weight.attribute if a.name == "axis"), 1)
+        expected = 1 if node.op_type == "ConvTranspose" else 0
+        scale = constants.get(weight.input[1])
+        if node.op_type.startswith("Conv") and scale is not None and scale.size > 1:
+            if axis != expected:
+                found.append(f"{weight.name} scales axis {axis}, {node.op_type} needs {expected}")
+            source = constants.get(producer[weight.input[0]].input[0])
+            if source is not None and source.shape[expected] != scale.size:
+                found.append(
+                    f"{weight.name} has {scale.size} scales for {source.shape[expected]} channels"
+                )
+    return found
+
+
