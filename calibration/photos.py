@@ -79,10 +79,12 @@ class CalibrationPhotos:
             )
 
     def for_ranges(self) -> list[npt.NDArray[np.uint8]]:
-        """Return batches of one: every good photo, each followed by a defect of it."""
+        """Return batches of one: every good photo, each followed by the defects of it."""
         each = len(self.defective) // len(self.good)
-        pairs = zip(self.good, self.defective[::each], strict=True)
-        return [photo[None] for pair in pairs for photo in pair]
+        batches = []
+        for index, photo in enumerate(self.good):
+            batches += [photo[None], *self.defective[index * each : (index + 1) * each, None]]
+        return batches
 
 
 def covering(paths: Sequence[Path], most: int = _MOST) -> list[Path]:

@@ -63,6 +63,7 @@ def to_onnx(model: AnomalyModel) -> bytes:
             f"{OPSET}: install the torch version of the project's constraints.txt"
         )
     _name_nodes(proto)
+    _scale_resizes(proto)
     onnx.checker.check_model(proto, full_check=True)
     _check_contract(proto, model)
     return bytes(proto.SerializeToString())
@@ -77,6 +78,46 @@ def _name_nodes(proto: Any) -> None:
         )
         if place is not None:
             node.name = place.removesuffix(".weight").replace(".", "/", 1)
+
+
+def _scale_resizes(proto: Any) -> None:
+    """Give each Resize constant scales in place of a size computed from its input's shape.
+
+    The exporter writes the latter for the sake of the batch. Reading the shape of an activation
+    keeps runtimes from running it as INT8.
+    """
+    import numpy as np
+    import onnx
+
+    graph = onnx.shape_inference.infer_shapes(proto).graph
+    sides = {
+        value.name: [axis.dim_value for axis in value.type.tensor_type.shape.dim[2:]]
+        for value in [*graph.value_info, *graph.output]
+    }
+    for node in proto.graph.node:
+        if node.op_type != "Resize" or len(node.input) < 4:
+            continue
+        before, after = sides[node.input[0]], sides[node.output[0]]
+        scales = [np.float32(new / old) for old, new in zip(before, after, strict=True)]
+        for index, (old, new) in enumerate(zip(before, after, strict=True)):
+            if int(np.float32(old) * scales[index]) != new:  # it is rounded down
+                scales[index] = np.nextafter(scales[index], np.float32(np.inf))
+        name = f"{node.name}.scales"
+        values = np.array([1, 1, *scales], np.float32)
+        proto.graph.initializer.append(onnx.numpy_helper.from_array(values, name))
+        inputs = [node.input[0], "", name]
+        del node.input[:]
+        node.input.extend(inputs)
+    while True:
+        read = {name for node in proto.graph.node for name in node.input}
+        read |= {value.name for value in proto.graph.output}
+        unread = [node for node in proto.graph.node if not read & set(node.output)]
+        if not unread:
+            break
+        for node in unread:
+            proto.graph.node.remove(node)
+    for tensor in [t for t in proto.graph.initializer if t.name not in read]:
+        proto.graph.initializer.remove(tensor)
 
 
 def _check_contract(proto: Any, model: AnomalyModel) -> None:

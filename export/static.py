@@ -18,6 +18,10 @@ from edgead.export.rounding import round_weights
 
 _METHOD = "1"  # raise it when the steps below change, so that caches are not used any more
 
+_HEADROOM = 2.0
+"""How far beyond the calibration photos the compared features may go before they are clipped: the
+defects to be found are not among those photos, and a clipped difference is a lower score."""
+
 
 @dataclass(frozen=True)
 class StaticInt8:
@@ -60,6 +64,8 @@ def static_int8(
     def measure() -> bytes:
         counted = histograms(prepared, qdq.calibrated_tensors(prepared), batches)
         chosen = {name: choose(histogram) for name, histogram in counted.items()}
+        for name in qdq.compared_tensors(prepared):
+            chosen[name] = Range(_HEADROOM * chosen[name].low, _HEADROOM * chosen[name].high)
         return json.dumps(
             {name: [found.low, found.high] for name, found in chosen.items()}
         ).encode()

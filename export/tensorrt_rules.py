@@ -100,7 +100,8 @@ def _operator(
         if node.op_type.startswith("Conv") and scale is not None and scale.size > 1:
             if axis != expected:
                 found.append(f"{weight.name} scales axis {axis}, {node.op_type} needs {expected}")
-            source = constants.get(producer[weight.input[0]].input[0])
+            quantize = producer.get(weight.input[0])
+            source = constants.get(quantize.input[0]) if quantize is not None else None
             if source is not None and source.shape[expected] != scale.size:
                 found.append(
                     f"{weight.name} has {scale.size} scales for {source.shape[expected]} channels"

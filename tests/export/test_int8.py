@@ -1,0 +1,282 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+from onnx import numpy_helper
+
+from edgead.artifact import read_artifact
+from edgead.calibration.photos import CalibrationPhotos
+from edgead.calibration.probe import probe
+from edgead.cli import main
+from edgead.detector import EdgeDetector
+from edgead.errors import DataError, GateRefused
+from edgead.export import ExportOptions, export, qdq, tensorrt_rules
+from edgead.export.equalise import equalisable, equalise
+from edgead.export.refit import raw_maps, refit_head
+from edgead.export.rounding import round_weights
+from tests.conftest import part, write_photo
+
+
+@pytest.fixture(scope="module")
+def fp32(exported: Path) -> onnx.ModelProto:
+    return onnx.load(exported)
+
+
+@pytest.fixture(scope="module")
+def photos(shared_dataset: Path) -> CalibrationPhotos:
+    return CalibrationPhotos.read(sorted((shared_dataset / "train/good").iterdir()), (96, 128))
+
+
+@pytest.fixture(scope="module")
+def everything(trained_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Every kind of file; a network of twelve steps is no measure of what a gate should refuse."""
+    out = tmp_path_factory.mktemp("all")
+    export(trained_run, out, ExportOptions(fp16=True, int8="static", max_drop=100))
+    return out
+
+
+def scores(model: onnx.ModelProto, batch: np.ndarray) -> np.ndarray:
+    (values,) = zip(*probe(model, ["score"], (photo[None] for photo in batch)), strict=True)
+    return np.concatenate(values)
+
+
+def operators(model: onnx.ModelProto, tmp_path: Path) -> list[str]:
+    """What ONNX Runtime really runs."""
+    options = onnxruntime.SessionOptions()
+    options.optimized_model_filepath = str(tmp_path / "optimised.onnx")
+    options.log_severity_level = 3
+    onnxruntime.InferenceSession(
+        model.SerializeToString(), options, providers=["CPUExecutionProvider"]
+    )
+    return [node.op_type for node in onnx.load(tmp_path / "optimised.onnx").graph.node]
+
+
+def test_every_convolution_but_the_head_runs_as_integers(everything: Path, tmp_path: Path) -> None:
+    model = onnx.load(everything / "efficientad-n-int8.onnx")
+    ran = operators(model, tmp_path)
+    assert ran.count("QLinearConv") == len(qdq.convolutions(model))
+    assert sum(name in {"Conv", "FusedConv"} for name in ran) == 1
+
+
+@pytest.mark.parametrize("precision", ["fp16", "int8", "int8-tensorrt"])
+def test_variants_keep_contract_and_scores(
+    everything: Path, precision: str, photos: CalibrationPhotos
+) -> None:
+    source = onnx.load(everything / "efficientad-n.onnx")
+    model = onnx.load(everything / f"efficientad-n-{precision}.onnx")
+    assert list(model.graph.input) == list(source.graph.input)
+    assert list(model.graph.output) == list(source.graph.output)
+    batch = np.concatenate([photos.good, photos.defective])
+    before, after = scores(source, batch), scores(model, batch)
+    assert np.abs(before - after).max() < 0.1 * np.ptp(before)
+    assert np.corrcoef(before, after)[0, 1] > 0.99
+
+
+def test_int8_is_a_quarter_of_fp32(everything: Path) -> None:
+    ratio = (everything / "efficientad-n-int8.onnx").stat().st_size / (
+        everything / "efficientad-n.onnx"
+    ).stat().st_size
+    assert ratio < 0.28
+
+
+def test_the_manifest_says_how_it_was_quantized(everything: Path) -> None:
+    manifest = read_artifact(everything / "efficientad-n-int8.onnx").manifest
+    assert manifest.precision == "int8"
+    assert manifest.quantization is not None
+    assert manifest.quantization.scheme == qdq.ONNXRUNTIME_SCHEME
+    assert manifest.quantization.images == 4
+    assert manifest.parity is not None
+    assert manifest.parity.reference == "fp32"
+    assert manifest.gate is not None
+    assert manifest.gate["max_drop"] == 100
+
+
+def test_the_threshold_is_fitted_to_the_variants_own_scores(
+    everything: Path, trained_run: Path
+) -> None:
+    record = json.loads((trained_run / "run.json").read_text())
+    with EdgeDetector(everything / "efficientad-n-int8.onnx") as detect:
+        own = [detect(path).score for path in record["held_out"]]
+        statistics = detect.manifest.score_statistics
+    assert statistics.mean == pytest.approx(np.mean(own), rel=1e-5)
+    assert statistics.maximum == pytest.approx(max(own), rel=1e-5)
+
+
+def test_tensorrt_takes_its_graph_and_not_the_other(everything: Path) -> None:
+    assert tensorrt_rules.violations(onnx.load(everything / "efficientad-n-int8-tensorrt.onnx")) == []
+    found = " ".join(tensorrt_rules.violations(onnx.load(everything / "efficientad-n-int8.onnx")))
+    for complaint in ("uint8", "quantized bias", "stored integers"):
+        assert complaint in found
+
+
+@pytest.mark.parametrize(
+    ("suffix", "value", "complaint"),
+    [("_zero", 1, "zero point other than 0"), ("_scale", 0, "not above 0")],
+)
+def test_the_rules_see_a_wrong_parameter(
+    everything: Path, suffix: str, value: int, complaint: str
+) -> None:
+    model = onnx.load(everything / "efficientad-n-int8-tensorrt.onnx")
+    tensor = next(t for t in model.graph.initializer if t.name.endswith(suffix))
+    old = numpy_helper.to_array(tensor)
+    tensor.CopyFrom(numpy_helper.from_array(np.full_like(old, value), tensor.name))
+    assert any(complaint in sentence for sentence in tensorrt_rules.violations(model))
+
+
+def test_equalising_changes_nothing_in_fp32(
+    fp32: onnx.ModelProto, photos: CalibrationPhotos
+) -> None:
+    names = list(equalisable(fp32))
+    assert len(names) == 6 + 8  # teacher and student trunks, and the autoencoder's ReLUs
+    rng = np.random.default_rng(0)
+    maxima = {}
+    for name, (values,) in zip(
+        names, ([v] for v in next(probe(fp32, names, [photos.good[:1]]))), strict=True
+    ):
+        maxima[name] = rng.uniform(0.1, 10, len(values)).astype(np.float32)
+    changed = equalise(fp32, maxima)
+    np.testing.assert_allclose(
+        scores(changed, photos.defective), scores(fp32, photos.defective), rtol=1e-4
+    )
+
+
+def test_rounding_by_moments_beats_rounding_to_nearest(
+    fp32: onnx.ModelProto, photos: CalibrationPhotos
+) -> None:
+    nearest = onnx.ModelProto()
+    nearest.CopyFrom(fp32)
+    names = {n.input[1] for n in fp32.graph.node if n.name in qdq.convolutions(fp32)}
+    for tensor in nearest.graph.initializer:
+        if tensor.name in names:
+            weights = numpy_helper.to_array(tensor)
+            scales = qdq.weight_scales(weights).reshape(-1, 1, 1, 1)
+            rounded = (np.rint(weights / scales) * scales).astype(np.float32)
+            tensor.CopyFrom(numpy_helper.from_array(rounded, tensor.name))
+    learned = round_weights(fp32, photos.for_ranges())
+    truth = raw_maps(fp32, photos.good)
+    errors = [np.square(raw_maps(m, photos.good) - truth).mean() for m in (nearest, learned)]
+    assert errors[1] < 0.25 * errors[0]
+
+
+def test_refitting_brings_the_quantiles_back(
+    fp32: onnx.ModelProto, photos: CalibrationPhotos
+) -> None:
+    shifted = onnx.ModelProto()
+    shifted.CopyFrom(fp32)
+    head = next(node for node in shifted.graph.node if node.name == "head")
+    for tensor in shifted.graph.initializer:
+        if tensor.name == head.input[1]:  # as if both raw maps had grown by half
+            values = numpy_helper.to_array(tensor) * np.float32(1.5)
+            tensor.CopyFrom(numpy_helper.from_array(values, tensor.name))
+    # The head's own weights are replaced, so only a change of the raw maps would remain.
+    refitted = refit_head(fp32, shifted, photos.good)
+    np.testing.assert_allclose(scores(refitted, photos.good), scores(fp32, photos.good), rtol=1e-4)
+
+
+def test_an_artifact_is_exported_again_without_its_run(
+    exported: Path, shared_dataset: Path, tmp_path: Path
+) -> None:
+    good = str(shared_dataset / "train/good")
+    options = ExportOptions(int8="static", calibration=good, max_drop=100)
+    variants = export(exported, tmp_path, options)
+    assert [variant.name for variant in variants] == [
+        "efficientad-n",
+        "efficientad-n-int8",
+        "efficientad-n-int8-tensorrt",
+    ]
+    assert read_artifact(tmp_path / "efficientad-n.onnx").manifest.parity is not None
+
+
+def test_a_refused_variant_is_not_written(trained_run: Path, tmp_path: Path) -> None:
+    (tmp_path / "efficientad-n-int8-dynamic.onnx").write_text("from an earlier export")
+    with pytest.raises(GateRefused, match=r"efficientad-n-int8-dynamic: .*--max-drop"):
+        # Nothing can gain half a hundred points.
+        export(trained_run, tmp_path, ExportOptions(int8="dynamic", max_drop=-50))
+    assert (tmp_path / "efficientad-n-int8-dynamic.onnx").read_text() == "from an earlier export"
+    (entry,) = (
+        v
+        for v in json.loads((tmp_path / "report.json").read_text())["variants"]
+        if v["precision"] != "fp32"
+    )
+    assert entry["accepted"] is False
+    assert entry["file"] is None
+
+
+def test_auto_keeps_one_kind_and_says_why_not_the_other(trained_run: Path, tmp_path: Path) -> None:
+    variants = export(trained_run, tmp_path, ExportOptions(int8="auto", max_drop=100))
+    measured = [v for v in variants if v.precision in ("int8", "int8-dynamic")]
+    assert len(measured) == 2
+    kept = [v for v in measured if v.accepted]
+    assert len(kept) == 1
+    assert kept[0].latency_ms == min(v.latency_ms for v in measured)
+    assert next(v.reason for v in measured if not v.accepted) != "passed the gate"
+    files = {path.name for path in tmp_path.glob("*.onnx")}
+    assert files == {v.file for v in variants if v.accepted}
+
+
+def refused(capsys: pytest.CaptureFixture[str], *words: object) -> str:
+    code = main([str(word) for word in words])
+    said = capsys.readouterr().err
+    assert code in (1, 2), said
+    assert "Traceback" not in said
+    return said
+
+
+def test_bad_input_is_refused_in_a_sentence(
+    everything: Path,
+    exported: Path,
+    trained_run: Path,
+    shared_dataset: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    out = tmp_path / "out"
+    int8 = everything / "efficientad-n-int8.onnx"
+    assert "int8 already" in refused(capsys, "export", int8, "--out", out, "--int8")
+    assert "--calibration DIR" in refused(capsys, "export", exported, "--out", out, "--int8")
+
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    base = ("export", trained_run, "--out", out, "--int8", "static", "--calibration")
+    assert str(empty) in refused(capsys, *base, empty)
+
+    few = tmp_path / "few"
+    write_photo(few / "a.png", part(0))
+    assert "at least 4" in refused(capsys, *base, few)
+    (few / "b.png").write_bytes(b"not a picture")
+    assert "b.png" in refused(capsys, *base, few)
+
+    said = refused(capsys, *base, shared_dataset / "test/blot")
+    assert "'blot'" in said
+    foreign = tmp_path / "foreign.onnx"
+    foreign.write_bytes(onnx.load(exported).graph.SerializeToString())
+    assert "foreign.onnx" in refused(capsys, "export", foreign, "--out", out, "--int8")
+    assert not list(tmp_path.glob("out/*.onnx"))
+
+
+def test_photos_of_another_product_are_warned_of(
+    trained_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rng = np.random.default_rng(0)
+    for index in range(4):
+        write_photo(tmp_path / f"other/{index}.png", rng.integers(0, 256, (80, 80, 3), np.uint8))
+    options = ExportOptions(calibration=str(tmp_path / "other"))
+    export(trained_run, tmp_path / "out", options)
+    assert "same product" in capsys.readouterr().err
+
+
+def test_held_out_photos_that_are_gone_are_named(trained_run: Path, tmp_path: Path) -> None:
+    record = json.loads((trained_run / "run.json").read_text())
+    moved = tmp_path / "run"
+    moved.mkdir()
+    for file in trained_run.iterdir():
+        (moved / file.name).write_bytes(file.read_bytes())
+    record["held_out"][0] = "/gone/000.png"
+    (moved / "run.json").write_text(json.dumps(record))
+    with pytest.raises(DataError, match=r"/gone/000\.png.*--calibration DIR"):
+        export(moved, tmp_path / "out")
