@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from edgead import images
 from edgead.calibration.synthetic import with_defect
-from edgead.datasets import GOOD, Dataset
+from edgead.datasets import GOOD, Dataset, Photo
 from edgead.errors import DataError
 
 FEWEST = 4
@@ -109,7 +109,7 @@ def refuse_test_photos(paths: Sequence[Path], dataset: Dataset) -> None:
     if not dataset.test:
         return
     sizes = {photo.path.stat().st_size for photo in dataset.test}
-    known = {}
+    known: dict[bytes, Photo] = {}
     for path in paths:
         if path.stat().st_size not in sizes:
             continue

@@ -34,9 +34,9 @@ def equalisable(model: onnx.ModelProto) -> dict[str, str]:
     for node in graph.node:
         if node.op_type != "Conv":
             continue
-        (consumer, *others) = _consumers(graph, node.output[0]) or [None]
-        if consumer is not None and consumer.op_type == "Relu" and not others:
-            tensor = consumer.output[0]
+        consumers = _consumers(graph, node.output[0])
+        if [consumer.op_type for consumer in consumers] == ["Relu"]:
+            tensor = consumers[0].output[0]
             if _readers(graph, tensor, 0) is not None:
                 found[tensor] = node.name
     return found
@@ -63,7 +63,7 @@ def equalise(
     def values(name: str) -> npt.NDArray[np.float32]:
         return np.array(numpy_helper.to_array(tensors[name]), np.float32)
 
-    def store(name: str, new: npt.NDArray[np.float32]) -> None:
+    def store(name: str, new: npt.NDArray[np.floating]) -> None:
         tensors[name].CopyFrom(numpy_helper.from_array(new.astype(np.float32), name))
 
     for tensor, producer in equalisable(changed).items():

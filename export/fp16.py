@@ -1,7 +1,7 @@
 """FP16: half the size, for GPUs.
 
-ONNX Runtime's CPU provider has no FP16 convolutions on x86: it converts back and forth and is
-slower than FP32, which the export report shows.
+On a CPU it buys nothing but the size: ONNX Runtime computes in FP32 what it has no FP16 kernels
+for, and converts on the way, which the export report shows.
 """
 
 from __future__ import annotations

@@ -62,7 +62,7 @@ def compare(
             ((reference.scores > thresholds[0]) != (found.scores > thresholds[1])).sum()
         ),
         mean_score_diff_relative=float(differences.mean()) / span if span else None,
-        rank_correlation=_rank_correlation(reference.scores, found.scores),
+        rank_correlation=rank_correlation(reference.scores, found.scores),
     )
 
 
@@ -81,11 +81,9 @@ def require_fp32(parity: ParitySpec, what: str) -> None:
         )
 
 
-def _rank_correlation(
-    left: npt.NDArray[np.float32], right: npt.NDArray[np.float32]
-) -> float | None:
-    """Spearman's; equal scores keep the order of the photos."""
-    ranks = [np.argsort(np.argsort(scores, kind="stable")) for scores in (left, right)]
+def rank_correlation(left: npt.NDArray[np.float32], right: npt.NDArray[np.float32]) -> float | None:
+    """Return Spearman's correlation; equal scores keep the order of the photos."""
     if len(left) < 2:
         return None
-    return float(np.corrcoef(*ranks)[0, 1])
+    first, second = (np.argsort(np.argsort(scores, kind="stable")) for scores in (left, right))
+    return float(np.corrcoef(first, second)[0, 1])

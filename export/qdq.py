@@ -71,17 +71,16 @@ def compared_tensors(model: onnx.ModelProto) -> list[str]:
     ]
 
 
-def for_onnxruntime(
-    model: onnx.ModelProto,
-    ranges: Mapping[str, Range],
-    float_nodes: Collection[str] = (),
-) -> onnx.ModelProto:
+def for_onnxruntime(model: onnx.ModelProto, ranges: Mapping[str, Range]) -> onnx.ModelProto:
     """Write the INT8 graph that ONNX Runtime and OpenVINO run fast.
+
+    Every convolution but the head becomes INT8. One left in FP32 between two INT8 ones would not
+    stay so: ONNX Runtime quantizes its weights when it loads the file, with one scale for all
+    channels (docs/int8.md).
 
     Args:
         model: FP32 graph with edgead's contract.
         ranges: Of :func:`calibrated_tensors`.
-        float_nodes: Convolutions that stay FP32.
 
     Returns:
         A new graph with the same inputs and outputs.
@@ -91,7 +90,7 @@ def for_onnxruntime(
     """
     graph = _Graph(model)
     graph.make_pools_convolutions()
-    chosen = [node for node in graph.nodes if _is_chosen(node, float_nodes)]
+    chosen = [node for node in graph.nodes if _is_chosen(node)]
     ranges = _shared_ranges(graph, ranges)
     quantized: dict[str, _Quantizer] = {}
     for node in chosen:
@@ -114,22 +113,14 @@ def for_onnxruntime(
     return graph.finished()
 
 
-def for_tensorrt(
-    model: onnx.ModelProto,
-    ranges: Mapping[str, Range],
-    float_nodes: Collection[str] = (),
-) -> onnx.ModelProto:
+def for_tensorrt(model: onnx.ModelProto, ranges: Mapping[str, Range]) -> onnx.ModelProto:
     """Write the INT8 graph that TensorRT accepts; arguments as in :func:`for_onnxruntime`.
 
     Convolutions that read the photo stay float: symmetric INT8 has 127 levels for a pixel's 255.
     They are about 3 % of the work.
     """
     graph = _Graph(model)
-    chosen = [
-        node
-        for node in graph.nodes
-        if _is_chosen(node, float_nodes) and node.input[0] != graph.pixels
-    ]
+    chosen = [node for node in graph.nodes if _is_chosen(node) and node.input[0] != graph.pixels]
     for name in dict.fromkeys(node.input[0] for node in chosen):
         consumers = [node for node in chosen if node.input[0] == name]
         graph.insert_pair(name, _symmetric(_range_of(ranges, name)), consumers)
@@ -162,8 +153,8 @@ def channel_count(graph: onnx.GraphProto, tensor: str) -> int | None:
     return None
 
 
-def _is_chosen(node: onnx.NodeProto, float_nodes: Collection[str]) -> bool:
-    return node.op_type == "Conv" and node.name != HEAD and node.name not in float_nodes
+def _is_chosen(node: onnx.NodeProto) -> bool:
+    return node.op_type == "Conv" and node.name != HEAD
 
 
 def _range_of(ranges: Mapping[str, Range], name: str) -> Range:

@@ -177,4 +177,4 @@ Next: `{next_command}`
 def _figure(value: float | None, drop: float | None) -> str:
     if value is None:
         return "-"
-    return f"{value:.4f}" + (f" ({-drop:+.2f})" if drop else "")
+    return f"{value:.4f}" + (f" ({0.0 - drop:+.2f})" if drop else "")

@@ -76,7 +76,7 @@ def _round_rows(
     inverse = np.linalg.inv(moments)
     upper = np.linalg.cholesky((inverse + inverse.T) / 2).T
     left = weights.copy()
-    rounded = np.zeros_like(left)
+    rounded: npt.NDArray[np.float64] = np.zeros(left.shape, np.float64)
     for start in range(0, left.shape[1], _BLOCK):
         stop = min(start + _BLOCK, left.shape[1])
         errors = np.zeros((len(left), stop - start))

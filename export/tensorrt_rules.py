@@ -94,7 +94,9 @@ def _operator(
         found.append(f"{node.name} has a quantized bias, TensorRT needs a float one")
     weight = before[1]
     if weight is not None and weight.op_type == "DequantizeLinear":
-        axis = next((helper.get_attribute_value(a) for a in weight.attribute if a.name == "axis"), 1)
+        axis = next(
+            (helper.get_attribute_value(a) for a in weight.attribute if a.name == "axis"), 1
+        )
         expected = 1 if node.op_type == "ConvTranspose" else 0
         scale = constants.get(weight.input[1])
         if node.op_type.startswith("Conv") and scale is not None and scale.size > 1:
@@ -107,5 +109,3 @@ def _operator(
                     f"{weight.name} has {scale.size} scales for {source.shape[expected]} channels"
                 )
     return found
-
-

@@ -108,7 +108,9 @@ def test_the_threshold_is_fitted_to_the_variants_own_scores(
 
 
 def test_tensorrt_takes_its_graph_and_not_the_other(everything: Path) -> None:
-    assert tensorrt_rules.violations(onnx.load(everything / "efficientad-n-int8-tensorrt.onnx")) == []
+    assert (
+        tensorrt_rules.violations(onnx.load(everything / "efficientad-n-int8-tensorrt.onnx")) == []
+    )
     found = " ".join(tensorrt_rules.violations(onnx.load(everything / "efficientad-n-int8.onnx")))
     for complaint in ("uint8", "quantized bias", "stored integers"):
         assert complaint in found

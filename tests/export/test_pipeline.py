@@ -10,8 +10,8 @@ import torch
 from edgead import images
 from edgead.datasets import Dataset
 from edgead.detector import EdgeDetector, open_detector
-from edgead.errors import DataError, EdgeadError
-from edgead.export import ExportOptions, export, graph
+from edgead.errors import EdgeadError
+from edgead.export import export, graph
 
 
 def test_scores_are_torchs_on_photos_of_any_size(exported: Path, trained_run: Path) -> None:
@@ -63,5 +63,3 @@ def test_an_export_that_changes_scores_is_refused_and_writes_nothing(
     with pytest.raises(EdgeadError, match="score"):
         export(trained_run, tmp_path / "exports")
     assert list((tmp_path / "exports").iterdir()) == []
-
-

@@ -1,0 +1,192 @@
+"""What each precision costs and buys: accuracy, size and latency of every export of some runs.
+
+    python -m edgead.benchmarks.quantization OUT RUN=DATA [RUN=DATA ...] [--ladder]
+
+Needs the training install: it exports. Writes ``OUT/quantization.md`` and ``.json``, and one
+export folder for each run. With ``--ladder``, also what each step of static INT8 buys.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from edgead import cpu, files, images, metrics
+from edgead.datasets import Dataset
+from edgead.errors import EdgeadError, GateRefused
+
+_MAIN = ("run", "variant", "image AUROC", "AU-PRO", "size / FP32", "latency / FP32", "gate")
+_STEPS = ("run", "step", "image AUROC", "change, points", "rank correlation")
+
+
+def measure(run: str, data: str, out: Path) -> list[dict[str, Any]]:
+    """Export a run in every precision and return its report's variants."""
+    from edgead.export import ExportOptions, export
+
+    with contextlib.suppress(GateRefused):  # the report has what was refused, too
+        export(run, out, ExportOptions(fp16=True, int8="auto", validate=data))
+    variants: list[dict[str, Any]] = json.loads((out / "report.json").read_text())["variants"]
+    return variants
+
+
+def ladder(run: str, data: str) -> list[tuple[str, str, str, str, str]]:
+    """Measure static INT8 step by step, by image AUROC on labelled photos."""
+    import onnx
+
+    from edgead.calibration.photos import CalibrationPhotos
+    from edgead.export.parity import rank_correlation
+    from edgead.export.source import Source
+
+    source = Source.open(run)
+    size = source.manifest.input.size
+    photos = CalibrationPhotos.read(source.calibration_photos(None), size)
+    model = onnx.load_from_string(source.graph)
+    test = Dataset.from_folder(data).test_photos()
+    batch = np.stack([images.resize(images.read_image(photo.path), size) for photo in test])
+    labels = [photo.is_anomalous for photo in test]
+    reference = _scores(model, batch)
+    base = metrics.auroc(labels, reference.tolist()) or 0.0
+    rows = [(Path(run).name, "FP32", f"{base:.4f}", "", "")]
+    for name, graph in _steps(model, photos):
+        scores = _scores(graph, batch)
+        auroc = metrics.auroc(labels, scores.tolist()) or 0.0
+        correlation = rank_correlation(reference, scores)
+        change = f"{100 * (auroc - base):+.2f}"
+        rows.append((Path(run).name, name, f"{auroc:.4f}", change, f"{correlation:.4f}"))
+        print("  ".join(rows[-1]), file=sys.stderr, flush=True)
+    return rows
+
+
+def _steps(model: Any, photos: Any) -> Iterator[tuple[str, Any]]:
+    from edgead.calibration.calibrators import CALIBRATORS, minmax
+    from edgead.calibration.ranges import channel_maxima, histograms
+    from edgead.export import qdq
+    from edgead.export.equalise import equalisable, equalise
+    from edgead.export.refit import refit_head
+    from edgead.export.rounding import round_weights
+    from edgead.export.static import static_int8
+
+    batches = photos.for_ranges()
+
+    def written(graph: Any) -> Any:
+        counted = histograms(graph, qdq.calibrated_tensors(graph), batches)
+        return qdq.for_onnxruntime(graph, {name: minmax(seen) for name, seen in counted.items()})
+
+    yield "onnxruntime quantize_static, its defaults", _library(model, batches)
+    nearest = written(model)
+    yield "ours: FP32 head, weights rounded to nearest", nearest
+    yield "+ head fitted again", refit_head(model, nearest, photos.good)
+    rounded = round_weights(model, batches)
+    yield (
+        "+ weights rounded by moments, bias corrected",
+        refit_head(model, written(rounded), photos.good),
+    )
+    maxima = channel_maxima(model, list(equalisable(model)), batches)
+    even = round_weights(equalise(model, maxima), batches)
+    yield "+ channels equalised", refit_head(model, written(even), photos.good)
+    for name in CALIBRATORS:
+        made = static_int8(model, photos, name)
+        yield f"+ headroom for compared features ({name})", made.onnxruntime
+    yield "the same for TensorRT (minmax)", static_int8(model, photos).tensorrt
+
+
+def _library(model: Any, batches: Sequence[npt.NDArray[np.uint8]]) -> Any:
+    """Quantize as onnxruntime does without being told anything."""
+    import tempfile
+
+    import onnx
+    from onnxruntime.quantization import CalibrationDataReader, QuantType, quantize_static
+
+    class Reader(CalibrationDataReader):  # type: ignore[misc]
+        def __init__(self) -> None:
+            self.left = iter(batches)
+
+        def get_next(self) -> dict[str, npt.NDArray[np.uint8]] | None:
+            photo = next(self.left, None)
+            return None if photo is None else {"image": photo}
+
+    with tempfile.TemporaryDirectory() as scratch:
+        paths = [f"{scratch}/source.onnx", f"{scratch}/target.onnx"]
+        onnx.save(model, paths[0])
+        quantize_static(
+            *paths,
+            Reader(),
+            per_channel=True,
+            activation_type=QuantType.QUInt8,
+            weight_type=QuantType.QInt8,
+        )
+        return onnx.load(paths[1])
+
+
+def _scores(model: Any, batch: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+    from edgead.calibration.probe import probe
+
+    found = probe(model, ["score"], (photo[None] for photo in batch))
+    return np.concatenate([scores for (scores,) in found])
+
+
+def _rows(run: str, variants: list[dict[str, Any]]) -> Iterator[tuple[str, ...]]:
+    fp32 = variants[0]
+    for variant in variants:
+        latency = variant["latency_ms"]
+        yield (
+            Path(run).name,
+            variant["precision"],
+            _with_change(variant["image_auroc"], variant["image_auroc_drop"]),
+            _with_change(variant["au_pro"], variant["au_pro_drop"]),
+            f"{variant['size_bytes'] / fp32['size_bytes']:.3f}",
+            "-" if latency is None else f"{latency / fp32['latency_ms']:.2f}",
+            "written" if variant["accepted"] else variant["reason"],
+        )
+
+
+def _with_change(value: float | None, drop: float | None) -> str:
+    return "-" if value is None else f"{value:.4f} ({0.0 - (drop or 0.0):+.2f})"
+
+
+def _markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the benchmark."""
+    parser = argparse.ArgumentParser(prog="python -m edgead.benchmarks.quantization")
+    parser.add_argument("out", type=Path, metavar="OUT", help="folder for tables and exports")
+    parser.add_argument("pairs", nargs="+", metavar="RUN=DATA", help="run folder = labelled photos")
+    parser.add_argument("--ladder", action="store_true", help="also static INT8 step by step")
+    args = parser.parse_args(arguments)
+    rows: list[tuple[str, ...]] = []
+    steps: list[tuple[str, ...]] = []
+    reports: dict[str, Any] = {}
+    try:
+        for pair in args.pairs:
+            run, _, data = pair.rpartition("=")
+            if not run:
+                parser.error(f"'{pair}' is not RUN=DATA")
+            reports[run] = measure(run, data, args.out / Path(run).name)
+            rows += _rows(run, reports[run])
+            if args.ladder:
+                steps += ladder(run, data)
+            text = f"{cpu.model_name()}, {cpu.physical_cores()} threads\n\n{_markdown(_MAIN, rows)}"
+            if steps:
+                text += "\n" + _markdown(_STEPS, steps)
+            files.write_text(args.out / "quantization.md", text)
+            files.write_json(args.out / "quantization.json", {"runs": reports, "ladder": steps})
+    except EdgeadError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
+    print(text)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
