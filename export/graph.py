@@ -100,7 +100,8 @@ def _scale_resizes(proto: Any) -> None:
         before, after = sides[node.input[0]], sides[node.output[0]]
         scales = [np.float32(new / old) for old, new in zip(before, after, strict=True)]
         for index, (old, new) in enumerate(zip(before, after, strict=True)):
-            if int(np.float32(old) * scales[index]) != new:  # it is rounded down
+            # The product is rounded down, and runtimes take it in different precisions.
+            while int(float(old) * float(scales[index])) < new:
                 scales[index] = np.nextafter(scales[index], np.float32(np.inf))
         name = f"{node.name}.scales"
         values = np.array([1, 1, *scales], np.float32)
