@@ -1,0 +1,50 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from edgead.errors import ParityError
+from edgead.export.gate import Accuracy, refusal
+from edgead.export.parity import Scored, compare
+
+
+def scored(*values: float) -> Scored:
+    scores = np.array(values, np.float32)
+    return Scored(scores, np.zeros((len(values), 1, 1), np.float32))
+
+
+def test_parity_counts_each_sides_own_threshold() -> None:
+    before, after = scored(0.1, 0.4, 0.6, 1.1), scored(0.2, 0.5, 0.4, 1.0)
+    found = compare(before, after, (0.5, 0.45), "fp32")
+    assert found.label_flips == 2  # 0.4 -> 0.5 and 0.6 -> 0.4
+    assert found.max_score_diff == pytest.approx(0.2)
+    assert found.max_score_diff_relative == pytest.approx(0.2)
+    assert found.mean_score_diff_relative == pytest.approx(0.125)
+    assert found.rank_correlation == pytest.approx(0.8)
+
+
+def test_a_score_that_is_not_finite_is_no_score() -> None:
+    with pytest.raises(ParityError, match="finite"):
+        compare(scored(0, 1), scored(0, float("nan")), (0.5, 0.5), "fp32")
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "why"),
+    [
+        (Accuracy(1.0, 0.99, 0.9), Accuracy(1.0, 0.984, 0.9), "image AUROC falls by 0.60 points"),
+        (Accuracy(1.0, 0.99, 0.9), Accuracy(1.0, 0.99, 0.894), "AU-PRO falls by 0.60 points"),
+        (Accuracy(1.0), Accuracy(0.99), "synthetic defects falls by 1.00 points"),
+        (Accuracy(1.0, 0.99), Accuracy(1.0, 0.986), None),
+        (Accuracy(0.9, 0.9), Accuracy(1.0, 1.0), None),
+    ],
+)
+def test_each_metric_can_refuse(before: Accuracy, after: Accuracy, why: str | None) -> None:
+    same = compare(scored(0, 1, 2), scored(0, 1, 2), (0.5, 0.5), "fp32")
+    found = refusal(before, after, same, max_drop=0.5)
+    assert (why is None) == (found is None)
+    assert why is None or why in str(found)
+
+
+def test_scores_in_another_order_are_refused() -> None:
+    shuffled = compare(scored(0, 1, 2, 3), scored(1, 0, 3, 2), (9, 9), "fp32")
+    assert "rank correlation 0.600" in str(refusal(Accuracy(1), Accuracy(1), shuffled, 0.5))
