@@ -81,8 +81,11 @@ def entropy(histogram: Histogram) -> Range:
     """Minimise the Kullback-Leibler divergence between the values before and after.
 
     Source: S. Migacz, "8-bit inference with TensorRT", GTC 2017, here with both ends of the range.
+    The bin of the zeros, which a ReLU fills, counts as its neighbour does.
     """
     centres, counts = histogram.centres, histogram.counts.astype(np.float64)
+    zero = int(np.abs(centres).argmin())
+    counts[zero] = min(counts[zero], counts[min(zero + 1, len(counts) - 1)])
 
     def divergence(low: float, high: float) -> float:
         inside = (centres >= low) & (centres <= high)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from edgead.artifact import Artifact, Manifest, QuantizationSpec, write_artifact
+from edgead.artifact import Artifact, Manifest, ParitySpec, QuantizationSpec, write_artifact
 from edgead.calibration.photos import CalibrationPhotos, unlike_training
 from edgead.datasets import Dataset
 from edgead.errors import GateRefused, MissingDependencyError
@@ -305,7 +305,7 @@ class _Export:
                     au_pro=after.au_pro,
                     au_pro_drop=gate.points_lost(before.au_pro, after.au_pro),
                     accepted=refused is None,
-                    reason=refused or "passed the gate" + candidate.note,
+                    reason=refused or _accepted(entry.candidate, found),
                 )
             )
         if self.options.int8 == "auto":
@@ -316,3 +316,9 @@ class _Export:
                 written = write_artifact(path, entry.candidate.model, entry.manifest)
                 variants[index] = variant.replace(size_bytes=written.size_bytes)
         return variants
+
+
+def _accepted(candidate: _Candidate, found: ParitySpec) -> str:
+    if candidate.precision == "fp32":
+        return f"same scores as {found.reference}"
+    return "passed the gate" + candidate.note

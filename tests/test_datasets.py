@@ -14,7 +14,7 @@ from tests.conftest import part, write_photo
 
 def test_reads_mvtecs_layout(dataset: Path) -> None:
     found = Dataset.from_folder(dataset)
-    assert (found.layout, len(found.train), len(found.test)) == ("mvtec", 12, 8)
+    assert (found.layout, len(found.train), len(found.test)) == ("mvtec", 16, 8)
     assert {photo.kind for photo in found.test} == {"good", "blot"}
     assert all((photo.mask is not None) == photo.is_anomalous for photo in found.test)
     assert found.warnings() == []

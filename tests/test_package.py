@@ -84,7 +84,7 @@ def test_every_command_of_the_readme_is_one() -> None:
 def test_the_readmes_python_runs(
     tmp_path: Path, exported: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    shutil.copy(exported, tmp_path / "efficientad-n.onnx")
+    shutil.copy(exported, tmp_path / "efficientad-n-int8.onnx")
     write_photo(tmp_path / "photo.jpg", part(0))
     monkeypatch.chdir(tmp_path)
     for code in blocks("python"):

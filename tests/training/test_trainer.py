@@ -112,7 +112,7 @@ def test_a_run_holds_safetensors_and_a_manifest_that_fits(trained_run: Path) -> 
     manifest = Run(trained_run).read_manifest()
     assert isinstance(manifest, Manifest)
     assert manifest.input.size == (96, 128)
-    assert manifest.training.images + manifest.training.held_out == 12
+    assert manifest.training.images + manifest.training.held_out == 16
 
 
 def test_a_damaged_run_is_refused(tmp_path: Path, shared_dataset: Path) -> None:
