@@ -47,17 +47,24 @@ class Region:
 
 @dataclass(frozen=True)
 class Timings:
-    """Milliseconds that one call took, stage by stage; ``frames`` were processed together."""
+    """Milliseconds that one call took, stage by stage; ``frames`` were processed together.
+
+    The two transfers are ``None`` on a runtime that has nothing to copy, and never part of
+    ``inference_ms``.
+    """
 
     preprocess_ms: float
     inference_ms: float
     postprocess_ms: float
     frames: int = 1
+    host_to_device_ms: float | None = None
+    device_to_host_ms: float | None = None
 
     @property
     def total_ms(self) -> float:
         """The whole call."""
-        return self.preprocess_ms + self.inference_ms + self.postprocess_ms
+        transfers = (self.host_to_device_ms or 0.0) + (self.device_to_host_ms or 0.0)
+        return self.preprocess_ms + self.inference_ms + transfers + self.postprocess_ms
 
 
 @dataclass(frozen=True)

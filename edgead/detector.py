@@ -125,11 +125,15 @@ class EdgeDetector:
                 "file or the runtime is at fault, so no verdict is given: export it again"
             )
         scores = [float(score) for score in output.score]
+        moved = output.transfers
+        there, back = (moved.host_to_device_ms, moved.device_to_host_ms) if moved else (None, None)
         timings = Timings(
             preprocess_ms=(loaded - start) * 1e3,
-            inference_ms=(inferred - loaded) * 1e3,
+            inference_ms=(inferred - loaded) * 1e3 - (there or 0.0) - (back or 0.0),
             postprocess_ms=(time.perf_counter() - inferred) * 1e3,
             frames=len(frames),
+            host_to_device_ms=there,
+            device_to_host_ms=back,
         )
         return [
             Detection(

@@ -4,7 +4,7 @@ One folder a backend. A runtime is found by its name in the entry-point group ``
 so that another package can bring one without a change here.
 """
 
-from edgead.runtimes.base import RawOutput, Runtime, RuntimeInfo, RuntimeOptions
+from edgead.runtimes.base import RawOutput, Runtime, RuntimeInfo, RuntimeOptions, Transfers
 from edgead.runtimes.select import Selection, available, names, open_runtime
 
 __all__ = [
@@ -13,6 +13,7 @@ __all__ = [
     "RuntimeInfo",
     "RuntimeOptions",
     "Selection",
+    "Transfers",
     "available",
     "names",
     "open_runtime",

@@ -45,16 +45,26 @@ class RuntimeInfo:
 
 
 @dataclass(frozen=True)
+class Transfers:
+    """Milliseconds that a batch took to reach the device's memory and to come back from it."""
+
+    host_to_device_ms: float
+    device_to_host_ms: float
+
+
+@dataclass(frozen=True)
 class RawOutput:
     """The graph's outputs for a batch.
 
     Attributes:
         anomaly_map: float32 ``[N, h, w]``.
         score: float32 ``[N]``.
+        transfers: Where the device has memory of its own; ``None`` where there is nothing to copy.
     """
 
     anomaly_map: npt.NDArray[np.float32]
     score: npt.NDArray[np.float32]
+    transfers: Transfers | None = None
 
 
 class Runtime(abc.ABC):
