@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import html
 import json
 from collections.abc import Sequence
@@ -10,34 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import cv2
-
-from edgead import files, images
+from edgead import images, page
 from edgead.datasets import GOOD
 from edgead.detector import EdgeDetector
 
 _PICTURES_EACH = 3
 _PICTURE_WIDTH = 330
 _STRIP_WIDTH, _STRIP_ROW, _STRIP_LABEL = 860, 34, 120
-
-_STYLE = """
-:root { --ink: #1d252c; --soft: #5b6770; --line: #dde3e8; --good: #2f7d5b; --bad: #c2452d; }
-body { font: 16px/1.5 system-ui, sans-serif; color: var(--ink); margin: 0 auto; max-width: 1080px;
-  padding: 32px 24px 64px; }
-h1 { font-size: 28px; margin: 0 0 4px; } h2 { font-size: 19px; margin: 40px 0 8px; }
-p { margin: 6px 0; max-width: 72ch; } .soft, figcaption { color: var(--soft); font-size: 14px; }
-.figures { display: flex; flex-wrap: wrap; gap: 12px; margin: 20px 0 0; }
-.figures div { border: 1px solid var(--line); border-radius: 8px; padding: 10px 16px;
-  min-width: 130px; }
-.figures b { display: block; font-size: 24px; }
-.row { display: grid; grid-template-columns: repeat(3, 1fr); gap: 12px; margin: 8px 0 18px; }
-figure { margin: 0; } img { width: 100%; border-radius: 6px; display: block; }
-table { border-collapse: collapse; } th, td { text-align: right; padding: 4px 14px 4px 0;
-  border-bottom: 1px solid var(--line); } th:first-child, td:first-child { text-align: left; }
-code { font: 14px ui-monospace, monospace; overflow-wrap: anywhere; }
-.good { color: var(--good); } .bad { color: var(--bad); }
-svg { width: 100%; height: auto; } svg text { font: 13px system-ui, sans-serif; fill: var(--soft); }
-"""
 
 
 @dataclass(frozen=True)
@@ -96,13 +74,7 @@ class DemoReport:
                 _command_list(self.steps),
             )
         )
-        files.write_text(
-            path,
-            "<!doctype html>\n<html lang='en'><head><meta charset='utf-8'>"
-            "<meta name='viewport' content='width=device-width, initial-scale=1'>"
-            f"<title>edgead demo</title><style>{_STYLE}</style></head>\n<body>\n{body}\n"
-            "</body></html>\n",
-        )
+        page.write(path, "edgead demo", body)
 
     def _head(self) -> str:
         errors = self.evaluation["misses"] + self.evaluation["false_positives"]
@@ -115,12 +87,11 @@ class DemoReport:
             ("file to copy", f"{self.artifact.stat().st_size / 1e6:.1f} MB"),
             ("memory", f"{self.bench['peak_rss_mib']:.0f} MiB"),
         )
-        cells = "".join(f"<div>{name}<b>{value}</b></div>" for name, value in figures)
         return (
             "<h1>edgead demo: turned flanges on a belt</h1>"
             "<p>Rendered photos; everything else is what the commands below measured on this "
             "machine. The detector saw good parts only.</p>"
-            f"<div class='figures'>{cells}</div>"
+            f"{page.headline(figures)}"
             f"<p class='soft'>Scores of the exported file and of PyTorch differ by "
             f"{parity['max_score_diff_relative']:.0e} of the score range on {parity['images']} "
             f"photos; {parity['label_flips']} verdicts change.</p>"
@@ -136,8 +107,12 @@ class DemoReport:
                     detection = detect(photo)
                     verdict = "anomalous" if detection.is_anomalous else "good"
                     wrong = detection.is_anomalous == (kind == GOOD)
+                    pictures = "".join(
+                        page.picture(shown, _PICTURE_WIDTH)
+                        for shown in (photo, detection.overlay(photo))
+                    )
                     figures.append(
-                        f"<figure>{_image(photo)}{_image(detection.overlay(photo))}<figcaption>"
+                        f"<figure>{pictures}<figcaption>"
                         f"score {detection.score:.3f}: <span class='{'bad' if wrong else 'good'}'>"
                         f"{verdict}{', wrong' if wrong else ''}</span></figcaption></figure>"
                     )
@@ -177,7 +152,7 @@ def _score_strip(evaluation: dict[str, Any]) -> str:
     parts = [
         f"<svg viewBox='0 0 {_STRIP_WIDTH} {height}' role='img' aria-label='scores by kind'>",
         f"<line x1='{across(threshold):.1f}' x2='{across(threshold):.1f}' y1='0' "
-        f"y2='{height - 22}' stroke='#1d252c' stroke-dasharray='4 3'/>",
+        f"y2='{height - 22}' stroke='{page.INK_COLOUR}' stroke-dasharray='4 3'/>",
         f"<text x='{across(threshold):.1f}' y='{height - 6}' text-anchor='middle'>"
         f"threshold {threshold:.3f}</text>",
         f"<text x='{_STRIP_WIDTH - 12}' y='{height - 6}' text-anchor='end'>"
@@ -185,11 +160,11 @@ def _score_strip(evaluation: dict[str, Any]) -> str:
     ]
     for row, (kind, entries) in enumerate(kinds.items()):
         middle = _STRIP_ROW * row + _STRIP_ROW / 2
-        colour = "#2f7d5b" if kind == GOOD else "#c2452d"
+        colour = page.GOOD_COLOUR if kind == GOOD else page.BAD_COLOUR
         parts.append(f"<text x='0' y='{middle + 4}'>{html.escape(kind.replace('_', ' '))}</text>")
         parts.append(
             f"<line x1='{_STRIP_LABEL}' x2='{_STRIP_WIDTH - 12}' y1='{middle}' y2='{middle}' "
-            "stroke='#dde3e8'/>"
+            f"stroke='{page.LINE_COLOUR}'/>"
         )
         parts += [
             f"<circle cx='{across(entry['score']):.1f}' cy='{middle}' r='5' fill='{colour}' "
@@ -211,7 +186,7 @@ def _accuracy_table(evaluation: dict[str, Any]) -> str:
         )
         for kind, result in evaluation["by_defect"].items()
     ]
-    return _table(("defect", "photos", "image AUROC", "pixel AUROC", "AU-PRO", "missed"), rows)
+    return page.table(("defect", "photos", "image AUROC", "pixel AUROC", "AU-PRO", "missed"), rows)
 
 
 def _bench_table(bench: dict[str, Any]) -> str:
@@ -229,28 +204,17 @@ def _bench_table(bench: dict[str, Any]) -> str:
         f"verdict {bench['verdict']}"
     )
     reasons = "".join(f"<p class='bad'>{html.escape(r)}</p>" for r in bench["invalid_because"])
-    return _table(("stage", "time"), rows) + f"<p class='soft'>{html.escape(note)}</p>" + reasons
+    return (
+        page.table(("stage", "time"), rows) + f"<p class='soft'>{html.escape(note)}</p>" + reasons
+    )
 
 
 def _command_list(steps: Sequence[Step]) -> str:
     rows = [
         (f"<code>{html.escape(step.command)}</code>", f"{step.seconds:.0f} s") for step in steps
     ]
-    return _table(("command", "took"), rows)
-
-
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = ["<tr>" + "".join(f"<th>{cell}</th>" for cell in head) + "</tr>"]
-    lines += ["<tr>" + "".join(f"<td>{cell}</td>" for cell in row) + "</tr>" for row in rows]
-    return f"<table>{''.join(lines)}</table>"
+    return page.table(("command", "took"), rows)
 
 
 def _figure(value: float | None) -> str:
     return "-" if value is None else f"{value:.3f}"
-
-
-def _image(picture: images.Image) -> str:
-    height = round(picture.shape[0] * _PICTURE_WIDTH / picture.shape[1])
-    small = images.resize(picture, (height, _PICTURE_WIDTH))
-    encoded = cv2.imencode(".jpg", small, [cv2.IMWRITE_JPEG_QUALITY, 88])[1].tobytes()
-    return f"<img alt='' src='data:image/jpeg;base64,{base64.b64encode(encoded).decode()}'>"
