@@ -13,6 +13,7 @@ from edgead.errors import EdgeadError
 
 COMMANDS = (
     "demo",
+    "models",
     "train",
     "evaluate",
     "export",

@@ -34,6 +34,14 @@ def positive_int(text: str) -> int:
     return value
 
 
+def named_value(text: str) -> tuple[str, str]:
+    """Read ``NAME=VALUE``."""
+    name, equals, value = text.partition("=")
+    if not (name and equals and value):
+        raise argparse.ArgumentTypeError(f"'{text}' is not of the form NAME=VALUE")
+    return name, value
+
+
 def points(text: str) -> float:
     """Read a number of points, 0 to 100."""
     try:

@@ -31,7 +31,19 @@ def add_parser(subparsers: _options.Subparsers) -> None:
     parser.add_argument("--learning-rate", type=float, metavar="X", help="at its highest")
     parser.add_argument("--seed", type=int, metavar="N", help="of every draw (default: 0)")
     parser.add_argument(
-        "--teacher", metavar="FILE", help="teacher weights (default: those in the package)"
+        "--option",
+        type=_options.named_value,
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="one of the detector's own options, as 'edgead models' lists them; may be repeated",
+    )
+    parser.add_argument(
+        "--teacher",
+        "--backbone-weights",
+        metavar="FILE",
+        help="pretrained weights of the network that the detector compares with (default: the "
+        "detector's own); 'random' for untrained ones where the detector takes that",
     )
     parser.add_argument(
         "--penalty-images",
@@ -81,6 +93,7 @@ def run(args: argparse.Namespace) -> int:
         "precision": args.precision,
         "false_positive_rate": args.false_positive_rate,
         "threshold_data": args.threshold_data,
+        "options": dict(args.option),
     }
     config = TrainConfig(**{key: value for key, value in given.items() if value is not None})
     for warning in Dataset.from_folder(args.data).warnings():

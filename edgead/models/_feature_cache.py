@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Callable
 from typing import BinaryIO, cast
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
+
+from edgead.models.base import PhotoBatches, to_network_input
+
+Pyramid = Callable[[Tensor], list[Tensor]]
+"""Normalised images to the features of several levels."""
 
 IN_MEMORY_LIMIT = 1 << 30
 """Bytes kept in memory; what is more goes to a temporary file and the system's page cache."""
@@ -24,7 +30,7 @@ class FeatureCache:
         shape: ``(channels, height, width)`` of one entry.
     """
 
-    def __init__(self, shape: tuple[int, int, int]) -> None:
+    def __init__(self, shape: tuple[int, ...]) -> None:
         self._shape = shape
         self._entry_bytes = 2 * int(np.prod(shape))
         self._memory: list[npt.NDArray[np.float16]] = []
@@ -59,3 +65,27 @@ class FeatureCache:
         self._file.seek((index - len(self._memory)) * self._entry_bytes)
         data = self._file.read(self._entry_bytes)
         return np.frombuffer(data, np.float16).reshape(self._shape)
+
+
+class PyramidCache:
+    """Features of several levels, each in a cache of its own."""
+
+    def __init__(self, levels: list[FeatureCache]) -> None:
+        self._levels = levels
+
+    @classmethod
+    def of(cls, network: Pyramid, batches: PhotoBatches) -> PyramidCache:
+        """Compute and keep a frozen network's features of photos."""
+        levels: list[FeatureCache] = []
+        with torch.no_grad():
+            for photos in batches():
+                features = network(to_network_input(photos))
+                if not levels:
+                    levels = [FeatureCache(tuple(level.shape[1:])) for level in features]
+                for kept, level in zip(levels, features, strict=True):
+                    kept.append(level)
+        return cls(levels)
+
+    def get(self, indices: list[int]) -> list[Tensor]:
+        """Return each level's float32 ``[len(indices), channels, height, width]``."""
+        return [level.get(indices) for level in self._levels]

@@ -52,6 +52,13 @@ PDN_SPECS: dict[str, tuple[ConvSpec, ...]] = {
         ConvSpec(4, 2, 0, 160),
         ConvSpec(3, 1, 0, _OUT, relu=False),
     ),
+    # The survey's network, not the paper's; always padded.
+    "survey": (
+        ConvSpec(4, 2, 1, 32),
+        ConvSpec(4, 2, 1, 64),
+        ConvSpec(4, 2, 1, 128),
+        ConvSpec(4, 2, 1, _OUT, relu=False),
+    ),
 }
 
 
@@ -59,7 +66,7 @@ class PDN(nn.Module):
     """A patch description network.
 
     Args:
-        size: ``"n"``, ``"s"`` or ``"m"``.
+        size: ``"n"``, ``"s"``, ``"m"`` or ``"survey"``.
         out_channels: Features a patch: 384 for a teacher, 768 for a student.
         padding: Pad as in teacher pretraining. Training and inference of a detector never do
             (paper, Appendix E).

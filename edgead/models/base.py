@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import abc
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, TypeVar
+from typing import ClassVar, TypeVar
 
 import numpy as np
 import torch
@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from edgead.artifact.manifest import MapSpec, TeacherSpec
 from edgead.errors import UsageError
+from edgead.models.options import Option, OptionValue, resolve
 
 # ImageNet's channel statistics, RGB, for values in 0..1: what every pretrained backbone expects.
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -68,24 +69,38 @@ class AnomalyModel(nn.Module, abc.ABC):
     The trainer calls, in this order: :meth:`load_teacher`, :meth:`fit_statistics`,
     :meth:`make_optimizer`, :meth:`training_losses` for each step, and :meth:`fit_normalisation` at
     the end. All state that a finished detector needs is in its parameters and buffers.
+
+    Args:
+        image_size: ``(height, width)`` in pixels.
+        options: Values for :attr:`declared_options`; what is left out takes its default.
+
+    Raises:
+        UsageError: An option that the detector does not have, or a value that it does not take.
     """
 
     name: ClassVar[str]
     recipe: ClassVar[Recipe]
+    declared_options: ClassVar[Mapping[str, Option]] = {}
 
-    def __init__(self, image_size: tuple[int, int]) -> None:
+    def __init__(self, image_size: tuple[int, int], **options: OptionValue) -> None:
         super().__init__()
         self.image_size = image_size
+        self.options = self.resolve_options(options)
+        """Every option's value, to rebuild this model from; plain JSON values."""
+
+    @classmethod
+    def resolve_options(cls, given: Mapping[str, OptionValue]) -> dict[str, OptionValue]:
+        """Check options and fill in the defaults.
+
+        Raises:
+            UsageError: As the constructor.
+        """
+        return resolve(cls.name, cls.declared_options, given)
 
     @property
     @abc.abstractmethod
     def map_spec(self) -> MapSpec:
         """The anomaly map's cells and the input pixels that they cover."""
-
-    @property
-    def options(self) -> dict[str, Any]:
-        """Constructor options to rebuild this model, as plain JSON values."""
-        return {}
 
     def load_teacher(self, source: str | None) -> TeacherSpec | None:
         """Load pretrained weights: the default ones, or those of a file.

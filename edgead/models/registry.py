@@ -5,12 +5,18 @@ from __future__ import annotations
 import functools
 import importlib
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from edgead.errors import UsageError
 from edgead.models.base import AnomalyModel
+from edgead.models.options import OptionValue
 
-_FILES = ("edgead.models.efficientad",)
+_FILES = (
+    "edgead.models.efficientad",
+    "edgead.models.efficientad_survey",
+    "edgead.models.reverse_distillation",
+    "edgead.models.stfpm",
+)
 
 _Model = TypeVar("_Model", bound=type[AnomalyModel])
 _registry: dict[str, type[AnomalyModel]] = {}
@@ -52,18 +58,19 @@ def model_class(name: str) -> type[AnomalyModel]:
     return _registry[name]
 
 
-def create_model(name: str, image_size: tuple[int, int], **options: Any) -> AnomalyModel:
+def create_model(name: str, image_size: tuple[int, int], **options: OptionValue) -> AnomalyModel:
     """Build an untrained detector.
 
     Args:
         name: A registered name.
         image_size: ``(height, width)`` of the network's input in pixels.
-        options: What that detector's constructor takes besides.
+        options: Values for what the detector declares in ``declared_options``.
 
     Raises:
-        UsageError: No such name, or a size that the network cannot take.
+        UsageError: No such name or option, or a size that the network cannot take.
     """
-    return model_class(name)(image_size, **options)
+    chosen = model_class(name)
+    return chosen(image_size, **chosen.resolve_options(options))
 
 
 @functools.cache

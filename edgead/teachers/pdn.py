@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import pickle
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-import torch
 from torch import Tensor
 
 from edgead.artifact.manifest import TeacherSpec
 from edgead.errors import EdgeadError, UsageError
 from edgead.files import sha256_file
 from edgead.models._pdn import PDN
+from edgead.teachers._weights import RANDOM, read_tensors, weights_digest
 
 SHIPPED = {"n": "efficientad_n.safetensors"}
 """Teachers inside this package, by size."""
@@ -37,8 +35,21 @@ def load_pdn_teacher(network: PDN, size: str, source: str | None) -> TeacherSpec
         UsageError: No teacher of that size is shipped, or the file does not exist.
         EdgeadError: The file is damaged, unsafe to load, or of another architecture.
     """
+    if source == RANDOM and size == "survey":
+        return TeacherSpec(
+            name="the survey's network with random weights",
+            source="random weights, not pretrained: tuned on the good photos only",
+            licence="none needed",
+            sha256=weights_digest(network),
+        )
     if source is None:
         if size not in SHIPPED:
+            if size == "survey":
+                raise UsageError(
+                    "nobody publishes weights for the survey's network: make them with 'edgead "
+                    "distill-teacher --model efficientad-survey' and give them with --teacher "
+                    f"FILE, or write --teacher {RANDOM} for untrained ones"
+                )
             raise UsageError(
                 f"no teacher for efficientad-{size} comes with this package: give one with "
                 "--teacher FILE (a published PDN teacher, for example nelson1425/EfficientAD's "
@@ -50,7 +61,7 @@ def load_pdn_teacher(network: PDN, size: str, source: str | None) -> TeacherSpec
         path = Path(source)
         if not path.is_file():
             raise UsageError(f"the teacher file {path} does not exist")
-    state, metadata = _read(path)
+    state, metadata = read_tensors(path, "teacher file")
     network.load_state_dict(_matched(state, network, path, size))
     return TeacherSpec(
         name=metadata.get("name", path.name),
@@ -58,35 +69,6 @@ def load_pdn_teacher(network: PDN, size: str, source: str | None) -> TeacherSpec
         licence=metadata.get("licence", "not stated in the file: ask whoever gave it to you"),
         sha256=sha256_file(path),
     )
-
-
-def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    if path.suffix == ".safetensors":
-        from safetensors import SafetensorError, safe_open
-
-        try:
-            with safe_open(str(path), "pt") as file:
-                return {
-                    key: file.get_tensor(key) for key in list(file.keys())
-                }, file.metadata() or {}
-        except (SafetensorError, OSError) as error:
-            raise EdgeadError(
-                f"the teacher file {path} is damaged or not a safetensors file: {error}"
-            ) from error
-    try:
-        loaded: Any = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise EdgeadError(
-            f"the teacher file {path} is not a plain state dict (tensors by name), and files that "
-            "run code when they are loaded are refused: save model.state_dict() and use that"
-        ) from error
-    except (RuntimeError, EOFError, OSError, ValueError) as error:
-        raise EdgeadError(f"the teacher file {path} is damaged or not a PyTorch file") from error
-    if isinstance(loaded, dict) and isinstance(loaded.get("state_dict"), dict):
-        loaded = loaded["state_dict"]
-    if not isinstance(loaded, dict) or not all(isinstance(v, Tensor) for v in loaded.values()):
-        raise EdgeadError(f"the teacher file {path} does not hold a state dict of tensors")
-    return loaded, {}
 
 
 def _matched(state: dict[str, Tensor], network: PDN, path: Path, size: str) -> dict[str, Tensor]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from edgead.errors import TrainingError, UsageError
@@ -21,12 +22,14 @@ class TrainConfig:
         batch_size: Photos an iteration (and process).
         learning_rate: At its highest.
         seed: Decides the split, the order, the initial weights and every draw.
-        teacher: Teacher file; ``None`` for the one in the package.
+        teacher: File of pretrained weights, or ``"random"`` where the detector takes that; ``None``
+            for the detector's default.
         penalty_images: Folder of pictures that show no part; ``None`` for generated ones.
         precision: ``"32-true"`` or ``"bf16-mixed"``; ``None`` for bfloat16 where the processor
             has it.
         false_positive_rate: Of the default threshold, above 0 and below 1.
         threshold_data: Folder with labelled test photos to choose the best-F1 threshold on.
+        options: The detector's own options, by name.
     """
 
     model: str
@@ -41,6 +44,7 @@ class TrainConfig:
     precision: str | None = None
     false_positive_rate: float = 0.01
     threshold_data: str | None = None
+    options: Mapping[str, str | float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for name in ("steps", "batch_size", "learning_rate"):
@@ -70,7 +74,8 @@ class TrainConfig:
         Raises:
             TrainingError: A key is missing or unknown; names it and the file.
         """
-        names = {field.name for field in dataclasses.fields(cls)}
+        data = {"options": {}, **data}  # runs from before there were options
+        names = {entry.name for entry in dataclasses.fields(cls)}
         if set(data) != names:
             odd = ", ".join(sorted(set(data) ^ names))
             raise TrainingError(

@@ -9,6 +9,7 @@ import functools
 import json
 import logging
 import math
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -63,6 +64,7 @@ def train(
     """
     run = Run(out)
     dataset = Dataset.from_folder(config.data)
+    is_default = config.steps is None and not resume
     config = _resolve(config, run, device, resume)
     split = photos.Split.of(dataset.train_photos(), config.seed)
     # It announces the precision on stderr; the progress lines are ours.
@@ -74,7 +76,7 @@ def train(
         torch.set_num_threads(cpu.physical_cores())
 
     torch.manual_seed(config.seed)
-    model = create_model(config.model, config.image_size)
+    model = create_model(config.model, config.image_size, **config.options)
     teacher = model.load_teacher(config.teacher)
     digest = photos.digest([*split.training, *split.held_out])
     if resume:
@@ -88,6 +90,13 @@ def train(
     if fabric.is_global_zero:
         run.write_record(record)
 
+    recipe = model.recipe
+    if is_default and config.steps != recipe.steps:
+        print(
+            f"note: without a GPU {config.model} trains {config.steps:,} steps, not the "
+            f"{recipe.steps:,} of its recipe ({recipe.reference}); --steps N trains longer",
+            file=sys.stderr,
+        )
     model = channels_last(model.to(fabric.device))
     seconds = _fit(fabric, model, run, config, training, pool, resume)
     model.eval()
@@ -107,11 +116,17 @@ def _resolve(config: TrainConfig, run: Run, device: str, resume: bool) -> TrainC
         stored = run.read_record().config
         if run.is_finished:
             raise UsageError(f"the training in {run.path} has finished; there is nothing to resume")
-        for field in dataclasses.fields(config):
-            given, kept = getattr(config, field.name), getattr(stored, field.name)
-            if field.name != "data" and given not in (None, field.default, kept):
+        changes = [
+            (field.name, getattr(config, field.name), getattr(stored, field.name), field.default)
+            for field in dataclasses.fields(config)
+            if field.name not in ("data", "options")
+        ]
+        options = model_class(stored.model).resolve_options({**stored.options, **config.options})
+        changes += [(name, value, stored.options[name], None) for name, value in options.items()]
+        for name, given, kept, default in changes:
+            if given not in (None, default, kept):
                 raise UsageError(
-                    f"cannot resume {run.path} with another {field.name.replace('_', ' ')}: it was "
+                    f"cannot resume {run.path} with another {name.replace('_', ' ')}: it was "
                     f"begun with {kept} and {given} was given; leave that option out, or train "
                     "into a new folder"
                 )
@@ -121,7 +136,8 @@ def _resolve(config: TrainConfig, run: Run, device: str, resume: bool) -> TrainC
         raise UsageError(
             f"{run.path} exists already and is not empty; {hint}choose another folder with --out"
         )
-    recipe = model_class(config.model).recipe
+    chosen = model_class(config.model)
+    recipe = chosen.recipe
     on_cpu = device == "cpu" or not (torch.cuda.is_available() or torch.backends.mps.is_available())
     native = cpu.has_bfloat16() if on_cpu else _gpu_has_bfloat16()
     return dataclasses.replace(
@@ -130,6 +146,7 @@ def _resolve(config: TrainConfig, run: Run, device: str, resume: bool) -> TrainC
         batch_size=config.batch_size or recipe.batch_size,
         learning_rate=config.learning_rate or recipe.learning_rate,
         precision=config.precision or ("bf16-mixed" if native else "32-true"),
+        options=chosen.resolve_options(config.options),
     )
 
 

@@ -1,0 +1,202 @@
+"""Pretrained ResNets: from a file, from PyTorch's download host, or, if asked for, random ones."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import urllib.error
+import urllib.request
+from dataclasses import dataclass
+from pathlib import Path
+
+from torch import Tensor
+
+from edgead import files
+from edgead.artifact.manifest import TeacherSpec
+from edgead.calibration import cache
+from edgead.errors import EdgeadError, UsageError
+from edgead.models._resnet import ARCHITECTURES, LEVELS, Trunk
+from edgead.progress import progress
+from edgead.teachers._weights import RANDOM, read_tensors, weights_digest
+
+DOWNLOADS = "https://download.pytorch.org/models/"
+_TIMEOUT = 20.0  # seconds
+_CHUNK = 1 << 20
+_PREFIXES = ("module.", "model.", "backbone.", "encoder.", "teacher.")
+_UNUSED = ("layer4.", "fc.", "avgpool.")
+
+
+@dataclass(frozen=True)
+class Published:
+    """Weights that torchvision publishes (IMAGENET1K_V1).
+
+    Attributes:
+        file: Name on PyTorch's download host; the digits in it begin the hash.
+        sha256: Of the file.
+        size: Of the file, in bytes.
+    """
+
+    file: str
+    sha256: str
+    size: int
+
+
+PUBLISHED = {
+    "resnet18": Published(
+        "resnet18-f37072fd.pth",
+        "f37072fd47e89c5e827621c5baffa7500819f7896bbacec160b1a16c560e07ec",
+        46_830_571,
+    ),
+    "wide_resnet50_2": Published(
+        "wide_resnet50_2-95faca4d.pth",
+        "95faca4d11227dddf8633dbb5ff6c8a9003c1aa5b8945c73834b8007b10950b8",
+        138_223_492,
+    ),
+}
+
+
+def load_backbone(network: Trunk, source: str | None) -> TeacherSpec:
+    """Load pretrained weights into a ResNet trunk.
+
+    Args:
+        network: The trunk to fill.
+        source: A file (torchvision's ``.pth``, a timm checkpoint, or safetensors with the same
+            names), ``"random"``, or ``None`` for torchvision's ImageNet weights: from the cache
+            folder, or downloaded to it.
+
+    Returns:
+        What the weights are and under which licence.
+
+    Raises:
+        UsageError: The file does not exist.
+        EdgeadError: The file is damaged, unsafe to load or of another architecture, or nothing can
+            be downloaded here; says where to put the file.
+    """
+    if source == RANDOM:
+        return TeacherSpec(
+            name=f"{network.architecture} with random weights",
+            source="random weights, not pretrained: for experiments only",
+            licence="none needed",
+            sha256=weights_digest(network),
+        )
+    if source is None:
+        path = _published(network.architecture)
+    else:
+        path = Path(source)
+        if not path.is_file():
+            raise UsageError(
+                f"the weights file {path} does not exist; leave it out for torchvision's ImageNet "
+                f"weights, or write '{RANDOM}' for untrained ones"
+            )
+    sha256 = files.sha256_file(path)
+    _check_name(path, sha256)
+    state, metadata = read_tensors(path, "weights file")
+    network.load_state_dict(_matched(state, network, path))
+    if sha256 == PUBLISHED[network.architecture].sha256:
+        return TeacherSpec(
+            name=f"{network.architecture}, ImageNet-1k",
+            source=f"torchvision, {PUBLISHED[network.architecture].file}",
+            licence="torchvision is BSD-3-Clause; ImageNet's photos are for research only",
+            sha256=sha256,
+        )
+    return TeacherSpec(
+        name=metadata.get("name", path.name),
+        source=metadata.get("source", f"file {path.name}"),
+        licence=metadata.get("licence", "not stated in the file: ask whoever gave it to you"),
+        sha256=sha256,
+    )
+
+
+def _published(architecture: str) -> Path:
+    """Return torchvision's file in the cache folder; download it if it is not there."""
+    wanted = PUBLISHED[architecture]
+    path = cache.folder() / wanted.file
+    if path.is_file():
+        return path
+    url = DOWNLOADS + wanted.file
+    try:
+        with (
+            urllib.request.urlopen(url, timeout=_TIMEOUT) as response,
+            files.atomic_path(path) as temporary,
+        ):
+            digest = hashlib.sha256()
+            with temporary.open("wb") as stream:
+                for chunk in progress(
+                    iter(lambda: response.read(_CHUNK), b""),
+                    total=-(-wanted.size // _CHUNK),
+                    label=f"downloading {wanted.file} (MiB)",
+                ):
+                    digest.update(chunk)
+                    stream.write(chunk)
+            if digest.hexdigest() != wanted.sha256:
+                raise EdgeadError(
+                    f"what was downloaded from {url} is not torchvision's file (sha256 "
+                    f"{digest.hexdigest()}, expected {wanted.sha256}) and was thrown away: try "
+                    f"again, or put the file at {path} yourself"
+                )
+    except (urllib.error.URLError, TimeoutError, ConnectionError) as error:
+        reason = getattr(error, "reason", None) or error
+        raise EdgeadError(
+            f"the ImageNet weights of {architecture} are not on this machine and cannot be "
+            f"downloaded here ({reason}): fetch {url} on a machine with a network and put it at "
+            f"{path}, or give a file with --backbone-weights FILE"
+        ) from error
+    return path
+
+
+def _check_name(path: Path, sha256: str) -> None:
+    """Refuse a file whose name carries another hash, as torchvision's and timm's names do."""
+    stated = re.search(r"-([0-9a-f]{8,64})\.\w+$", path.name)
+    if stated and not sha256.startswith(stated[1]):
+        raise EdgeadError(
+            f"the weights file {path} is truncated or was changed: its name says that its sha256 "
+            f"begins with {stated[1]}, but it is {sha256[:8]}...; fetch it again"
+        )
+
+
+def _matched(state: dict[str, Tensor], network: Trunk, path: Path) -> dict[str, Tensor]:
+    """Pick the trunk's tensors out of a file's."""
+    state = {_bare(name): value for name, value in state.items()}
+    expected = network.state_dict()
+    other = f"the weights file {path} does not fit {network.architecture}"
+    for name, value in expected.items():
+        if name.endswith("num_batches_tracked"):  # old files lack it, and nothing here reads it
+            state.setdefault(name, value)
+        elif name not in state:
+            raise EdgeadError(
+                f"{other}: it has no tensor '{name}', but "
+                + (f"begins with {_few(state)}" if state else "is empty")
+                + f"; give a file of {network.architecture} with torchvision's or timm's names"
+            )
+        elif state[name].shape != value.shape:
+            raise EdgeadError(
+                f"{other}: '{name}' is {_shape(state[name])} in the file and {_shape(value)} in "
+                f"{network.architecture}; known here are {', '.join(ARCHITECTURES)}"
+            )
+    more = [name for name in state if name not in expected and not name.startswith(_UNUSED)]
+    deeper = [name for name in more if name.startswith(LEVELS)]
+    if deeper:
+        raise EdgeadError(
+            f"{other}: it has layers that {network.architecture} lacks, such as '{deeper[0]}'; "
+            "it is a deeper network's file"
+        )
+    return {
+        name: state[name].to(value.dtype).reshape(value.shape) for name, value in expected.items()
+    }
+
+
+def _bare(name: str) -> str:
+    """Drop what wrappers put before torchvision's names."""
+    while True:
+        prefix = next((prefix for prefix in _PREFIXES if name.startswith(prefix)), None)
+        if prefix is None:
+            return name
+        name = name.removeprefix(prefix)
+
+
+def _few(names: dict[str, Tensor]) -> str:
+    return ", ".join(f"'{name}'" for name in list(names)[:3])
+
+
+def _shape(value: Tensor) -> str:
+    return "x".join(map(str, value.shape)) or "a number"

@@ -1,0 +1,115 @@
+"""Every detector through the same training, stopped and resumed."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from edgead.errors import UsageError
+from edgead.training import Run, TrainConfig, train, trainer
+
+
+class _Stopped(Exception):
+    pass
+
+
+def config(data: Path, model: str, **options: str | float) -> TrainConfig:
+    return TrainConfig(
+        model, str(data), (64, 96), steps=4, batch_size=3, teacher="random", options=options
+    )
+
+
+@pytest.mark.parametrize(
+    ("model", "options"),
+    [
+        ("stfpm", {"fusion": "weighted"}),
+        ("reverse-distillation-resnet18", {"loss": "flattened", "l2": "0.1"}),
+        ("efficientad-survey", {}),
+    ],
+)
+def test_a_resumed_training_ends_with_the_same_bits(
+    model: str,
+    options: dict[str, str],
+    tmp_path: Path,
+    shared_dataset: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked = config(shared_dataset, model, **options)
+    whole = train(asked, tmp_path / "whole", device="cpu")
+    real = trainer._draw
+
+    def draw(cfg: TrainConfig, at: int, *rest: object) -> object:
+        if at == 2:
+            raise _Stopped
+        return real(cfg, at, *rest)  # type: ignore[arg-type]
+
+    with monkeypatch.context() as patch:
+        patch.setattr(trainer, "CHECKPOINT_SECONDS", 0.0)
+        patch.setattr(trainer, "_draw", draw)
+        with pytest.raises(_Stopped):
+            train(asked, tmp_path / "parts", device="cpu")
+    resumed = train(
+        TrainConfig(model, str(shared_dataset)), tmp_path / "parts", device="cpu", resume=True
+    )
+
+    first, second = (load_file(Run(tmp_path / name).model_file) for name in ("whole", "parts"))
+    assert first.keys() == second.keys()
+    assert all(torch.equal(first[key], second[key]) for key in first)
+    assert resumed.threshold == whole.threshold
+    rebuilt, manifest = Run(tmp_path / "parts").load_model()
+    assert rebuilt.options == manifest.model.options == resumed.model.options
+    assert {key: str(value) for key, value in rebuilt.options.items()} == options
+    assert manifest.teacher is not None
+    assert "random weights" in manifest.teacher.source
+
+
+def test_options_are_checked_stored_and_cannot_change_when_resuming(
+    tmp_path: Path, shared_dataset: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(UsageError, match="stfpm has no option 'fuson'; it has fusion"):
+        train(config(shared_dataset, "stfpm", fuson="mean"), tmp_path / "run", device="cpu")
+    assert not (tmp_path / "run").exists()
+
+    def draw(*_: object) -> object:
+        raise _Stopped
+
+    monkeypatch.setattr(trainer, "_draw", draw)
+    with pytest.raises(_Stopped):
+        train(config(shared_dataset, "stfpm"), tmp_path / "run", device="cpu")
+    assert Run(tmp_path / "run").read_record().config.options == {"fusion": "product"}
+    with pytest.raises(UsageError, match="another fusion: it was begun with product and max"):
+        train(
+            config(shared_dataset, "stfpm", fusion="max"),
+            tmp_path / "run",
+            device="cpu",
+            resume=True,
+        )
+
+
+def test_runs_from_before_there_were_options_are_still_read(
+    tmp_path: Path, trained_run: Path
+) -> None:
+    record = json.loads((trained_run / "run.json").read_text())
+    del record["config"]["options"]
+    (tmp_path / "run.json").write_text(json.dumps(record))
+    assert Run(tmp_path).read_record().config.options == {}
+
+
+def test_few_steps_for_want_of_a_gpu_are_announced(
+    tmp_path: Path,
+    shared_dataset: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def draw(*_: object) -> object:
+        raise _Stopped
+
+    monkeypatch.setattr(trainer, "_draw", draw)
+    asked = TrainConfig("stfpm", str(shared_dataset), (64, 96), teacher="random")
+    with pytest.raises(_Stopped):
+        train(asked, tmp_path / "run", device="cpu")
+    assert "without a GPU stfpm trains 60 steps, not the 600" in capsys.readouterr().err
