@@ -11,6 +11,7 @@ from edgead import images
 
 _COUNT = 8
 _MOST_PHOTOS = 64
+_MOST_BYTES = 192 << 20  # a small board has a gigabyte for everything
 
 
 def generated(size: tuple[int, int], seed: int = 0) -> list[images.Image]:
@@ -30,10 +31,15 @@ def generated(size: tuple[int, int], seed: int = 0) -> list[images.Image]:
 
 
 def from_photos(paths: Sequence[str]) -> list[images.Image]:
-    """Decode up to 64 photos beforehand: a camera delivers pixels, not files.
+    """Decode photos beforehand, 64 or 192 MiB of them at most: a camera delivers pixels, not files.
 
     Raises:
         DataError: There are no photos.
         ImageError: One cannot be read.
     """
-    return [images.read_image(path) for path in images.find_images(paths)[:_MOST_PHOTOS]]
+    photos: list[images.Image] = []
+    for path in images.find_images(paths)[:_MOST_PHOTOS]:
+        photos.append(images.read_image(path))
+        if sum(photo.nbytes for photo in photos) > _MOST_BYTES:
+            break
+    return photos

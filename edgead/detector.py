@@ -57,6 +57,22 @@ class EdgeDetector:
         self.passed_over: Mapping[str, str] = selection.passed_over
 
     @classmethod
+    def with_settings(
+        cls, path: str | os.PathLike[str], threshold: float | None = None
+    ) -> EdgeDetector:
+        """Open an artifact with the runtime and threads that were found best on this device.
+
+        They are those that ``edgead bench --tune --save-settings`` wrote beside the artifact.
+
+        Raises:
+            UsageError: There is no settings file, or it is of another artifact or device.
+        """
+        from edgead.settings import Settings
+
+        settings = Settings.read(path, read_artifact(path).sha256)
+        return cls(path, settings.runtime, threshold, settings.threads)
+
+    @classmethod
     def from_runtime(cls, runtime: Runtime, threshold: float | None = None) -> EdgeDetector:
         """Wrap a runtime that the caller made; it is opened here and closed with the detector."""
         runtime.open()

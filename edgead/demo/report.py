@@ -196,7 +196,11 @@ def _bench_table(bench: dict[str, Any]) -> str:
     rows = [
         ("whole frame, median", f"{latency['p50']:.1f} ms"),
         ("whole frame, 90th percentile", f"{latency['p90']:.1f} ms"),
-        *((f"{stage} (mean)", f"{value:.1f} ms") for stage, value in stages.items()),
+        *(
+            (f"{stage.replace('_', ' ')} (mean)", f"{value:.1f} ms")
+            for stage, value in stages.items()
+            if value is not None
+        ),
     ]
     note = (
         f"{runtime['name']} {runtime['version']}, {runtime['threads']} threads, "

@@ -68,19 +68,6 @@ def test_evaluate_writes_the_keys_that_scripts_rely_on(
     assert "blot" in capsys.readouterr().out
 
 
-def test_bench_writes_the_keys_that_scripts_rely_on(exported: Path, tmp_path: Path) -> None:
-    figures = tmp_path / "b.json"
-    words = ["bench", exported, "--duration", "0.5", "--frame-size", "90x70", "--json", figures]
-    assert main([str(word) for word in words]) == 0
-    found = json.loads(figures.read_text())
-    assert {"p50", "p90", "p99", "mean", "max"} <= set(found["latency_ms"])
-    assert set(found["stages_ms"]) == {"preprocess", "inference", "postprocess"}
-    assert found["fps"] == pytest.approx(1000 / found["latency_ms"]["mean"])
-    # This process has torch in memory and the one that only predicts has not.
-    assert 20 < found["peak_rss_mib"] < 200
-    assert len(found["raw_ms"]["total"]) == found["samples"]
-
-
 def test_info_and_runtimes_speak(exported: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["info", str(exported)]) == 0
     assert "efficientad-n" in capsys.readouterr().out

@@ -1,0 +1,154 @@
+"""Results side by side: devices, runtimes or precisions, with ratios and their intervals."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from edgead.benchmarks import report
+from edgead.benchmarks.result import Result
+from edgead.benchmarks.statistics import Ratio, ratio
+
+_APART = (
+    "Ratio of median latencies a frame to the first; in brackets its 95 % bootstrap interval over "
+    "stretches of each run. The runs were made apart from each other: what differed between them "
+    "besides (heat, other programs) is in the ratio, too."
+)
+_IN_TURNS = (
+    "Ratio of latency a frame to the first: median over rounds in which all took their turn; in "
+    "brackets its 95 % bootstrap interval over rounds."
+)
+
+
+@dataclass(frozen=True)
+class Column:
+    """One result, and how its latency compares with the first one's."""
+
+    label: str
+    result: Result
+    ratio: Ratio
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Results side by side; the first is the one that the others are compared with."""
+
+    columns: tuple[Column, ...]
+    method: str
+
+    @classmethod
+    def of_runs(cls, results: Sequence[Result]) -> Comparison:
+        """Compare runs that were made one after the other, or on different devices."""
+        base = _per_frame(results[0])
+        labels = _labels(results)
+        columns = [
+            Column(label, result, ratio(_per_frame(result), base) if index else Ratio(1, 1, 1))
+            for index, (label, result) in enumerate(zip(labels, results, strict=True))
+        ]
+        return cls(tuple(columns), _APART)
+
+    @classmethod
+    def of_turns(cls, results: Sequence[Result], ratios: Sequence[Ratio]) -> Comparison:
+        """Compare results that took turns in one run."""
+        columns = map(Column, _labels(results), results, ratios)
+        return cls(tuple(columns), _IN_TURNS)
+
+    def cells(self) -> list[list[str]]:
+        """Return the table: a row a result, the first row its heads."""
+        several = len({column.result["device"]["line"] for column in self.columns}) > 1
+        head = [
+            "",
+            "p50 ms",
+            "p90 ms",
+            "p99 ms",
+            "FPS",
+            "MB",
+            "MiB",
+            "mJ/frame",
+            "ratio",
+            "verdict",
+        ]
+        rows = [head if not several else ["", "device", *head[1:]]]
+        for column in self.columns:
+            result = column.result
+            latency, power = result["latency_ms"], result["sensors"]["power"]
+            row = [
+                column.label,
+                *(_milliseconds(latency[key]) for key in ("p50", "p90", "p99")),
+                f"{result['fps']:.1f}",
+                f"{result['artifact']['size_bytes'] / 1e6:.2f}",
+                "-" if result["peak_rss_mib"] is None else f"{result['peak_rss_mib']:.0f}",
+                "-" if not power or power["frame_mj"] is None else f"{power['frame_mj']:.1f}",
+                str(column.ratio),
+                _verdict(result),
+            ]
+            device = result["device"]
+            rows.append(
+                row if not several else [row[0], device["board"] or device["cpu"], *row[1:]]
+            )
+        return rows
+
+    def table(self) -> str:
+        """Return the comparison as text."""
+        rows = self.cells()
+        widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+        lines = [
+            "  ".join(
+                cell.ljust(width) if column in (0, len(row) - 1) else cell.rjust(width)
+                for column, (cell, width) in enumerate(zip(row, widths, strict=True))
+            ).rstrip()
+            for row in rows
+        ]
+        return "\n".join([*lines, "", *report.wrapped(self.method)])
+
+
+def _per_frame(result: Result) -> list[float]:
+    frames: int = result["frames_per_call"]
+    return [value / frames for value in result["raw_ms"]["total"]]
+
+
+def _labels(results: Sequence[Result]) -> list[str]:
+    """Name each result by what makes it different from the others."""
+
+    def parts(result: Result) -> Mapping[str, str]:
+        config, runtime = result["config"], result["runtime"]
+        return {
+            "name": result["artifact"]["name"],
+            "file": result["artifact"]["file"],
+            "runtime": runtime["name"],
+            "version": f"{runtime['name']} {runtime['version']}",
+            "threads": f"{runtime['threads']} threads" if runtime["threads"] != 1 else "1 thread",
+            "batch": f"batch {config['batch']}",
+            "streams": f"{config['streams']} cameras",
+            "camera": f"{config['camera_fps'] or 0:g} FPS",
+            "device": result["device"]["board"] or result["device"]["cpu"],
+        }
+
+    described = [parts(result) for result in results]
+    shown = ["name"]
+    for key in ("file", "runtime", "threads", "batch", "streams", "camera", "version", "device"):
+        if len({" ".join(one[k] for k in shown) for one in described}) == len(described):
+            break
+        if len({one[key] for one in described}) > 1:
+            shown.append(key)
+    # A file's name says the model and precision, and a version the runtime, already.
+    if "file" in shown:
+        shown.remove("name")
+    if "version" in shown and "runtime" in shown:
+        shown.remove("runtime")
+    labels = [" · ".join(one[key] for key in shown) for one in described]
+    return [
+        label if labels.count(label) == 1 else f"{label} ({index + 1})"
+        for index, label in enumerate(labels)
+    ]
+
+
+def _milliseconds(value: float | None) -> str:
+    return "n/a" if value is None else report.milliseconds(value)
+
+
+def _verdict(result: Result) -> str:
+    if result["verdict"] == "VALID":
+        return "VALID"
+    codes = dict.fromkeys(reason["code"] for reason in result["reasons"])
+    return f"INVALID: {', '.join(codes)}"

@@ -1,0 +1,89 @@
+"""What was found best for one artifact on one device: ``edgead bench --tune --save-settings``.
+
+A settings file is used only when it is asked for: it holds for the device it was made on.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from edgead import cpu, files
+from edgead.errors import UsageError
+
+_SCHEMA = 1
+_SUFFIX = ".settings.json"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Runtime and threads, and what they were measured for.
+
+    Attributes:
+        runtime: A runtime's name.
+        threads: Of one inference; ``None`` for the runtime's default.
+        sha256: The artifact's seal.
+        device: The CPU's name.
+        latency_ms: Median of a whole frame with these settings, when they were found.
+    """
+
+    runtime: str
+    threads: int | None
+    sha256: str
+    device: str
+    latency_ms: float
+
+    @classmethod
+    def path_for(cls, artifact: str | os.PathLike[str]) -> Path:
+        """Return where an artifact's settings lie: beside it, ``NAME.settings.json``."""
+        path = Path(artifact)
+        return path.with_name(path.stem + _SUFFIX)
+
+    @classmethod
+    def read(cls, artifact: str | os.PathLike[str], sha256: str) -> Settings:
+        """Read the settings beside an artifact.
+
+        Args:
+            artifact: The exported file.
+            sha256: Its seal.
+
+        Raises:
+            UsageError: There are none, they are damaged, or they were made for another artifact
+                or another CPU.
+        """
+        path = cls.path_for(artifact)
+        again = f"make them with: edgead bench {artifact} --tune --save-settings"
+        try:
+            data = json.loads(path.read_text())
+        except OSError as error:
+            raise UsageError(f"cannot read {path} ({error.strerror}): {again}") from error
+        except ValueError as error:
+            raise UsageError(f"{path} is not JSON ({error}): {again}") from error
+        try:
+            if data.pop("schema") != _SCHEMA:
+                raise ValueError("its schema is another one")
+            settings = cls(**data)
+            if not isinstance(settings.runtime, str):
+                raise ValueError("'runtime' is not a name")
+            if settings.threads is not None and not isinstance(settings.threads, int):
+                raise ValueError("'threads' is not a whole number")
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise UsageError(f"{path} is not a settings file ({error}): {again}") from error
+        if settings.sha256 != sha256:
+            raise UsageError(
+                f"{path} was made for another export of the detector (sha256 "
+                f"{settings.sha256[:12]}…, and {artifact} has {sha256[:12]}…): {again}"
+            )
+        if settings.device != cpu.model_name():
+            raise UsageError(
+                f"{path} was made on '{settings.device}', and this is '{cpu.model_name()}': {again}"
+            )
+        return settings
+
+    def write(self, artifact: str | os.PathLike[str]) -> Path:
+        """Write them beside an artifact and return the file."""
+        path = self.path_for(artifact)
+        files.write_json(path, {"schema": _SCHEMA, **asdict(self)})
+        return path

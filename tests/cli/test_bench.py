@@ -1,0 +1,186 @@
+from __future__ import annotations
+
+import json
+import xml.etree.ElementTree as ET
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from edgead import EdgeDetector
+from edgead.artifact import Artifact
+from edgead.cli import main
+from edgead.settings import Settings
+from tests.conftest import part, write_photo
+
+QUICK = ("--duration", "0.2", "--frame-size", "60x80")
+
+
+def bench(*words: object) -> int:
+    return main(["bench", *map(str, words)])
+
+
+def refused(capsys: pytest.CaptureFixture[str], *words: object) -> str:
+    capsys.readouterr()
+    assert bench(*words) == 2
+    errors = capsys.readouterr().err
+    (sentence,) = (line for line in errors.splitlines() if line.startswith("edgead: error: "))
+    assert "Traceback" not in errors
+    return sentence
+
+
+@pytest.fixture
+def measured(tiny_artifact: Callable[..., Artifact], tmp_path: Path) -> tuple[Path, Path]:
+    artifact, figures = tiny_artifact().path, tmp_path / "a.json"
+    assert bench(artifact, *QUICK, "--threads", "1", "--json", figures) == 0
+    return artifact, figures
+
+
+def read(path: Path) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads(path.read_text())
+    return content
+
+
+def test_the_json_has_everything_and_can_be_run_again(
+    measured: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    artifact, figures = measured
+    found = read(figures)
+    assert {"p50", "p90", "p99", "mean", "max"} <= set(found["latency_ms"])
+    assert {"preprocess", "inference", "postprocess"} <= set(found["stages_ms"])
+    assert found["stages_ms"]["host_to_device"] is None
+    assert found["fps"] == pytest.approx(1000 / found["latency_ms"]["mean"])
+    assert 20 < found["peak_rss_mib"] < 300
+    for values in ("total", "inference", "started_s"):
+        assert len(found["raw_ms"][values]) == found["samples"] >= 64
+    assert found["verdict"] in ("VALID", "INVALID")
+    assert bool(found["invalid_because"]) == (found["verdict"] == "INVALID")
+    assert found["device"]["cpu"]
+    again, page = tmp_path / "b.json", tmp_path / "b.html"
+    capsys.readouterr()
+    assert bench("--rerun", figures, "--json", again, "--html", page) == 0
+    assert read(again)["config"] == found["config"]
+    assert "ratio" in capsys.readouterr().out
+    text = page.read_text()
+    assert "http" not in text
+    for svg in text.split("<svg")[1:]:
+        ET.fromstring("<svg" + svg.partition("</svg>")[0] + "</svg>")
+    assert text.count("<svg") == 3
+    other = tmp_path / "other.onnx"
+    other.write_bytes(artifact.read_bytes())
+    assert bench(other, "--rerun", figures) == 0  # the same file elsewhere
+
+
+def test_photos_batches_cameras_and_streams(
+    tiny_artifact: Callable[..., Artifact], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    photo = write_photo(tmp_path / "photos/a.png", part(0))
+    figures = tmp_path / "f.json"
+    artifact = tiny_artifact().path
+    quick = ("--duration", "0.2", "--samples", "5", "--images", photo, "--json", figures)
+    assert bench(artifact, *quick, "--batch", "3") == 0
+    found = read(figures)
+    assert found["frames_per_call"] == 3
+    assert found["fps"] == pytest.approx(3000 / found["latency_ms"]["mean"])
+    assert bench(artifact, *quick, "--camera-fps", "30", "--streams", "2") == 0
+    found = read(figures)
+    assert found["config"]["images"] == [str(photo)]
+    assert found["camera"]["frames"] >= found["samples"]
+    assert "2 cameras" in capsys.readouterr().out
+    # Five samples support no p90, and strict makes that an exit code.
+    assert found["latency_ms"]["p90"] is None
+    assert any("too few" in reason for reason in found["invalid_because"])
+    assert bench(artifact, *quick, "--strict") == 3
+
+
+def test_a_folder_takes_turns_and_can_be_compared(
+    tiny_artifact: Callable[..., Artifact], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tiny_artifact("one.onnx")
+    tiny_artifact("two.onnx", bias=0.1)
+    (tmp_path / "broken.onnx").write_bytes(b"no")
+    (tmp_path / "report.json").write_text("{}")
+    figures, page = tmp_path / "out/turns.json", tmp_path / "out/turns.html"
+    words = (tmp_path, *QUICK, "--runtime", "onnxruntime", "--json", figures, "--html", page)
+    assert bench(*words) == 0
+    said = capsys.readouterr()
+    assert "left out: broken.onnx" in said.err
+    assert "two.onnx" in said.out
+    found = read(figures)
+    assert found["in_turns"]
+    assert found["ratios"][0]["value"] == 1
+    assert found["ratios"][1]["low"] <= found["ratios"][1]["value"] <= found["ratios"][1]["high"]
+    assert all(result["samples"] >= 64 for result in found["results"])
+    assert page.read_text().count("<svg") == 1 + 3 * 2
+    assert bench("--compare", figures, figures) == 0
+    table = capsys.readouterr().out
+    assert "(4)" in table
+    assert "95 %" in table
+
+
+def test_tuning_proposes_and_the_settings_are_used_only_when_asked_for(
+    tiny_artifact: Callable[..., Artifact], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    artifact = tiny_artifact()
+    words = (artifact.path, *QUICK, "--runtime", "onnxruntime", "--tune", "--save-settings")
+    assert bench(*words) == 0
+    assert "best here: --runtime onnxruntime --threads" in capsys.readouterr().out
+    settings = Settings.read(artifact.path, artifact.sha256)
+    with EdgeDetector.with_settings(artifact.path) as detect:
+        assert detect.runtime.threads == settings.threads
+    figures = tmp_path / "s.json"
+    assert bench(artifact.path, *QUICK, "--settings", "--json", figures) == 0
+    assert read(figures)["config"]["threads"] == settings.threads
+    path = Settings.path_for(artifact.path)
+    for change, word in (("device", "this is"), ("sha256", "another export")):
+        data = json.loads(path.read_text())
+        path.write_text(json.dumps({**data, change: "0" * 64}))
+        assert word in refused(capsys, artifact.path, "--settings")
+        path.write_text(json.dumps(data))
+    path.write_text("[]")
+    assert "not a settings file" in refused(capsys, artifact.path, "--settings")
+    path.unlink()
+    assert "--tune --save-settings" in refused(capsys, artifact.path, "--settings")
+
+
+def test_bad_input_is_one_sentence(
+    measured: tuple[Path, Path],
+    tiny_artifact: Callable[..., Artifact],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    artifact, figures = measured
+    assert "above 0 seconds" in refused(capsys, artifact, "--duration", "0")
+    assert "ARTIFACT" in refused(capsys)
+    assert "--tune" in refused(capsys, artifact, "--save-settings")
+    assert "two results" in refused(capsys, "--compare", figures)
+    assert "--threads" in refused(capsys, "--rerun", figures, "--threads", "2")
+    assert "--duration" in refused(capsys, "--compare", figures, figures, "--duration", "3")
+    assert "--images" in refused(capsys, artifact, "--images", artifact, "--frame-size", "9")
+    assert "offline" in refused(capsys, artifact, "--batch", "2", "--streams", "2")
+    (tmp_path / "empty").mkdir()
+    assert "edgead export" in refused(capsys, tmp_path / "empty")
+    assert "no runtime 'fast'" in refused(capsys, tmp_path, "--runtime", "fast")
+    other = tiny_artifact("other.onnx", bias=0.5).path
+    assert "another file" in refused(capsys, other, "--rerun", figures)
+    data = read(figures)
+    for content, word in (
+        ("{", "not JSON"),
+        ("{}", "was not written by"),
+        (json.dumps({**data, "schema": 1}), "schema 1 and this edgead reads 2"),
+        (json.dumps({**data, "schema": 99}), "upgrade edgead"),
+        (json.dumps({key: data[key] for key in data if key != "raw_ms"}), "lacks 'raw_ms'"),
+        (json.dumps({"schema": 2, "results": []}), "holds no results"),
+    ):
+        bad = tmp_path / "bad.json"
+        bad.write_text(content)
+        assert word in refused(capsys, "--compare", bad, figures)
+    assert "gone.json" in refused(capsys, "--rerun", tmp_path / "gone.json")
+
+
+def test_more_threads_than_cores_is_a_warning(
+    tiny_artifact: Callable[..., Artifact], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert bench(tiny_artifact().path, *QUICK, "--threads", "99") == 0
+    assert "warning: 99 threads on" in capsys.readouterr().err
