@@ -13,6 +13,9 @@ import numpy.typing as npt
 from edgead.artifact import Artifact
 from edgead.errors import EdgeadError, UsageError
 
+PRECISIONS = ("f32", "bf16", "f16")
+HINTS = ("latency", "throughput")
+
 
 @dataclass(frozen=True)
 class RuntimeOptions:
@@ -21,15 +24,29 @@ class RuntimeOptions:
     Attributes:
         threads: Threads of one inference; ``None`` means one per physical core.
         spinning: Whether idle worker threads may spin between frames: lower latency for a full
-            core of power. Turn it off on a battery or a shared CPU.
+            core of power. Turn it off on a battery or a shared CPU. Only ONNX Runtime has the
+            choice.
+        precision: Arithmetic of the layers that are not INT8. ``None`` is what the scores were
+            checked with: float32 on a CPU. ``"bf16"`` and ``"f16"`` are faster where the
+            processor has them, and move scores; a runtime that cannot is an error.
+        hint: ``"latency"`` for one frame as soon as possible; ``"throughput"`` for most frames of
+            several threads, where the runtime has the choice.
     """
 
     threads: int | None = None
     spinning: bool = True
+    precision: str | None = None
+    hint: str = "latency"
 
     def __post_init__(self) -> None:
         if self.threads is not None and self.threads < 1:
             raise UsageError(f"threads must be at least 1, not {self.threads}")
+        if self.precision not in (None, *PRECISIONS):
+            raise UsageError(
+                f"there is no precision '{self.precision}'; choose one of: {', '.join(PRECISIONS)}"
+            )
+        if self.hint not in HINTS:
+            raise UsageError(f"there is no hint '{self.hint}'; choose one of: {', '.join(HINTS)}")
 
 
 @dataclass(frozen=True)

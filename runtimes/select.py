@@ -14,7 +14,10 @@ from edgead.runtimes.base import Runtime, RuntimeOptions
 
 ENTRY_POINT_GROUP = "edgead.runtimes"
 
-_BUILT_IN = {"onnxruntime": "edgead.runtimes.onnxruntime:OnnxRuntime"}
+_BUILT_IN = {
+    "onnxruntime": "edgead.runtimes.onnxruntime:OnnxRuntime",
+    "openvino": "edgead.runtimes.openvino:OpenVinoRuntime",
+}
 
 
 @dataclass(frozen=True)

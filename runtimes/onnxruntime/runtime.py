@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edgead import cpu
-from edgead.errors import ArtifactError, EdgeadError
+from edgead.errors import ArtifactError, EdgeadError, RuntimeUnavailableError
 from edgead.runtimes.base import RawOutput, Runtime, RuntimeInfo
 
 _PROVIDER = "CPUExecutionProvider"
@@ -33,6 +33,11 @@ class OnnxRuntime(Runtime):
     def _open(self) -> None:
         import onnxruntime
 
+        if self.options.precision not in (None, "f32"):
+            raise RuntimeUnavailableError(
+                f"ONNX Runtime computes in f32 on a CPU, not in {self.options.precision}: leave "
+                "out the precision, or use the runtime 'openvino'"
+            )
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = self._threads
         options.inter_op_num_threads = 1
