@@ -11,9 +11,11 @@ import numpy as np
 import numpy.typing as npt
 
 from edgead import images
+from edgead.artifact import Manifest, PhotoSizes, ScoreStatistics
 from edgead.calibration.synthetic import with_defect
-from edgead.datasets import GOOD, Dataset, Photo
+from edgead.datasets import GOOD, Dataset, identical
 from edgead.errors import DataError
+from edgead.progress import progress
 
 FEWEST = 4
 """Fewer photos say nothing about an activation's range."""
@@ -31,12 +33,14 @@ class CalibrationPhotos:
         paths: The files.
         good: uint8 ``[N, height, width, 3]`` BGR at the network's input size.
         defective: The same photos with one synthetic defect each, or several where there are few.
-        sha256: Digest of the photos' contents, for the manifest and the cache.
+        sizes: ``(height, width)`` of each photo as it came, in pixels.
+        sha256: Digest of the photos' contents, for the manifest.
     """
 
     paths: tuple[Path, ...]
     good: npt.NDArray[np.uint8]
     defective: npt.NDArray[np.uint8]
+    sizes: tuple[tuple[int, int], ...]
     sha256: str
 
     @classmethod
@@ -56,13 +60,21 @@ class CalibrationPhotos:
         paths = covering(paths)
         rng = np.random.default_rng(6)
         each = max(1, -(-(_CHECKED - len(paths)) // len(paths)))
-        good, defective, sha = [], [], hashlib.sha256()
-        for path in paths:
+        good, defective, sizes, sha = [], [], [], hashlib.sha256()
+        for path in progress(paths, total=len(paths), label="calibration photos"):
             photo = images.read_image(path)
+            sizes.append((photo.shape[0], photo.shape[1]))
             sha.update(hashlib.sha256(path.read_bytes()).digest())
             good.append(images.resize(photo, size))
             defective += [images.resize(with_defect(photo, rng), size) for _ in range(each)]
-        return cls(tuple(paths), np.stack(good), np.stack(defective), sha.hexdigest())
+        return cls(tuple(paths), np.stack(good), np.stack(defective), tuple(sizes), sha.hexdigest())
+
+    @property
+    def pixels_sha256(self) -> str:
+        """Digest of what the networks will see: changes with the photos and their preparation."""
+        sha = hashlib.sha256(self.good.tobytes())
+        sha.update(self.defective.tobytes())
+        return sha.hexdigest()
 
     def require_enough(self) -> None:
         """Refuse to calibrate on too few.
@@ -91,7 +103,9 @@ def covering(paths: Sequence[Path], most: int = _MOST) -> list[Path]:
     """Choose photos that cover a set: each next one is farthest from those chosen before."""
     if len(paths) <= most:
         return list(paths)
-    looks = np.stack([_look(path) for path in paths])
+    looks = np.stack(
+        [_look(path) for path in progress(paths, total=len(paths), label="choosing photos")]
+    )
     chosen = [int(np.square(looks - looks.mean(0)).sum(1).argmin())]
     distance = np.square(looks - looks[chosen[0]]).sum(1)
     while len(chosen) < most:
@@ -106,52 +120,77 @@ def refuse_test_photos(paths: Sequence[Path], dataset: Dataset) -> None:
     Raises:
         DataError: Names the first such photo, and the defect that it is labelled with.
     """
-    if not dataset.test:
-        return
-    sizes = {photo.path.stat().st_size for photo in dataset.test}
-    known: dict[bytes, Photo] = {}
-    for path in paths:
-        if path.stat().st_size not in sizes:
-            continue
-        if not known:
-            known = {_digest(photo.path): photo for photo in dataset.test}
-        photo = known.get(_digest(path))
-        if photo is not None:
-            what = "a good test photo" if photo.kind == GOOD else f"labelled {photo.kind!r}"
-            raise DataError(
-                f"the calibration photo {path} is the test photo {photo.path} ({what}): "
-                "calibrate on other photos of good parts, or the accuracy measured on the test "
-                "set means nothing"
-            )
+    found = identical(paths, [photo.path for photo in dataset.test])
+    if found:
+        path, test_path = found[0]
+        photo = next(photo for photo in dataset.test if photo.path == test_path)
+        what = "a good test photo" if photo.kind == GOOD else f"labelled {photo.kind!r}"
+        raise DataError(
+            f"the calibration photo {path} is the test photo {photo.path} ({what}): "
+            "calibrate on other photos of good parts, or the accuracy measured on the test "
+            "set means nothing"
+        )
 
 
-def unlike_training(
-    scores: npt.NDArray[np.float32], threshold: float, paths: Sequence[Path]
-) -> str | None:
-    """Say so if photos do not look like the good parts that the detector was trained on.
+def warnings(
+    photos: CalibrationPhotos, scores: npt.NDArray[np.float32], manifest: Manifest
+) -> list[str]:
+    """Say what makes one doubt that photos show the good parts that a detector was trained for.
 
     Args:
-        scores: Of the FP32 detector.
-        threshold: Of the same.
-        paths: The photos scored.
-
-    Returns:
-        A warning, or ``None`` where at least nine in ten are below the threshold.
+        photos: What the user gave, or what the training held out.
+        scores: Of the good photos, by the FP32 detector.
+        manifest: Of that detector.
     """
+    found = (
+        _other_size(photos, manifest.training.photo_sizes),
+        _scored_high(photos, scores, manifest.threshold.value),
+        _scored_low(scores, manifest.score_statistics),
+    )
+    return [warning for warning in found if warning is not None]
+
+
+def _scored_high(
+    photos: CalibrationPhotos, scores: npt.NDArray[np.float32], threshold: float
+) -> str | None:
     above = np.flatnonzero(scores > threshold)
     if len(above) <= max(1, 0.1 * len(scores)):
         return None
-    worst = paths[int(scores.argmax())]
     return (
         f"{len(above)} of {len(scores)} calibration photos are anomalous to the FP32 detector "
-        f"(highest score {scores.max():.3g} for {worst}, threshold {threshold:.3g}): are they "
-        "good parts of the same product, from the same camera?"
+        f"(highest score {scores.max():.3g} for {photos.paths[int(scores.argmax())]}, threshold "
+        f"{threshold:.3g}): are they good parts of the same product, from the same camera?"
+    )
+
+
+def _scored_low(scores: npt.NDArray[np.float32], held_out: ScoreStatistics) -> str | None:
+    """Photos that were learned from score lower than any others, and a threshold must not."""
+    if float(np.median(scores)) >= held_out.minimum:
+        return None
+    return (
+        f"half of the calibration photos score below {held_out.minimum:.3g}, the lowest score of "
+        "the photos that the training held out: if it learned from them, the threshold fitted on "
+        "them is too low; calibrate on good photos that it has not seen"
+    )
+
+
+def _other_size(photos: CalibrationPhotos, trained: PhotoSizes | None) -> str | None:
+    if trained is None:
+        return None
+    other = [
+        (path, size)
+        for path, size in zip(photos.paths, photos.sizes, strict=True)
+        if not trained.is_near(size)
+    ]
+    if not other:
+        return None
+    path, (height, width) = other[0]
+    return (
+        f"{len(other)} of {len(photos.paths)} calibration photos are of another size than those "
+        f"of the training ({path} has {width}x{height} px, the training's {trained}): are they "
+        "from the same camera, framed alike?"
     )
 
 
 def _look(path: Path) -> npt.NDArray[np.float32]:
     return images.resize(images.read_image(path), _THUMBNAIL).astype(np.float32).ravel()
-
-
-def _digest(path: Path) -> bytes:
-    return hashlib.sha256(path.read_bytes()).digest()

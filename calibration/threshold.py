@@ -77,13 +77,22 @@ def from_labelled_scores(labels: Sequence[bool], scores: Sequence[float]) -> Thr
     Raises:
         DataError: Only one kind of photo is there.
     """
+    require_both_kinds(labels)
+    f1, value = best_f1(labels, scores)
+    return ThresholdSpec(value, f"best F1 ({f1:.3f}) on labelled photos", None, len(labels), "")
+
+
+def require_both_kinds(labels: Sequence[bool]) -> None:
+    """Refuse labels that no best-F1 threshold can be chosen on.
+
+    Raises:
+        DataError: Only one kind of photo is there; says how many of each.
+    """
     if not (any(labels) and not all(labels)):
         raise DataError(
             "a best-F1 threshold needs labelled photos of both good and defective parts, but "
             f"there are {len(labels) - sum(labels)} good and {sum(labels)} defective ones"
         )
-    f1, value = best_f1(labels, scores)
-    return ThresholdSpec(value, f"best F1 ({f1:.3f}) on labelled photos", None, len(labels), "")
 
 
 def _t_quantile(probability: float, freedom: int) -> float:

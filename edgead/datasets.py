@@ -138,22 +138,7 @@ class Dataset:
 
     def leaks(self) -> list[tuple[Path, Path]]:
         """Find byte-identical photos in train and test: (training photo, test photo)."""
-        sizes: dict[int, list[Path]] = defaultdict(list)
-        for path in self.train:
-            sizes[path.stat().st_size].append(path)
-        digests: dict[Path, bytes] = {}
-
-        def digest(path: Path) -> bytes:
-            if path not in digests:
-                digests[path] = hashlib.sha256(path.read_bytes()).digest()
-            return digests[path]
-
-        return [
-            (path, photo.path)
-            for photo in self.test
-            for path in sizes.get(photo.path.stat().st_size, [])
-            if digest(path) == digest(photo.path)
-        ]
+        return identical(self.train, [photo.path for photo in self.test])
 
     def warnings(self) -> list[str]:
         """Say what a person should look at before trusting figures from this folder."""
@@ -172,6 +157,26 @@ class Dataset:
                 "pixel metrics leave them out"
             )
         return found
+
+
+def identical(first: Sequence[Path], second: Sequence[Path]) -> list[tuple[Path, Path]]:
+    """Find byte-identical files, under whatever names: (one of the first, one of the second)."""
+    sizes: dict[int, list[Path]] = defaultdict(list)
+    for path in first:
+        sizes[path.stat().st_size].append(path)
+    digests: dict[Path, bytes] = {}
+
+    def digest(path: Path) -> bytes:
+        if path not in digests:
+            digests[path] = hashlib.sha256(path.read_bytes()).digest()
+        return digests[path]
+
+    return [
+        (path, other)
+        for other in second
+        for path in sizes.get(other.stat().st_size, [])
+        if digest(path) == digest(other)
+    ]
 
 
 def read_mask(photo: Photo, size: tuple[int, int]) -> npt.NDArray[np.bool_] | None:

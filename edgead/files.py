@@ -79,6 +79,16 @@ def sha256_file(path: str | os.PathLike[str]) -> str:
     return digest.hexdigest()
 
 
+def described(error: OSError) -> str:
+    """Say what the system refused, on which file, and what to do where that is known."""
+    if error.errno == errno.ENOSPC:
+        return (
+            f"the disk is full: {error.filename or 'a file'} was not written; free some space, or "
+            "set TMPDIR to a folder on another disk if it was a temporary file"
+        )
+    return f"{error.filename or 'a file'}: {error.strerror or error}"
+
+
 def _write_error(path: Path, error: OSError) -> EdgeadError:
     if error.errno == errno.ENOSPC:
         return EdgeadError(

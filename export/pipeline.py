@@ -13,9 +13,9 @@ from pathlib import Path
 import numpy as np
 
 from edgead.artifact import Artifact, Manifest, ParitySpec, QuantizationSpec, write_artifact
-from edgead.calibration.photos import CalibrationPhotos, unlike_training
+from edgead.calibration.photos import CalibrationPhotos, warnings
 from edgead.datasets import Dataset
-from edgead.errors import GateRefused, MissingDependencyError
+from edgead.errors import GateRefused, MissingDependencyError, UsageError
 from edgead.export import gate, latency, parity, report
 from edgead.export.report import Variant
 from edgead.export.source import Source
@@ -44,6 +44,21 @@ class ExportOptions:
     calibrator: str = "minmax"
     validate: str | None = None
     max_drop: float = 0.5
+
+    def missing(self, variants: list[Variant]) -> dict[str, set[str]]:
+        """Return the kinds of file asked for of which none was accepted, with their precisions."""
+        kinds = {
+            "FP16": (self.fp16, {"fp16"}),
+            "INT8": (self.int8 == "auto", {"int8", "int8-dynamic"}),
+            "static INT8": (self.int8 == "static", {"int8"}),
+            "dynamic INT8": (self.int8 == "dynamic", {"int8-dynamic"}),
+        }
+        accepted = {variant.precision for variant in variants if variant.accepted}
+        return {
+            kind: precisions
+            for kind, (asked, precisions) in kinds.items()
+            if asked and not precisions & accepted
+        }
 
 
 @dataclass(frozen=True)
@@ -98,20 +113,23 @@ def export(
         TrainingError: The run has not finished or is damaged.
         DataError: Photos are missing, too few, or test photos.
         ParityError: The FP32 graph does not give PyTorch's scores; nothing was written.
-        GateRefused: Every file asked for beside FP32 was refused; the report says why.
+        GateRefused: A kind of file that was asked for was refused; the others are in place, and
+            the report says why.
     """
     options = options or ExportOptions()
     try:
         import onnx  # noqa: F401
     except ImportError as error:
         raise MissingDependencyError("exporting", "onnx", "export") from error
+    out = Path(out)
+    if out.exists() and not out.is_dir():
+        raise UsageError(f"{out} is a file; choose a folder for the exports with --out DIR")
     opened = Source.open(source)
     paths = opened.calibration_photos(options.calibration)
     validate = Dataset.from_folder(options.validate) if options.validate else None
     photos = CalibrationPhotos.read(paths, opened.manifest.input.size)
     if options.fp16 or options.int8:
         photos.require_enough()
-    out = Path(out)
     out.mkdir(parents=True, exist_ok=True)
     with (
         ExitStack() as stack,
@@ -121,12 +139,17 @@ def export(
         variants = work.run()
     best = report.recommended(variants)
     report.write(out, variants, f"edgead predict {out / str(best.file)} IMAGES --out results")
-    asked = [variant for variant in variants if variant.precision != "fp32"]
-    if (asked or work.impossible) and not any(variant.accepted for variant in asked):
-        refused = [f"{variant.name}: {variant.reason}" for variant in asked]
+    missing = options.missing(variants)
+    if missing:
+        refused = [
+            f"{variant.name}: {variant.reason}"
+            for variant in variants
+            if any(variant.precision in precisions for precisions in missing.values())
+        ]
         reasons = "; ".join([*work.impossible, *refused])
+        written = ", ".join(str(variant.file) for variant in variants if variant.accepted)
         raise GateRefused(
-            f"only {best.file} was written to {out}, the rest was refused ({reasons}); calibrate "
+            f"{' and '.join(missing)} was not written ({reasons}); {out} got {written}: calibrate "
             "on more good photos (--calibration DIR), or allow more with --max-drop POINTS"
         )
     return variants
@@ -171,6 +194,9 @@ class _Export:
     def _check_fp32(self) -> _Checked:
         manifest = self.source.manifest
         entry = self._check(_Candidate("fp32", self.source.graph))
+        good = entry.scored.scores[: len(self.photos.good)]
+        for warning in warnings(self.photos, good, manifest):
+            print(f"warning: {warning}", file=sys.stderr)
         if not self.source.is_run:
             return entry
         from edgead.training.reference import TorchReference
@@ -184,13 +210,6 @@ class _Export:
             )
         parity.require_fp32(found, f"{self.out / manifest.name}.onnx")
         entry.manifest = manifest.replace(parity=found)
-        warning = unlike_training(
-            entry.scored.scores[: len(self.photos.good)],
-            manifest.threshold.value,
-            self.photos.paths,
-        )
-        if warning:
-            print(f"warning: {warning}", file=sys.stderr)
         return entry
 
     def _builders(self) -> Iterable[Callable[[], list[_Candidate]]]:

@@ -52,7 +52,9 @@ def static_int8(
     """
     choose = calibrator(method)
     batches = photos.for_ranges()
-    key = (hashlib.sha256(model.SerializeToString()).hexdigest(), photos.sha256, _METHOD)
+    model_sha256 = hashlib.sha256(model.SerializeToString(deterministic=True)).hexdigest()
+    # The pixels, not the files: they also change with the resize and the synthetic defects.
+    key = (model_sha256, photos.pixels_sha256, _METHOD)
 
     def prepare() -> bytes:
         maxima = channel_maxima(model, list(equalisable(model)), batches)

@@ -7,6 +7,7 @@ import json
 import math
 import types
 import typing
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -93,8 +94,37 @@ class TeacherSpec:
 
 
 @dataclass(frozen=True)
+class PhotoSizes:
+    """The smallest and largest height and width of some photos, in pixels."""
+
+    lowest: int
+    highest: int
+    narrowest: int
+    widest: int
+
+    @classmethod
+    def of(cls, sizes: Sequence[tuple[int, int]]) -> PhotoSizes:
+        """Summarise ``(height, width)`` of at least one photo."""
+        heights, widths = zip(*sizes, strict=True)
+        return cls(min(heights), max(heights), min(widths), max(widths))
+
+    def is_near(self, size: tuple[int, int]) -> bool:
+        """Whether a photo's ``(height, width)`` is at most a quarter outside."""
+        return (
+            0.8 * self.lowest <= size[0] <= 1.25 * self.highest
+            and 0.8 * self.narrowest <= size[1] <= 1.25 * self.widest
+        )
+
+    def __str__(self) -> str:
+        return f"{_span(self.narrowest, self.widest)}x{_span(self.lowest, self.highest)} px"
+
+
+@dataclass(frozen=True)
 class TrainingSpec:
-    """Where the detector was trained, on how much, and how."""
+    """Where the detector was trained, on how much, and how.
+
+    ``photo_sizes`` are those of the held-out photos; ``None`` in files of earlier versions.
+    """
 
     dataset: str
     images: int
@@ -102,6 +132,7 @@ class TrainingSpec:
     steps: int
     seed: int
     finished: str
+    photo_sizes: PhotoSizes | None = None
 
 
 @dataclass(frozen=True)
@@ -264,6 +295,10 @@ def _build(kind: Any, value: Any, where: str, key: str) -> Any:
     if kind is float and not math.isfinite(value):
         raise ArtifactError(f"{where} has '{key}' = {value}, which is not a finite number")
     return value
+
+
+def _span(low: int, high: int) -> str:
+    return str(low) if low == high else f"{low}-{high}"
 
 
 def _wrong_type(where: str, key: str, expected: str, value: Any) -> ArtifactError:

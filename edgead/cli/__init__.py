@@ -9,6 +9,7 @@ import sys
 from collections.abc import Sequence
 
 import edgead
+from edgead import files
 from edgead.errors import EdgeadError
 
 COMMANDS = (
@@ -60,6 +61,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the reader of our output, such as head, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as error:  # a log or a temporary file, which no other error speaks for
+        print(f"edgead: error: {files.described(error)}", file=sys.stderr)
+        return 1
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -81,6 +81,7 @@ def _dead_leaves(size: tuple[int, int], rng: np.random.Generator) -> npt.NDArray
     image: npt.NDArray[Any] = np.empty((height, width, 3), np.float32)
     image[:] = rng.uniform(0, 255, 3)
     texture = _fractal_noise(size, rng).astype(np.float32) - 128
+    repeated = np.tile(texture, (2, 2, 1))  # a leaf's grain is a window of it
     side = max(size)
     smallest, largest = side / 64, side / 2.5
     for _ in range(int(rng.integers(60, 260))):
@@ -97,10 +98,14 @@ def _dead_leaves(size: tuple[int, int], rng: np.random.Generator) -> npt.NDArray
             angles = np.sort(rng.uniform(0, 2 * np.pi, int(rng.integers(3, 7))))
             corners = centre + radius * np.stack([np.cos(angles), np.sin(angles)], 1)
             cv2.fillPoly(mask, [corners.astype(np.int32)], 255)
-        shift = tuple(int(v) for v in rng.integers(0, side, 2))
-        grain = np.roll(texture, shift, (0, 1)) * rng.uniform(0, 0.8)
-        inside = mask > 0
-        image[inside] = (rng.uniform(0, 255, 3).astype(np.float32) + grain)[inside]
+        down, right = (int(v) for v in rng.integers(0, side, 2))
+        strength, colour = rng.uniform(0, 0.8), rng.uniform(0, 255, 3).astype(np.float32)
+        x, y, wide, tall = cv2.boundingRect(mask)
+        top, left = y + -down % height, x + -right % width
+        grain = repeated[top : top + tall, left : left + wide]
+        leaf = image[y : y + tall, x : x + wide]
+        inside = mask[y : y + tall, x : x + wide] > 0
+        leaf[inside] = (colour + grain * strength)[inside]
     if rng.random() < 0.5:
         image = cv2.GaussianBlur(image, (0, 0), float(rng.uniform(0.4, 1.5)))
     return np.asarray(np.clip(image, 0, 255), np.uint8)

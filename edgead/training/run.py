@@ -129,6 +129,11 @@ class Run:
                 f"{self._record_file} is damaged ({error!r}); train again into a new folder"
             ) from error
 
+    @property
+    def has_checkpoint(self) -> bool:
+        """Whether a stopped training has got so far that it can go on from there."""
+        return self._checkpoint_file.is_file()
+
     def write_checkpoint(self, checkpoint: Checkpoint) -> None:
         """Replace the checkpoint."""
         tensors = {f"weights/{name}": value for name, value in checkpoint.weights.items()}
@@ -142,10 +147,6 @@ class Run:
         Raises:
             TrainingError: There is none, or it is damaged.
         """
-        if not self._checkpoint_file.is_file():
-            raise TrainingError(
-                f"{self.path} has no checkpoint to resume from; start again without --resume"
-            )
         tensors, metadata = _load(self._checkpoint_file)
         parts: dict[str, dict[str, Tensor]] = {"weights": {}, "optimizer": {}}
         for name, value in tensors.items():

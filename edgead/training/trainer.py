@@ -11,7 +11,7 @@ import logging
 import math
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +23,9 @@ from torch import Tensor
 
 import edgead
 from edgead import cpu, images
-from edgead.artifact import InputSpec, Manifest, ModelSpec, TeacherSpec, TrainingSpec
+from edgead.artifact import InputSpec, Manifest, ModelSpec, PhotoSizes, TeacherSpec, TrainingSpec
 from edgead.calibration import threshold as thresholds
-from edgead.datasets import Dataset
+from edgead.datasets import Dataset, Photo, identical
 from edgead.errors import TrainingError, UsageError
 from edgead.models import AnomalyModel, StepBatch, create_model
 from edgead.models.base import PhotoBatches, channels_last, count_macs, parameter_count
@@ -50,9 +50,11 @@ def train(
 
     Args:
         config: What to train. When resuming, values left at ``None`` come from the run.
+            Defaults that follow from a missing GPU are said on stderr.
         out: The run folder; new, unless ``resume``.
         device: ``"auto"``, ``"cpu"``, ``"cuda"`` or what else lightning-fabric takes.
-        resume: Go on from the run folder's last checkpoint.
+        resume: Go on from the run folder's last checkpoint, or from the start if the training
+            was stopped before the first.
 
     Returns:
         The finished detector's manifest.
@@ -66,6 +68,7 @@ def train(
     dataset = Dataset.from_folder(config.data)
     is_default = config.steps is None and not resume
     config = _resolve(config, run, device, resume)
+    labelled = _labelled(config, dataset)
     split = photos.Split.of(dataset.train_photos(), config.seed)
     # It announces the precision on stderr; the progress lines are ours.
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
@@ -103,7 +106,7 @@ def train(
     if fabric.is_global_zero:
         model.fit_normalisation(_batches(held_out, fabric.device, "fitting map quantiles"))
         model.cpu()
-        manifest = _manifest(model, config, dataset, split, held_out, teacher)
+        manifest = _manifest(model, config, dataset, split, held_out, labelled, teacher)
         run.finish(model, manifest)
         _log(run, {"finished": True, "seconds": round(seconds, 1)})
     fabric.barrier()
@@ -154,6 +157,23 @@ def _gpu_has_bfloat16() -> bool:
     return torch.cuda.is_available() and torch.cuda.is_bf16_supported(including_emulation=False)
 
 
+def _labelled(config: TrainConfig, dataset: Dataset) -> Sequence[Photo]:
+    """List the photos to choose the threshold on, before hours are spent on training."""
+    if config.threshold_data is None:
+        return ()
+    labelled = Dataset.from_folder(config.threshold_data).test_photos()
+    thresholds.require_both_kinds([photo.is_anomalous for photo in labelled])
+    same = identical([p.path for p in labelled], [p.path for p in dataset.test])
+    if same:
+        print(
+            f"warning: {len(same)} of the {len(labelled)} photos in {config.threshold_data} are "
+            f"also test photos of {config.data}: false alarms and misses measured on those will "
+            "look better than they are",
+            file=sys.stderr,
+        )
+    return labelled
+
+
 def _check_same(record: RunRecord, digest: str, teacher: TeacherSpec | None) -> None:
     if record.photos_sha256 != digest:
         raise TrainingError(
@@ -190,7 +210,9 @@ def _fit(
     assert config.steps is not None
     assert config.learning_rate is not None
     start, spent = 0, 0.0
-    checkpoint = run.read_checkpoint() if resume else None
+    checkpoint = run.read_checkpoint() if resume and run.has_checkpoint else None
+    if resume and checkpoint is None:
+        _drop_later_metrics(run, 0)
     if checkpoint is not None:
         model.load_state_dict(checkpoint.weights)
         start, spent = checkpoint.step, checkpoint.seconds
@@ -227,6 +249,7 @@ def _fit(
         wrapped_optimizer.step()
         schedule.step()
         if (due or last) and fabric.is_global_zero:
+            _check_finite(dict(model.named_parameters()), step, run)
             saved = time.monotonic()
             run.write_checkpoint(
                 Checkpoint(
@@ -278,13 +301,14 @@ def _batches(pixels: npt.NDArray[np.uint8], device: torch.device, label: str) ->
     return batches
 
 
-def _check_finite(losses: dict[str, Tensor], step: int, run: Run) -> None:
-    broken = [name for name, value in losses.items() if not math.isfinite(float(value))]
-    if broken:
+def _check_finite(values: Mapping[str, Tensor], step: int, run: Run) -> None:
+    """Stop at losses or weights that are not finite, before they reach a checkpoint."""
+    broken = next((name for name, value in values.items() if not value.isfinite().all()), None)
+    if broken is not None:
+        kept = f"the last good checkpoint in {run.path} is kept. " if run.has_checkpoint else ""
         raise TrainingError(
-            f"the loss '{broken[0]}' is not a finite number at step {step + 1}, so training "
-            f"stopped; the last good checkpoint in {run.path} is kept. Train into a new folder "
-            "with a lower --learning-rate or with --precision 32-true"
+            f"training stopped: '{broken}' is not a finite number at step {step + 1}; {kept}Train "
+            "into a new folder with a lower --learning-rate or with --precision 32-true"
         )
 
 
@@ -307,14 +331,14 @@ def _manifest(
     dataset: Dataset,
     split: photos.Split,
     held_out: npt.NDArray[np.uint8],
+    labelled: Sequence[Photo],
     teacher: TeacherSpec | None,
 ) -> Manifest:
     assert config.steps is not None
     scores = _scores(model, held_out)
-    if config.threshold_data is None:
+    if not labelled:
         threshold = thresholds.from_good_scores(scores, config.false_positive_rate)
     else:
-        labelled = Dataset.from_folder(config.threshold_data).test
         pixels = photos.load(
             [photo.path for photo in labelled], config.image_size, "labelled photos"
         )
@@ -345,6 +369,7 @@ def _manifest(
             steps=config.steps,
             seed=config.seed,
             finished=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+            photo_sizes=PhotoSizes.of([images.read_image(p).shape[:2] for p in split.held_out]),
         ),
     )
 

@@ -141,3 +141,22 @@ def test_a_photo_smaller_than_the_network_still_gets_a_score(
     photo = write_photo(tmp_path / "dot.png", np.full((1, 1, 3), 90, np.uint8))
     assert main(["predict", str(tiny_artifact().path), str(photo)]) == 0
     assert "dot.png" in capsys.readouterr().out
+
+
+def test_what_the_system_refuses_is_a_sentence(
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    shared_dataset: Path,
+    exported: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    (tmp_path / "file").write_text("mine")
+    assert "file is a file" in refused(capsys, "export", exported, "--out", tmp_path / "file")
+    assert (tmp_path / "file").read_text() == "mine"
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("edgead.training.trainer._log", full)
+    words = ("train", shared_dataset, "--out", tmp_path / "run", "--image-size", "96x128")
+    assert "disk is full" in refused(capsys, *words, "--steps", "1")

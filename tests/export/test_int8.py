@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -9,13 +10,13 @@ import onnxruntime
 import pytest
 from onnx import numpy_helper
 
-from edgead.artifact import read_artifact
+from edgead.artifact import read_artifact, write_artifact
 from edgead.calibration.photos import CalibrationPhotos
 from edgead.calibration.probe import probe
 from edgead.cli import main
 from edgead.detector import EdgeDetector
 from edgead.errors import DataError, GateRefused
-from edgead.export import ExportOptions, export, qdq, tensorrt_rules
+from edgead.export import ExportOptions, export, fp16, qdq, tensorrt_rules
 from edgead.export.equalise import equalisable, equalise
 from edgead.export.refit import raw_maps, refit_head
 from edgead.export.rounding import round_weights
@@ -165,19 +166,18 @@ def test_rounding_by_moments_beats_rounding_to_nearest(
     assert errors[1] < 0.25 * errors[0]
 
 
-def test_refitting_brings_the_quantiles_back(
-    fp32: onnx.ModelProto, photos: CalibrationPhotos
-) -> None:
+def test_refitting_brings_the_scores_back(fp32: onnx.ModelProto, photos: CalibrationPhotos) -> None:
     shifted = onnx.ModelProto()
     shifted.CopyFrom(fp32)
-    head = next(node for node in shifted.graph.node if node.name == "head")
+    difference = next(node for node in shifted.graph.node if node.name == "difference")
     for tensor in shifted.graph.initializer:
-        if tensor.name == head.input[1]:  # as if both raw maps had grown by half
-            values = numpy_helper.to_array(tensor) * np.float32(1.5)
+        if tensor.name in difference.input[1:]:  # the student-teacher map grows by half
+            values = numpy_helper.to_array(tensor) * np.float32(1.5**0.5)
             tensor.CopyFrom(numpy_helper.from_array(values, tensor.name))
-    # The head's own weights are replaced, so only a change of the raw maps would remain.
+    expected = scores(fp32, photos.defective)
+    assert np.abs(scores(shifted, photos.defective) / expected - 1).min() > 0.1
     refitted = refit_head(fp32, shifted, photos.good)
-    np.testing.assert_allclose(scores(refitted, photos.good), scores(fp32, photos.good), rtol=1e-4)
+    np.testing.assert_allclose(scores(refitted, photos.defective), expected, rtol=1e-3)
 
 
 def test_an_artifact_is_exported_again_without_its_run(
@@ -261,15 +261,56 @@ def test_bad_input_is_refused_in_a_sentence(
     assert not list(tmp_path.glob("out/*.onnx"))
 
 
-def test_photos_of_another_product_are_warned_of(
-    trained_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("source", ["trained_run", "exported"])
+def test_photos_of_another_product_and_size_are_warned_of(
+    source: str,
+    request: pytest.FixtureRequest,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     rng = np.random.default_rng(0)
     for index in range(4):
-        write_photo(tmp_path / f"other/{index}.png", rng.integers(0, 256, (80, 80, 3), np.uint8))
+        write_photo(tmp_path / f"other/{index}.png", rng.integers(0, 256, (40, 80, 3), np.uint8))
     options = ExportOptions(calibration=str(tmp_path / "other"))
-    export(trained_run, tmp_path / "out", options)
-    assert "same product" in capsys.readouterr().err
+    export(request.getfixturevalue(source), tmp_path / "out", options)
+    said = capsys.readouterr().err
+    assert "same product" in said
+    assert "80x40 px, the training's 90x70 px" in said
+
+
+def test_photos_that_were_learned_from_are_warned_of(
+    exported: Path, shared_dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    good = str(shared_dataset / "train/good")
+    export(exported, tmp_path / "out", ExportOptions(calibration=good))
+    assert "warning" not in capsys.readouterr().err
+    artifact = read_artifact(exported)
+    statistics = artifact.manifest.score_statistics
+    higher = dataclasses.replace(statistics, minimum=statistics.maximum + 1)
+    changed = write_artifact(
+        tmp_path / "changed.onnx",
+        exported.read_bytes(),
+        artifact.manifest.replace(score_statistics=higher),
+    )
+    export(changed.path, tmp_path / "out", ExportOptions(calibration=good))
+    assert "has not seen" in capsys.readouterr().err
+
+
+def test_a_kind_that_was_asked_for_and_refused_is_exit_code_3_beside_one_that_passed(
+    trained_run: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def too_large(*_: object) -> onnx.ModelProto:
+        raise GateRefused("FP16 was refused: an activation is too large")
+
+    monkeypatch.setattr(fp16, "for_gpus", too_large)
+    words = ["export", trained_run, "--out", tmp_path, "--fp16", "--int8", "--max-drop", "100"]
+    assert main([str(word) for word in words]) == 3
+    said = capsys.readouterr().err
+    assert "FP16 was not written (FP16 was refused: an activation is too large)" in said
+    assert list(tmp_path.glob("efficientad-n-int8*.onnx"))
 
 
 def test_held_out_photos_that_are_gone_are_named(trained_run: Path, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,8 @@ import torch
 from safetensors.torch import load_file
 
 from edgead.artifact import Manifest
-from edgead.errors import TrainingError, UsageError
+from edgead.errors import DataError, TrainingError, UsageError
+from edgead.models import StepBatch
 from edgead.models.efficientad import EfficientAdN
 from edgead.training import Run, TrainConfig, train, trainer
 from tests.conftest import part, write_photo
@@ -121,3 +123,64 @@ def test_a_damaged_run_is_refused(tmp_path: Path, shared_dataset: Path) -> None:
     weights.write_bytes(weights.read_bytes()[:1000])
     with pytest.raises(TrainingError, match=r"model\.safetensors"):
         Run(tmp_path / "run").load_model()
+
+
+def test_a_training_stopped_before_its_first_checkpoint_is_resumed_from_the_start(
+    tmp_path: Path, shared_dataset: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        stop_at(2, patch)
+        with pytest.raises(_Stopped):
+            train(config(shared_dataset, steps=3), tmp_path / "stopped", device="cpu")
+    train(config(shared_dataset, steps=3), tmp_path / "stopped", device="cpu", resume=True)
+    train(config(shared_dataset, steps=3), tmp_path / "whole", device="cpu")
+    first, second = (load_file(Run(tmp_path / n).model_file) for n in ("stopped", "whole"))
+    assert all(torch.equal(first[key], second[key]) for key in first)
+
+
+def test_weights_that_are_not_finite_reach_no_checkpoint(
+    tmp_path: Path, shared_dataset: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A finite loss may have a gradient that is not."""
+    monkeypatch.setattr(trainer, "CHECKPOINT_SECONDS", 0.0)
+    real = EfficientAdN.training_losses
+
+    def losses(self: EfficientAdN, batch: StepBatch) -> dict[str, torch.Tensor]:
+        found = real(self, batch)
+        if batch.rng.bit_generator.seed_seq.entropy[2] == 2:  # type: ignore[attr-defined]
+            zero = found["hard"] - found["hard"]
+            found["root"] = zero.sqrt()  # 0, with a gradient of inf - inf
+        return found
+
+    monkeypatch.setattr(EfficientAdN, "training_losses", losses)
+    with pytest.raises(TrainingError, match="not a finite number at step 3; the last good"):
+        train(config(shared_dataset), tmp_path / "run", device="cpu")
+    assert Run(tmp_path / "run").read_checkpoint().step == 2
+
+
+def test_labels_that_no_threshold_can_be_chosen_on_are_refused_before_training(
+    tmp_path: Path, shared_dataset: Path, dataset: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.rmtree(dataset / "test/good")
+    out = tmp_path / "run"
+    with pytest.raises(DataError, match="0 good and 4 defective"):
+        train(config(shared_dataset, threshold_data=str(dataset)), out, device="cpu")
+    with pytest.raises(DataError, match="no labelled test photos"):
+        plain = str(shared_dataset / "train/good")
+        train(config(shared_dataset, threshold_data=plain), out, device="cpu")
+    assert not out.exists()
+    chosen_on_test = config(shared_dataset, steps=1, threshold_data=str(shared_dataset))
+    manifest = train(chosen_on_test, out, device="cpu")
+    assert manifest.threshold.method.startswith("best F1")
+    assert "8 of the 8 photos" in capsys.readouterr().err
+
+
+def test_without_a_gpu_the_short_recipe_is_taken_and_said(
+    tmp_path: Path, shared_dataset: Path, capsys: pytest.CaptureFixture[str], monkeypatch
+) -> None:
+    stop_at(0, monkeypatch)
+    with pytest.raises(_Stopped):
+        train(config(shared_dataset, steps=None), tmp_path / "run", device="cpu")
+    said = capsys.readouterr().err
+    assert "1,000 steps of 2 photos at 96x128 px (on a GPU 6,000" in said
+    assert Run(tmp_path / "run").read_record().config.steps == 1000
