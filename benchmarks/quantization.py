@@ -3,27 +3,32 @@
     python -m edgead.benchmarks.quantization OUT RUN=DATA [RUN=DATA ...] [--ladder]
 
 Needs the training install: it exports. Writes ``OUT/quantization.md`` and ``.json``, and one
-export folder for each run. With ``--ladder``, also what each step of static INT8 buys.
+export folder for each run. With ``--ladder``, also what each step of static INT8 buys. A run that
+was measured before (same weights, same data, same edgead) is not measured again: remove its folder
+for that.
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
+import functools
 import json
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+import edgead
 from edgead import cpu, files, images, metrics
 from edgead.datasets import Dataset
 from edgead.errors import EdgeadError, GateRefused
 
 _MAIN = ("run", "variant", "image AUROC", "AU-PRO", "size / FP32", "latency / FP32", "gate")
+_INT8 = ("int8", "int8-dynamic")
 _STEPS = ("run", "step", "image AUROC", "change, points", "rank correlation")
 
 
@@ -35,6 +40,31 @@ def measure(run: str, data: str, out: Path) -> list[dict[str, Any]]:
         export(run, out, ExportOptions(fp16=True, int8="auto", validate=data))
     variants: list[dict[str, Any]] = json.loads((out / "report.json").read_text())["variants"]
     return variants
+
+
+def summary(runs: Mapping[str, list[dict[str, Any]]]) -> str:
+    """Say what the INT8 chosen for each run loses, weighs and takes, on average and at worst."""
+    chosen = {}
+    for run, variants in runs.items():
+        kept = [v for v in variants if v["accepted"] and v["precision"] in _INT8]
+        if kept:
+            chosen[run] = (variants[0], kept[0])
+    lines = [
+        f"{name} of the chosen INT8 on {len(drops)} runs: mean {np.mean(drops):+.2f}, worst "
+        f"{max(drops):+.2f} points lost."
+        for name, key in (("Image AUROC", "image_auroc_drop"), ("AU-PRO", "au_pro_drop"))
+        if (drops := [v[key] for _, v in chosen.values() if v[key] is not None])
+    ]
+    if chosen:
+        sizes = [int8["size_bytes"] / fp32["size_bytes"] for fp32, int8 in chosen.values()]
+        times = [int8["latency_ms"] / fp32["latency_ms"] for fp32, int8 in chosen.values()]
+        lines.append(
+            f"At most {max(sizes):.3f} of FP32's size and {max(times):.2f} of its latency."
+        )
+    refused = [Path(run).name for run in runs if run not in chosen]
+    if refused:
+        lines.append(f"No INT8 passed the gate for: {', '.join(refused)}.")
+    return "\n".join(lines)
 
 
 def ladder(run: str, data: str) -> list[tuple[str, str, str, str, str]]:
@@ -157,6 +187,29 @@ def _markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
 
 
+def _key(run: str, data: str) -> dict[str, str]:
+    """Return what a run's figures depend on, besides this machine."""
+    from edgead.training import Run
+
+    return {
+        "source_sha256": Run(run).read_manifest().source_sha256,
+        "data": str(Path(data).resolve()),
+        "edgead_version": edgead.__version__,
+    }
+
+
+def _remembered(file: Path, key: dict[str, str], make: Callable[[], Any]) -> Any:
+    """Return what a file holds for a key, or make it and write the file."""
+    if file.is_file():
+        stored = json.loads(file.read_text())
+        if stored["key"] == key:
+            print(f"{file} is there, not measured again", file=sys.stderr)
+            return stored["result"]
+    made = make()
+    files.write_json(file, {"key": key, "result": made})
+    return made
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the benchmark."""
     parser = argparse.ArgumentParser(prog="python -m edgead.benchmarks.quantization")
@@ -164,23 +217,32 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("pairs", nargs="+", metavar="RUN=DATA", help="run folder = labelled photos")
     parser.add_argument("--ladder", action="store_true", help="also static INT8 step by step")
     args = parser.parse_args(arguments)
+    pairs = [pair.rpartition("=")[::2] for pair in args.pairs]
+    names = [Path(run).name for run, _ in pairs]
+    if not all(run and data for run, data in pairs) or len(set(names)) < len(names):
+        parser.error("each RUN=DATA needs a run folder of a name of its own, and a data folder")
     rows: list[tuple[str, ...]] = []
-    steps: list[tuple[str, ...]] = []
-    reports: dict[str, Any] = {}
+    steps: list[Sequence[str]] = []
+    runs: dict[str, list[dict[str, Any]]] = {}
     try:
-        for pair in args.pairs:
-            run, _, data = pair.rpartition("=")
-            if not run:
-                parser.error(f"'{pair}' is not RUN=DATA")
-            reports[run] = measure(run, data, args.out / Path(run).name)
-            rows += _rows(run, reports[run])
+        for run, data in pairs:
+            folder, key = args.out / Path(run).name, _key(run, data)
+            runs[run] = _remembered(
+                folder / "variants.json", key, functools.partial(measure, run, data, folder)
+            )
+            rows += _rows(run, runs[run])
             if args.ladder:
-                steps += ladder(run, data)
-            text = f"{cpu.model_name()}, {cpu.physical_cores()} threads\n\n{_markdown(_MAIN, rows)}"
+                steps += _remembered(
+                    folder / "ladder.json", key, functools.partial(ladder, run, data)
+                )
+            text = (
+                f"{cpu.model_name()}, {cpu.physical_cores()} threads\n\n{_markdown(_MAIN, rows)}\n"
+                f"{summary(runs)}\n"
+            )
             if steps:
                 text += "\n" + _markdown(_STEPS, steps)
             files.write_text(args.out / "quantization.md", text)
-            files.write_json(args.out / "quantization.json", {"runs": reports, "ladder": steps})
+            files.write_json(args.out / "quantization.json", {"runs": runs, "ladder": steps})
     except EdgeadError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code

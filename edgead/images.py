@@ -25,7 +25,7 @@ SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp",
 RESIZE_METHOD = "opencv: INTER_AREA when both sides shrink, INTER_LINEAR otherwise"
 """What :func:`resize` does, as the manifest records it."""
 
-_JPEG_START, _JPEG_END, _JPEG_SCAN = b"\xff\xd8\xff", b"\xff\xd9", b"\xff\xda"
+_JPEG_START, _JPEG_END, _JPEG_SCAN = b"\xff\xd8\xff", b"\xff\xd9", 0xDA
 _PNG_START, _PNG_END = b"\x89PNG\r\n\x1a\n", b"IEND\xaeB`\x82"
 
 
@@ -149,19 +149,33 @@ def find_images(paths: Sequence[str | os.PathLike[str]]) -> list[Path]:
 def _is_truncated(data: bytes) -> bool:
     # OpenCV decodes a cut JPEG or PNG to a picture with a grey or black rest and no error.
     if data.startswith(_JPEG_START):
-        return data.rfind(_JPEG_END) < data.rfind(_JPEG_SCAN) or _JPEG_END not in data
+        # Pixels never hold the end marker, but a thumbnail before them and a camera's own data
+        # behind them may: so look for the first one after the scan begins.
+        return data.find(_JPEG_END, _jpeg_scan(data)) < 0
     if data.startswith(_PNG_START):
         return _PNG_END not in data
     return False
+
+
+def _jpeg_scan(data: bytes) -> int:
+    """Return where the first scan of a JPEG begins, or the position after the last segment."""
+    position = len(_JPEG_START) - 1
+    while position + 4 <= len(data) and data[position] == 0xFF and data[position + 1] != _JPEG_SCAN:
+        is_padding = data[position + 1] == 0xFF
+        length = int.from_bytes(data[position + 2 : position + 4], "big")
+        position += 1 if is_padding else 2 + length
+    return position
 
 
 def _decode(encoded: npt.NDArray[np.uint8], flags: int, path: Path) -> npt.NDArray[Any]:
     level = cv2.utils.logging.setLogLevel(0)  # the reason goes into our own sentence, not to stderr
     try:
         image = cv2.imdecode(encoded, flags)
-    except cv2.error as error:
-        reason = str(error).strip().splitlines()[-1]
-        raise ImageError(f"{path} cannot be decoded: {reason}") from error
+    except cv2.error as error:  # its own words are a line of its source code
+        raise ImageError(
+            f"{path} is damaged or larger than OpenCV decodes (2^30 pixels, or "
+            "OPENCV_IO_MAX_IMAGE_PIXELS)"
+        ) from error
     finally:
         cv2.utils.logging.setLogLevel(level)
     if image is None:

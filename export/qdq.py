@@ -310,17 +310,19 @@ class _Graph:
     ) -> None:
         """Store weights as INT8 and the bias as INT32, each with its DequantizeLinear."""
         weights = self._values(node.input[1])
-        scales = self._weight_scales(node.input[1])
+        has_bias = len(node.input) > 2
+        bias = self._values(node.input[2]).astype(np.float64) if has_bias else np.zeros(1)
+        # A channel of tiny weights would leave too fine a scale for its bias to fit INT32.
+        least = 1.001 * np.abs(bias) / (np.iinfo(np.int32).max * input_scale)
+        scales = np.maximum(self._weight_scales(node.input[1]), least.astype(np.float32))
         shape = (-1,) + (1,) * (weights.ndim - 1)
         integers = np.clip(np.rint(weights / scales.reshape(shape)), -127, 127).astype(np.int8)
         stored: list[tuple[int, npt.NDArray[Any], npt.NDArray[Any], npt.NDArray[Any]]] = [
             (1, integers, scales, np.zeros(len(scales), np.int8))
         ]
-        if len(node.input) > 2:
+        if has_bias:
             bias_scales = np.asarray(scales * input_scale, np.float32)
-            bias = np.rint(self._values(node.input[2]).astype(np.float64) / bias_scales)
-            limit = np.iinfo(np.int32).max
-            bias_integers = np.clip(bias, -limit, limit).astype(np.int32)
+            bias_integers = np.rint(bias / bias_scales).astype(np.int32)
             stored.append((2, bias_integers, bias_scales, np.zeros(len(scales), np.int32)))
         for index, values, scale, zero in stored:
             name = node.input[index]

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import zlib
 from pathlib import Path
 
 import cv2
@@ -64,6 +65,33 @@ def test_truncated_photo_is_refused(tmp_path: Path, suffix: str) -> None:
     path.write_bytes(data[: len(data) * 2 // 3])
     with pytest.raises(ImageError, match=rf"{path}.*truncated"):
         images.read_image(path)
+
+
+def test_a_jpeg_with_a_thumbnail_before_it_and_data_behind_it_is_whole(tmp_path: Path) -> None:
+    done, encoded = cv2.imencode(".jpg", part(0))
+    assert done
+    data = encoded.tobytes()
+    thumbnail = b"\xff\xe1" + (len(data) + 2).to_bytes(2, "big") + data
+    path = tmp_path / "p.jpg"
+    path.write_bytes(data[:2] + thumbnail + data[2:] + b"maker's own \xff\xda data")
+    assert np.array_equal(images.read_image(path), cv2.imdecode(encoded, cv2.IMREAD_COLOR))
+    path.write_bytes(data[:2] + thumbnail + data[2:-9])
+    with pytest.raises(ImageError, match="truncated"):
+        images.read_image(path)
+
+
+def test_a_photo_that_opencv_refuses_to_decode_is_named(tmp_path: Path) -> None:
+    def chunk(kind: bytes, content: bytes) -> bytes:
+        checksum = zlib.crc32(kind + content).to_bytes(4, "big")
+        return len(content).to_bytes(4, "big") + kind + content + checksum
+
+    header = (70_000).to_bytes(4, "big") * 2 + b"\x08\0\0\0\0"
+    chunks = chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"")) + chunk(b"IEND", b"")
+    path = tmp_path / "huge.png"
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + chunks)
+    with pytest.raises(ImageError, match=r"huge\.png is damaged or larger") as error:
+        images.read_image(path)
+    assert "Assertion" not in str(error.value)
 
 
 def test_what_is_not_a_photo_is_refused_by_name(tmp_path: Path) -> None:

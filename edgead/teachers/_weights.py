@@ -46,8 +46,9 @@ def read_tensors(path: Path, what: str) -> tuple[dict[str, Tensor], dict[str, st
         loaded: Any = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise EdgeadError(
-            f"the {what} {path} is not a plain state dict (tensors by name), and files that "
-            "run code when they are loaded are refused: save model.state_dict() and use that"
+            f"the {what} {path} is not a plain state dict (tensors by name): it is no PyTorch "
+            "file, or one that runs code when it is loaded, which is refused; save "
+            "model.state_dict() and use that"
         ) from error
     except (RuntimeError, EOFError, OSError, ValueError) as error:
         raise EdgeadError(f"the {what} {path} is damaged or not a PyTorch file") from error

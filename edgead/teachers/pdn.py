@@ -61,6 +61,12 @@ def load_pdn_teacher(network: PDN, size: str, source: str | None) -> TeacherSpec
         path = Path(source)
         if not path.is_file():
             raise UsageError(f"the teacher file {path} does not exist")
+    if path.suffix == ".onnx":
+        raise EdgeadError(
+            f"the teacher file {path} is an ONNX model, and a teacher is a .safetensors or .pth "
+            f"file: distil one from it with: edgead distill-teacher --from {path} --images DIR "
+            "--out teacher.safetensors"
+        )
     state, metadata = read_tensors(path, "teacher file")
     network.load_state_dict(_matched(state, network, path, size))
     return TeacherSpec(

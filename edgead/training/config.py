@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from edgead.errors import TrainingError, UsageError
@@ -13,6 +14,8 @@ from edgead.errors import TrainingError, UsageError
 @dataclass(frozen=True)
 class TrainConfig:
     """A training. ``None`` means the model's own default for this machine.
+
+    Paths are kept absolute, so that a run can be resumed and exported from any folder.
 
     Attributes:
         model: A registered name.
@@ -47,6 +50,10 @@ class TrainConfig:
     options: Mapping[str, str | float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        for name in ("data", "teacher", "penalty_images", "threshold_data"):
+            path = getattr(self, name)
+            if path is not None and Path(path).exists():
+                object.__setattr__(self, name, str(Path(path).absolute()))
         for name in ("steps", "batch_size", "learning_rate"):
             value = getattr(self, name)
             if value is not None and not value > 0:

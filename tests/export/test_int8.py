@@ -11,6 +11,7 @@ import pytest
 from onnx import numpy_helper
 
 from edgead.artifact import read_artifact, write_artifact
+from edgead.calibration.calibrators import Range
 from edgead.calibration.photos import CalibrationPhotos
 from edgead.calibration.probe import probe
 from edgead.cli import main
@@ -20,7 +21,7 @@ from edgead.export import ExportOptions, export, fp16, qdq, tensorrt_rules
 from edgead.export.equalise import equalisable, equalise
 from edgead.export.refit import raw_maps, refit_head
 from edgead.export.rounding import round_weights
-from tests.conftest import part, write_photo
+from tests.conftest import part, tiny_model, write_photo
 
 
 @pytest.fixture(scope="module")
@@ -164,6 +165,16 @@ def test_rounding_by_moments_beats_rounding_to_nearest(
     truth = raw_maps(fp32, photos.good)
     errors = [np.square(raw_maps(m, photos.good) - truth).mean() for m in (nearest, learned)]
     assert errors[1] < 0.25 * errors[0]
+
+
+def test_a_channel_without_weights_keeps_its_bias() -> None:
+    model = onnx.load_from_string(tiny_model(bias=0.5))
+    weights = next(tensor for tensor in model.graph.initializer if tensor.name == "w")
+    zeros = np.zeros_like(numpy_helper.to_array(weights))
+    weights.CopyFrom(numpy_helper.from_array(zeros, "w"))
+    made = qdq.for_onnxruntime(model, {"cells": Range(0.0, 1.0)})
+    photo = np.full((1, 32, 32, 3), 200, np.uint8)
+    assert scores(made, photo)[0] == pytest.approx(0.5, abs=1 / 255)
 
 
 def test_refitting_brings_the_scores_back(fp32: onnx.ModelProto, photos: CalibrationPhotos) -> None:

@@ -65,7 +65,7 @@ def test_files_that_would_run_code_are_refused(
 ) -> None:
     path = tmp_path / "teacher.pth"
     torch.save({"conv1.weight": _Runs()}, path)
-    with pytest.raises(EdgeadError, match="run code"):
+    with pytest.raises(EdgeadError, match="runs code"):
         load_pdn_teacher(PDN("s", 384), "s", str(path))
     path.write_bytes(pickle.dumps(_Runs(), protocol=2))
     with pytest.raises(EdgeadError):
@@ -85,6 +85,10 @@ def test_damaged_and_missing_files_are_named(tmp_path: Path) -> None:
     path.write_bytes(b"no tensors")
     with pytest.raises(EdgeadError, match=r"teacher\.safetensors is damaged"):
         load_pdn_teacher(PDN("s", 384), "s", str(path))
+    network = tmp_path / "network.onnx"
+    network.write_bytes(b"")
+    with pytest.raises(EdgeadError, match=r"distill-teacher --from .*network\.onnx"):
+        load_pdn_teacher(PDN("s", 384), "s", str(network))
     with pytest.raises(UsageError, match="does not exist"):
         load_pdn_teacher(PDN("s", 384), "s", str(tmp_path / "gone.pth"))
     with pytest.raises(UsageError, match="--teacher FILE"):

@@ -176,11 +176,19 @@ def test_labels_that_no_threshold_can_be_chosen_on_are_refused_before_training(
 
 
 def test_without_a_gpu_the_short_recipe_is_taken_and_said(
-    tmp_path: Path, shared_dataset: Path, capsys: pytest.CaptureFixture[str], monkeypatch
+    tmp_path: Path,
+    shared_dataset: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     stop_at(0, monkeypatch)
+    monkeypatch.chdir(shared_dataset.parent)
     with pytest.raises(_Stopped):
-        train(config(shared_dataset, steps=None), tmp_path / "run", device="cpu")
+        train(config(Path(shared_dataset.name), steps=None), tmp_path / "run", device="cpu")
     said = capsys.readouterr().err
     assert "1,000 steps of 2 photos at 96x128 px (on a GPU 6,000" in said
-    assert Run(tmp_path / "run").read_record().config.steps == 1000
+    record = Run(tmp_path / "run").read_record()
+    assert record.config.steps == 1000
+    # The run can be resumed and exported from another folder.
+    assert record.config.data == str(shared_dataset)
+    assert all(path.is_absolute() for path in record.held_out)
