@@ -31,6 +31,7 @@ from edgead.models import _pdn
 from edgead.models.base import channels_last, to_network_input
 from edgead.models.efficientad import TEACHER_CHANNELS
 from edgead.progress import progress
+from edgead.training.device import launch
 
 SIDE = 256
 GREY_SHARE = 0.2
@@ -92,11 +93,8 @@ def distill_teacher(config: DistillConfig, out: Path, device: str = "auto") -> f
     """
     features = _source(config.source)
     paths = _usable(images.find_images([config.images]), config)
-    precision: Any = "bf16-mixed" if cpu.has_bfloat16() or torch.cuda.is_available() else "32-true"
-    fabric = Fabric(accelerator=device, devices=1, precision=precision)
-    fabric.launch()
-    if fabric.device.type == "cpu":
-        torch.set_num_threads(cpu.physical_cores())
+    precision = "bf16-mixed" if cpu.has_bfloat16() or torch.cuda.is_available() else "32-true"
+    fabric = launch(device, precision, devices=1)
     with tempfile.TemporaryDirectory(prefix=".distill-", dir=out.resolve().parent) as scratch:
         views = _Views(paths, config, features, Path(scratch))
         network, log = _fit(fabric, config, views)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import torch
 from torch import Tensor
 
@@ -30,5 +32,7 @@ def restore(
     full = optimizer.state_dict()
     optimizer.load_state_dict({"state": state, "param_groups": full["param_groups"]})
     # The schedules here are functions of the iteration; stepping them again is exact.
-    for _ in range(step):
-        schedule.step()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch asks for optimizer steps between, which were made
+        for _ in range(step):
+            schedule.step()

@@ -7,7 +7,6 @@ import dataclasses
 import datetime
 import functools
 import json
-import logging
 import math
 import sys
 import time
@@ -33,6 +32,7 @@ from edgead.models.registry import model_class
 from edgead.progress import progress
 from edgead.training import _state, penalty, photos
 from edgead.training.config import TrainConfig
+from edgead.training.device import launch
 from edgead.training.run import Checkpoint, Run, RunRecord
 
 LOG_EVERY = 10
@@ -70,14 +70,8 @@ def train(
     config = _resolve(config, run, device, resume)
     labelled = _labelled(config, dataset)
     split = photos.Split.of(dataset.train_photos(), config.seed)
-    # It announces the precision on stderr; the progress lines are ours.
-    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
-    precision: Any = config.precision  # resolved; lightning-fabric's type is a list of literals
-    fabric = Fabric(accelerator=device, devices="auto", precision=precision)
-    fabric.launch()
-    if fabric.device.type == "cpu":
-        torch.set_num_threads(cpu.physical_cores())
-
+    assert config.precision is not None
+    fabric = launch(device, config.precision)
     torch.manual_seed(config.seed)
     model = create_model(config.model, config.image_size, **config.options)
     teacher = model.load_teacher(config.teacher)

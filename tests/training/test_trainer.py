@@ -63,6 +63,13 @@ def test_a_resumed_training_ends_with_the_same_bits(
         train(config(shared_dataset), tmp_path / "parts", device="cpu", resume=True)
 
 
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_a_device_that_is_not_here_is_refused(tmp_path: Path, shared_dataset: Path) -> None:
+    with pytest.raises(UsageError, match="no 'cuda' device here"):
+        train(config(shared_dataset), tmp_path / "run", device="cuda")
+    assert not (tmp_path / "run").exists()
+
+
 def test_the_seed_decides(tmp_path: Path, shared_dataset: Path) -> None:
     files = []
     for name, seed in (("a", 1), ("b", 1), ("c", 2)):
@@ -186,7 +193,7 @@ def test_without_a_gpu_the_short_recipe_is_taken_and_said(
     with pytest.raises(_Stopped):
         train(config(Path(shared_dataset.name), steps=None), tmp_path / "run", device="cpu")
     said = capsys.readouterr().err
-    assert "1,000 steps of 2 photos at 96x128 px (on a GPU 6,000" in said
+    assert "trains 1,000 steps, not the 6,000 of its recipe" in said
     record = Run(tmp_path / "run").read_record()
     assert record.config.steps == 1000
     # The run can be resumed and exported from another folder.
