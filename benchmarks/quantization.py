@@ -210,6 +210,20 @@ def _remembered(file: Path, key: dict[str, str], make: Callable[[], Any]) -> Any
     return made
 
 
+def _write(
+    out: Path, runs: Mapping[str, list[dict[str, Any]]], steps: Sequence[Sequence[str]]
+) -> str:
+    """Write both files with what has been measured so far; return the Markdown."""
+    rows = [row for run, variants in runs.items() for row in _rows(run, variants)]
+    text = f"{cpu.model_name()}, {cpu.physical_cores()} threads\n\n{_markdown(_MAIN, rows)}\n"
+    text += f"{summary(runs)}\n"
+    if steps:
+        text += "\n" + _markdown(_STEPS, steps)
+    files.write_text(out / "quantization.md", text)
+    files.write_json(out / "quantization.json", {"runs": runs, "ladder": steps})
+    return text
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the benchmark."""
     parser = argparse.ArgumentParser(prog="python -m edgead.benchmarks.quantization")
@@ -221,28 +235,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
     names = [Path(run).name for run, _ in pairs]
     if not all(run and data for run, data in pairs) or len(set(names)) < len(names):
         parser.error("each RUN=DATA needs a run folder of a name of its own, and a data folder")
-    rows: list[tuple[str, ...]] = []
     steps: list[Sequence[str]] = []
     runs: dict[str, list[dict[str, Any]]] = {}
     try:
         for run, data in pairs:
-            folder, key = args.out / Path(run).name, _key(run, data)
             runs[run] = _remembered(
-                folder / "variants.json", key, functools.partial(measure, run, data, folder)
+                args.out / Path(run).name / "variants.json",
+                _key(run, data),
+                functools.partial(measure, run, data, args.out / Path(run).name),
             )
-            rows += _rows(run, runs[run])
-            if args.ladder:
-                steps += _remembered(
-                    folder / "ladder.json", key, functools.partial(ladder, run, data)
-                )
-            text = (
-                f"{cpu.model_name()}, {cpu.physical_cores()} threads\n\n{_markdown(_MAIN, rows)}\n"
-                f"{summary(runs)}\n"
+            text = _write(args.out, runs, steps)
+        for run, data in pairs if args.ladder else ():
+            steps += _remembered(
+                args.out / Path(run).name / "ladder.json",
+                _key(run, data),
+                functools.partial(ladder, run, data),
             )
-            if steps:
-                text += "\n" + _markdown(_STEPS, steps)
-            files.write_text(args.out / "quantization.md", text)
-            files.write_json(args.out / "quantization.json", {"runs": runs, "ladder": steps})
+            text = _write(args.out, runs, steps)
     except EdgeadError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
