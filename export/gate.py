@@ -35,6 +35,21 @@ class Accuracy:
     au_pro: float | None = None
 
 
+def labelled(folder: str) -> Dataset:
+    """Open labelled photos to measure accuracy on.
+
+    Raises:
+        DataError: There are none, or they are all good or all defective.
+    """
+    dataset = Dataset.from_folder(folder)
+    if len({photo.is_anomalous for photo in dataset.test_photos()}) < 2:
+        raise DataError(
+            f"{folder} has no labelled photos of both good and defective parts, which --validate "
+            "needs"
+        )
+    return dataset
+
+
 def measure(
     artifact: Artifact, scores: npt.NDArray[np.float32], good: int, validate: Dataset | None
 ) -> Accuracy:
@@ -45,9 +60,6 @@ def measure(
         scores: Of the good photos first, then of the synthetic defects.
         good: How many good photos there are.
         validate: Labelled photos, if the user gave some.
-
-    Raises:
-        DataError: The labelled photos are all good or all defective.
     """
     labels = [index >= good for index in range(len(scores))]
     synthetic = auroc(labels, scores.tolist())
@@ -56,11 +68,6 @@ def measure(
         return Accuracy(synthetic)
     with EdgeDetector(artifact.path, "onnxruntime") as detector:
         found = evaluate(detector, validate)
-    if found.image_auroc is None:
-        raise DataError(
-            f"{validate.root} has no labelled photos of both good and defective parts, which "
-            "--validate needs"
-        )
     return Accuracy(synthetic, found.image_auroc, found.au_pro)
 
 

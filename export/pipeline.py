@@ -111,7 +111,7 @@ def export(
     Raises:
         UsageError: The source cannot be exported.
         TrainingError: The run has not finished or is damaged.
-        DataError: Photos are missing, too few, or test photos.
+        DataError: Photos are missing, too few, test photos, or not labelled as they must be.
         ParityError: The FP32 graph does not give PyTorch's scores; nothing was written.
         GateRefused: A kind of file that was asked for was refused; the others are in place, and
             the report says why.
@@ -124,9 +124,9 @@ def export(
     out = Path(out)
     if out.exists() and not out.is_dir():
         raise UsageError(f"{out} is a file; choose a folder for the exports with --out DIR")
+    validate = gate.labelled(options.validate) if options.validate else None
     opened = Source.open(source)
     paths = opened.calibration_photos(options.calibration)
-    validate = Dataset.from_folder(options.validate) if options.validate else None
     photos = CalibrationPhotos.read(paths, opened.manifest.input.size)
     if options.fp16 or options.int8:
         photos.require_enough()

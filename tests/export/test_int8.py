@@ -258,6 +258,10 @@ def test_bad_input_is_refused_in_a_sentence(
     base = ("export", trained_run, "--out", out, "--int8", "static", "--calibration")
     assert str(empty) in refused(capsys, *base, empty)
 
+    plain = shared_dataset / "train/good"
+    said = refused(capsys, "export", trained_run, "--out", out, "--validate", plain)
+    assert "nothing to evaluate on" in said
+
     few = tmp_path / "few"
     write_photo(few / "a.png", part(0))
     assert "at least 4" in refused(capsys, *base, few)
