@@ -46,6 +46,27 @@ def contact_sheet(evaluation: Evaluation, detect: Detect, path: str | os.PathLik
     files.write_bytes(path, encoded)
 
 
+def outline_truth(small: images.Image, photo: Photo, size: tuple[int, ...]) -> None:
+    """Outline the marked defect in green.
+
+    Args:
+        small: The photo or its overlay, scaled to any size; drawn into.
+        photo: Where the mask is; nothing is drawn where there is none.
+        size: ``(height, width)`` of the photo in pixels.
+
+    Raises:
+        DataError: The mask cannot be read or does not fit the photo.
+    """
+    mask = read_mask(photo, (size[0], size[1])) if photo.mask is not None else None
+    if mask is None:
+        return
+    scaled = cv2.resize(
+        mask.astype(np.uint8), (small.shape[1], small.shape[0]), interpolation=cv2.INTER_AREA
+    )
+    outlines, _ = cv2.findContours(scaled, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
+    cv2.drawContours(small, outlines, -1, _TRUTH, 1, cv2.LINE_AA)
+
+
 def _encode(suffix: str, picture: images.Image) -> tuple[bool, bytes]:
     try:
         done, encoded = cv2.imencode(suffix or ".", picture)
@@ -80,7 +101,7 @@ def _tile(entry: Judged, detect: Detect, threshold: float) -> images.Image:
     tile = np.full((2 * _TILE + _CAPTION, _TILE, 3), _BACKGROUND, np.uint8)
     for row, picture in enumerate((photo, overlay)):
         small = _fitted(picture)
-        _outline_truth(small, entry.photo, photo.shape[:2])
+        outline_truth(small, entry.photo, photo.shape[:2])
         top = row * _TILE + (_TILE - small.shape[0]) // 2
         left = (_TILE - small.shape[1]) // 2
         tile[top : top + small.shape[0], left : left + small.shape[1]] = small
@@ -95,17 +116,6 @@ def _fitted(picture: images.Image) -> images.Image:
     scale = (_TILE - 4) / max(picture.shape[:2])
     size = tuple(max(1, round(side * scale)) for side in picture.shape[:2])
     return np.array(images.resize(picture, (size[0], size[1])), np.uint8)
-
-
-def _outline_truth(small: images.Image, photo: Photo, size: tuple[int, ...]) -> None:
-    mask = read_mask(photo, (size[0], size[1])) if photo.mask is not None else None
-    if mask is None:
-        return
-    scaled = cv2.resize(
-        mask.astype(np.uint8), (small.shape[1], small.shape[0]), interpolation=cv2.INTER_AREA
-    )
-    outlines, _ = cv2.findContours(scaled, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
-    cv2.drawContours(small, outlines, -1, _TRUTH, 1, cv2.LINE_AA)
 
 
 def _strip(title: str, tiles: list[images.Image]) -> images.Image:

@@ -18,6 +18,7 @@ COMMANDS = (
     "train",
     "evaluate",
     "export",
+    "compare",
     "predict",
     "bench",
     "info",
@@ -38,8 +39,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         0 done, 1 the work failed, 2 wrong usage, 3 a gate or verdict refused.
     """
     parser = _parser()
+    words = sys.argv[1:] if arguments is None else list(arguments)
     try:
-        args = parser.parse_args(arguments)
+        args = parser.parse_args(words, argparse.Namespace(words=words))  # for reports to repeat
         return int(args.run(args))
     except SystemExit as stop:  # argparse ends the process itself, for --help and wrong usage
         return stop.code if isinstance(stop.code, int) else 2

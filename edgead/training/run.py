@@ -9,6 +9,7 @@ manifest.json           the finished detector's manifest; its presence means "fi
 
 from __future__ import annotations
 
+import contextlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -83,6 +84,13 @@ class Run:
     def exists(self) -> bool:
         """Whether a training was ever begun here."""
         return self._record_file.is_file()
+
+    def training_seconds(self) -> float | None:
+        """Return how long the training took; ``None`` where it has not finished."""
+        with contextlib.suppress(OSError, ValueError, IndexError, KeyError):
+            last = json.loads(self.metrics_file.read_text().splitlines()[-1])
+            return float(last["seconds"]) if last.get("finished") else None
+        return None
 
     def write_record(self, record: RunRecord) -> None:
         """Write ``run.json``."""

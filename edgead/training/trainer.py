@@ -133,6 +133,16 @@ def _resolve(config: TrainConfig, run: Run, device: str, resume: bool) -> TrainC
         raise UsageError(
             f"{run.path} exists already and is not empty; {hint}choose another folder with --out"
         )
+    return with_defaults(config, device)
+
+
+def with_defaults(config: TrainConfig, device: str) -> TrainConfig:
+    """Fill in what a configuration leaves open: the model's recipe, and this machine's arithmetic.
+
+    Args:
+        config: With ``None`` for defaults.
+        device: ``"auto"``, ``"cpu"``, ``"cuda"`` and so on, as :func:`train` takes it.
+    """
     chosen = model_class(config.model)
     recipe = chosen.recipe
     on_cpu = device == "cpu" or not (torch.cuda.is_available() or torch.backends.mps.is_available())

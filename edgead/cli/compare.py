@@ -1,0 +1,194 @@
+"""``edgead compare``."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import sys
+from pathlib import Path
+
+from edgead.cli import _options
+from edgead.errors import UsageError
+
+
+def add_parser(subparsers: _options.Subparsers) -> None:
+    """Add the command."""
+    parser = subparsers.add_parser(
+        "compare",
+        help="compare detectors on your data and machine, with a recommendation",
+        description="Train (or take) detectors, export every precision that passes its gate, "
+        "measure accuracy, speed and memory here, and write one report with a recommendation. "
+        "Started again after an interruption, it goes on where it was. Exit code 3 when no variant "
+        "keeps the limits.",
+    )
+    parser.add_argument("data", help="folder in MVTec AD layout, or photos of good parts")
+    parser.add_argument("--out", required=True, metavar="DIR", help="folder for everything")
+    parser.add_argument(
+        "--models",
+        type=_listed,
+        default=(),
+        metavar="A,B,RUN",
+        help="detectors to train, and run folders to take as they are (default: every detector "
+        "that this machine trains in reasonable time)",
+    )
+    parser.add_argument(
+        "--steps",
+        type=_listed,
+        default=(),
+        metavar="N|MODEL=N,...",
+        help="iterations, for all or by detector (default: each detector's own)",
+    )
+    parser.add_argument(
+        "--teacher",
+        action="append",
+        default=[],
+        metavar="MODEL=FILE",
+        help="teacher or backbone weights of one detector; may be given several times",
+    )
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="of every training")
+    parser.add_argument(
+        "--image-size",
+        type=_options.image_size,
+        default=(256, 256),
+        metavar="HxW",
+        help="every network's input in pixels (default: 256x256)",
+    )
+    parser.add_argument(
+        "--train-device",
+        default="auto",
+        choices=["auto", "cpu", "cuda", "mps"],
+        help="where to train (default: a GPU if there is one)",
+    )
+    parser.add_argument(
+        "--precisions",
+        type=_listed,
+        default=("fp32", "fp16", "int8"),
+        metavar="LIST",
+        help="what to export besides FP32 (default: fp32,fp16,int8)",
+    )
+    parser.add_argument(
+        "--max-drop",
+        type=_options.points,
+        default=0.5,
+        metavar="POINTS",
+        help="largest loss of accuracy of an export, in points of a hundred (default: 0.5)",
+    )
+    limits = parser.add_argument_group("limits, for the recommendation")
+    limits.add_argument(
+        "--max-latency", type=float, metavar="MS", help="of nine whole frames of ten"
+    )
+    limits.add_argument(
+        "--max-memory", type=float, metavar="MIB", help="peak of a process that only predicts"
+    )
+    limits.add_argument("--min-auroc", type=float, metavar="X", help="image AUROC, 0 to 1")
+    limits.add_argument(
+        "--device",
+        default="here",
+        metavar="NAME",
+        help="where they must hold: 'here', or a name from --measure-on (default: here)",
+    )
+    parser.add_argument(
+        "--measure-on",
+        action="append",
+        default=[],
+        metavar="[NAME=]FILE",
+        help="speed from another device: what 'edgead bench --json' wrote there for a file "
+        "exported here; may be given several times",
+    )
+    parser.add_argument(
+        "--duration",
+        type=float,
+        default=5.0,
+        metavar="S",
+        help="seconds of the speed measurement for each variant (default: 5)",
+    )
+    parser.add_argument(
+        "--threads",
+        type=_options.positive_int,
+        metavar="N",
+        help="threads of one inference (default: one per physical core)",
+    )
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Compare, print the tables and the recommendation."""
+    import torch  # noqa: F401  # needed to train and to export: fail before anything is written
+
+    from edgead.compare import Constraints, Plan, compare, markdown
+    from edgead.compare.run import JSON_NAME, MARKDOWN_NAME, PAGE_NAME
+
+    plan = Plan(
+        data=Path(args.data),
+        out=Path(args.out),
+        detectors=args.models,
+        steps=_steps(args.steps),
+        teachers=_named(args.teacher, "--teacher", "MODEL=FILE"),
+        seed=args.seed,
+        image_size=args.image_size,
+        train_device=args.train_device,
+        precisions=args.precisions,
+        max_drop=args.max_drop,
+        threads=args.threads,
+        seconds=args.duration,
+        elsewhere=_benches(args.measure_on),
+        constraints=Constraints(args.max_latency, args.max_memory, args.min_auroc, args.device),
+    )
+    comparison = compare(plan, shlex.join(["edgead", *args.words]))
+    print(markdown.variant_table(comparison, plan.constraints.device))
+    for entry in comparison.left_out:
+        print(f"not compared: {entry.what}: {entry.reason}")
+    for remark in comparison.remarks:
+        print(f"note: {remark}")
+    print(markdown.recommendation(comparison).replace("**", ""))
+    out = plan.out
+    print(f"wrote {out / JSON_NAME}, {out / MARKDOWN_NAME}; open {out / PAGE_NAME} in a browser")
+    chosen = comparison.recommendation.chosen
+    if chosen is None:
+        print("edgead: no variant keeps the limits", file=sys.stderr)
+        return 3
+    print(f"next: edgead bench {out / chosen.file}")
+    return 0
+
+
+def _listed(text: str) -> tuple[str, ...]:
+    words = tuple(word.strip() for word in text.split(",") if word.strip())
+    if not words:
+        raise argparse.ArgumentTypeError("the list is empty; write names with commas between them")
+    return words
+
+
+def _steps(words: tuple[str, ...]) -> dict[str, int]:
+    """Read ``N`` and ``MODEL=N``; a bare number is for all and has the key ``""``."""
+    steps: dict[str, int] = {}
+    for word in words:
+        name, _, number = word.rpartition("=")
+        try:
+            steps[name] = _options.positive_int(number)
+        except argparse.ArgumentTypeError as error:
+            raise UsageError(f"--steps: {error}; write N or MODEL=N") from error
+    return steps
+
+
+def _named(words: list[str], option: str, form: str) -> dict[str, str]:
+    found = {}
+    for word in words:
+        name, equals, value = word.partition("=")
+        if not (name and equals and value):
+            raise UsageError(f"{option} takes {form}, not '{word}'")
+        found[name] = value
+    return found
+
+
+def _benches(words: list[str]) -> dict[str, Path]:
+    found: dict[str, Path] = {}
+    for word in words:
+        name, equals, path = word.partition("=")
+        given = Path(path) if equals else Path(word)
+        name = name if equals else given.stem
+        if name in found or name == "here":
+            raise UsageError(
+                f"--measure-on: there is another device called '{name}'; write NAME={given}"
+            )
+        found[name] = given
+    return found

@@ -1,0 +1,112 @@
+"""A comparison as Markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from edgead.compare import tables
+from edgead.compare.comparison import Comparison
+from edgead.compare.results import HERE, LeftOut
+from edgead.compare.survey import decision_tree
+
+
+def document(comparison: Comparison) -> str:
+    """Return ``compare.md``."""
+    machine = comparison.machine
+    height, width = machine.frame_size
+    runtimes = ", ".join(f"{name} {version}" for name, version in machine.runtimes.items())
+    parts = [
+        f"# Detectors compared on {comparison.data}",
+        f"{_photos(comparison)} Measured on {machine.cpu}, {machine.threads} threads; {runtimes}; "
+        f"frames of {width}x{height} px.",
+        "## Recommendation",
+        recommendation(comparison),
+        "## The survey's table, measured",
+        survey_table(comparison),
+        "In brackets what the survey claims for the method as published. Latency is the median of "
+        "whole frames, single-stream, all variants in alternating rounds of one run.",
+    ]
+    for device in comparison.devices:
+        parts += [
+            f"## Every file in every runtime{'' if device == HERE else f', on {device}'}",
+            variant_table(comparison, device),
+        ]
+    doubts = [
+        f"- {v.name}: {v.latency.doubt}"
+        for v in comparison.variants
+        if v.latency is not None and v.latency.doubt
+    ]
+    if doubts:
+        parts += ["`?`: not to be relied on.", "\n".join(doubts)]
+    notes = [f"- {v.name} on {v.device}: {v.note}" for v in comparison.variants if v.note]
+    parts += ["\n".join(notes)] if notes else []
+    tree = decision_tree(comparison.variants, comparison.detectors, comparison.constraints.device)
+    parts += [
+        "## The survey's decision tree, answered by measurement",
+        _table(
+            ("question", "survey", "measured"),
+            [(branch.question, branch.survey, branch.measured) for branch in tree],
+        ),
+    ]
+    for title, entries in (
+        ("Not compared", comparison.left_out),
+        ("Not written or not run", comparison.refused),
+    ):
+        if entries:
+            parts += [f"## {title}", _left_out(entries)]
+    details = [
+        *comparison.remarks,
+        *(f"{d.label}: {note}" for d in comparison.detectors for note in d.notes),
+        *(f"{name} was not used: {why}" for name, why in machine.unavailable.items()),
+    ]
+    if details:
+        parts += ["## Remarks", "\n".join(f"- {remark}" for remark in details)]
+    parts += ["## Again", f"    {comparison.command}"]
+    return "\n\n".join(parts) + "\n"
+
+
+def recommendation(comparison: Comparison) -> str:
+    """Say what to take, or what is nearest, with the reasons as a list."""
+    found = comparison.recommendation
+    if found.chosen is not None:
+        head = f"**{found.chosen.name}** ({found.chosen.file})."
+    elif found.nearest is not None:
+        head = f"**None keeps every limit; the nearest is {found.nearest.name}.**"
+    else:
+        head = "**None.**"
+    return "\n".join([head, "", *(f"- {reason}" for reason in found.reasons)])
+
+
+def survey_table(comparison: Comparison) -> str:
+    """Return the table whose columns are detectors."""
+    rows = [
+        (
+            row.subject,
+            *(f"{c.measured} ({c.claim})" if c.claim else c.measured for c in row.cells),
+        )
+        for row in tables.survey_table(comparison)
+    ]
+    return _table(("", *(detector.label for detector in comparison.detectors)), rows)
+
+
+def variant_table(comparison: Comparison, device: str) -> str:
+    """Return the table whose rows are variants."""
+    rows = [cells for _, cells in tables.variant_table(comparison, device)]
+    return _table(tables.VARIANT_HEAD, rows)
+
+
+def _photos(comparison: Comparison) -> str:
+    counts = comparison.photos
+    return (
+        f"{counts['train']} photos of good parts to learn from; tested on {counts['good']} good "
+        f"and {counts['defective']} defective ones."
+    )
+
+
+def _left_out(entries: Sequence[LeftOut]) -> str:
+    return "\n".join(f"- {entry.what}: {entry.reason}" for entry in entries)
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)

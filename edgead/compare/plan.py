@@ -1,0 +1,219 @@
+"""What a comparison is asked to do, checked before the first training."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from edgead.compare.recommend import Constraints
+from edgead.compare.results import LeftOut
+from edgead.errors import UsageError
+
+PRECISIONS = ("fp32", "fp16", "int8")
+MOST_GMAC_ON_CPU = 10.0
+"""Without a GPU, larger detectors are trained only when they are named: a step of the smallest one
+above it takes seconds on two cores, and a training thousands of steps."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A comparison.
+
+    Attributes:
+        data: Folder of photos.
+        out: Folder for runs, exports and the report.
+        detectors: Registered names and finished run folders; empty for every registered name that
+            this machine can train in reasonable time.
+        steps: Iterations by registered name, ``""`` for all others; the rest takes its recipe's.
+        teachers: Teacher files by registered name.
+        seed: Of every training.
+        image_size: ``(height, width)`` of every network's input in pixels.
+        train_device: ``"auto"``, ``"cpu"`` and so on.
+        precisions: Of :data:`PRECISIONS`; FP32 is always there.
+        max_drop: Of the export's accuracy gate, in points.
+        threads: Of one inference; ``None`` for one per physical core.
+        seconds: Of the speed measurement, for each variant.
+        elsewhere: JSON files of ``edgead bench`` on other devices, by the device's name.
+        constraints: What the recommendation must keep.
+    """
+
+    data: Path
+    out: Path
+    detectors: tuple[str, ...] = ()
+    steps: Mapping[str, int] = field(default_factory=dict)
+    teachers: Mapping[str, str] = field(default_factory=dict)
+    seed: int = 0
+    image_size: tuple[int, int] = (256, 256)
+    train_device: str = "auto"
+    precisions: tuple[str, ...] = PRECISIONS
+    max_drop: float = 0.5
+    threads: int | None = None
+    seconds: float = 5.0
+    elsewhere: Mapping[str, Path] = field(default_factory=dict)
+    constraints: Constraints = field(default_factory=Constraints)
+
+    def __post_init__(self) -> None:
+        unknown = [name for name in self.precisions if name not in PRECISIONS]
+        if unknown:
+            raise UsageError(
+                f"there is no precision '{unknown[0]}'; choose from: {', '.join(PRECISIONS)}"
+            )
+        if not self.seconds > 0:
+            raise UsageError(f"the duration must be above 0 seconds, not {self.seconds:g}")
+
+
+@dataclass(frozen=True)
+class Contender:
+    """A detector that shall take part: trained here, or a finished run.
+
+    Attributes:
+        label: Its name in the comparison, and of its folders.
+        model: Registered name.
+        run: The run folder.
+        steps: To train; ``None`` for the recipe's number, or for a finished run.
+        teacher: Teacher file, or ``None``.
+        is_taken: Whether the run was finished before.
+    """
+
+    label: str
+    model: str
+    run: Path
+    steps: int | None = None
+    teacher: str | None = None
+    is_taken: bool = False
+
+
+def contenders(plan: Plan) -> tuple[list[Contender], list[LeftOut]]:
+    """List who takes part, in the order asked for, and who does not and why.
+
+    Raises:
+        UsageError: A name is neither registered nor a run folder, or an option names a detector
+            that is not in the comparison.
+        TrainingError: A run folder given is not finished or is damaged.
+    """
+    from edgead.models import model_names
+
+    asked = plan.detectors or model_names()
+    words = [word if word in model_names() else str(Path(word)) for word in asked]
+    repeated = next((word for word in words if words.count(word) > 1), None)
+    if repeated:
+        raise UsageError(f"'{repeated}' is in --models twice; name every detector once")
+    models = {word: word if word in model_names() else _model_of(Path(word)) for word in words}
+    found = [
+        _to_train(plan, word) if word in model_names() else _taken(Path(word), models)
+        for word in words
+    ]
+    left_out: list[LeftOut] = []
+    trained = {contender.model for contender in found if not contender.is_taken}
+    _check_names("--steps", plan.steps, trained)
+    _check_names("--teacher", plan.teachers, trained)
+    if not plan.detectors:
+        found, left_out = _without_the_slow(plan, found)
+    kept = []
+    for contender in found:
+        reason = None if contender.is_taken else _cannot_be_trained(contender, plan)
+        if reason is None:
+            kept.append(contender)
+        else:
+            left_out.append(LeftOut(contender.label, reason))
+    return kept, left_out
+
+
+def _to_train(plan: Plan, model: str) -> Contender:
+    return Contender(
+        model,
+        model,
+        plan.out / "runs" / model,
+        plan.steps.get(model, plan.steps.get("")),
+        plan.teachers.get(model),
+    )
+
+
+def _model_of(path: Path) -> str:
+    """Return what a finished run trained."""
+    from edgead.models import model_names
+    from edgead.training import Run
+
+    if not path.is_dir():
+        raise UsageError(
+            f"'{path}' is neither a detector nor a run folder; detectors: "
+            f"{', '.join(model_names())}"
+        )
+    return Run(path).read_manifest().model.name
+
+
+def _taken(path: Path, models: Mapping[str, str]) -> Contender:
+    """Label a run with its model's name, and with its folder's where that is not enough."""
+    model = models[str(path)]
+    alone = list(models.values()).count(model) == 1
+    label = model if alone else f"{model}-{path.resolve().name}"
+    return Contender(label, model, path, is_taken=True)
+
+
+def _check_names(option: str, given: Mapping[str, object], models: set[str]) -> None:
+    for name in given:
+        if name and name not in models:
+            raise UsageError(
+                f"{option} names '{name}', which this comparison does not train; it trains: "
+                f"{', '.join(sorted(models)) or 'nothing'}"
+            )
+
+
+def _without_the_slow(
+    plan: Plan, found: Sequence[Contender]
+) -> tuple[list[Contender], list[LeftOut]]:
+    """Leave out what a machine without a GPU would train for hours, unless it was named."""
+    if _has_gpu(plan.train_device):
+        return list(found), []
+    kept, left_out = [], []
+    for contender in found:
+        gmac = _gmac(contender, plan)
+        if gmac is None or gmac <= MOST_GMAC_ON_CPU or contender.model in plan.teachers:
+            kept.append(contender)
+        else:
+            reason = (
+                f"{gmac:.0f} GMAC an image take hours to train without a GPU; to train it all the "
+                f"same, name it in --models (--steps {contender.model}=N for a short training), or "
+                "give the run folder of a training done elsewhere"
+            )
+            left_out.append(LeftOut(contender.label, reason))
+    return kept, left_out
+
+
+def _has_gpu(train_device: str) -> bool:
+    import torch
+
+    if train_device == "auto":
+        return torch.cuda.is_available() or torch.backends.mps.is_available()
+    return train_device != "cpu"
+
+
+def _gmac(contender: Contender, plan: Plan) -> float | None:
+    """Count a detector's arithmetic; ``None`` where it cannot even be built."""
+    import torch
+
+    from edgead.errors import EdgeadError
+    from edgead.models import create_model
+    from edgead.models.base import count_macs
+
+    try:
+        model = create_model(contender.model, plan.image_size).eval()
+    except EdgeadError:
+        return None
+    return count_macs(model, torch.zeros(1, *plan.image_size, 3, dtype=torch.uint8)) / 1e9
+
+
+def _cannot_be_trained(contender: Contender, plan: Plan) -> str | None:
+    """Say what a detector lacks; a comparison should not find out after hours of others."""
+    from edgead.errors import EdgeadError
+    from edgead.models import create_model
+    from edgead.training import Run
+
+    if Run(contender.run).is_finished:
+        return None
+    try:
+        create_model(contender.model, plan.image_size).load_teacher(contender.teacher)
+    except EdgeadError as error:
+        return str(error)
+    return None

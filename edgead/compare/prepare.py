@@ -1,0 +1,203 @@
+"""From a contender to exported files: train or take, then export; what is done already is kept."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import edgead
+from edgead import files
+from edgead.artifact import Artifact, TeacherSpec, read_artifact
+from edgead.compare.plan import Contender, Plan
+from edgead.compare.results import Detector, LeftOut
+from edgead.datasets import Dataset
+from edgead.errors import GateRefused, ParityError, UsageError
+
+if TYPE_CHECKING:
+    from edgead.training import Run, TrainConfig
+
+_MARK = "compare.json"
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A trained detector and its exported files.
+
+    Attributes:
+        detector: The detector.
+        held_out: Good photos that its training did not learn from.
+        artifacts: What passed the gate, FP32 first.
+        refused: What did not, and why.
+    """
+
+    detector: Detector
+    held_out: tuple[Path, ...]
+    artifacts: tuple[Artifact, ...]
+    refused: tuple[LeftOut, ...]
+
+
+def prepare(contender: Contender, plan: Plan, dataset: Dataset) -> Prepared:
+    """Train a contender (or take it, or go on with it) and export it.
+
+    A finished training or export of the same configuration is used as it is.
+
+    Raises:
+        UsageError: Its folder holds a training of another configuration.
+        EdgeadError: The training or the export failed; says why.
+    """
+    from edgead.training import Run
+
+    run = Run(contender.run)
+    if not contender.is_taken:
+        _train(contender, plan, run)
+    manifest = run.read_manifest()
+    assert manifest.training is not None
+    record = run.read_record()
+    detector = Detector(
+        label=contender.label,
+        model=manifest.model.name,
+        run=str(contender.run),
+        parameters=manifest.model.parameters,
+        gmac=manifest.model.gmac,
+        steps=manifest.training.steps,
+        training_photos=manifest.training.images,
+        training_seconds=run.training_seconds(),
+        teacher=manifest.teacher.name if manifest.teacher else None,
+        notes=(
+            *_weights_note(manifest.teacher),
+            *_notes(contender, record.photos_sha256, record.config.seed, dataset),
+        ),
+    )
+    artifacts, refused = _export(contender, plan, manifest.source_sha256)
+    return Prepared(detector, record.held_out, tuple(artifacts), tuple(refused))
+
+
+def require_same(contender: Contender, plan: Plan) -> None:
+    """Check that a training left by an earlier comparison is the one that is asked for now.
+
+    Raises:
+        UsageError: Its configuration or its photos differ; names both sides.
+        TrainingError: Its record is damaged.
+    """
+    from edgead.training import Run
+    from edgead.training.trainer import with_defaults
+
+    run = Run(contender.run)
+    if contender.is_taken or not run.exists:
+        return
+    record = run.read_record()
+    wanted = with_defaults(_config(contender, plan), plan.train_device)
+    for field in dataclasses.fields(wanted):
+        was, now = getattr(record.config, field.name), getattr(wanted, field.name)
+        if field.name != "data" and was != now:
+            raise UsageError(
+                f"{run.path} was trained with {field.name.replace('_', ' ')} {was}, and {now} is "
+                "asked for now: choose another folder with --out, or remove that one"
+            )
+    if record.photos_sha256 != _training_digest(Dataset.from_folder(plan.data), plan.seed):
+        raise UsageError(
+            f"{run.path} was trained on other photos than {plan.data} holds now: choose another "
+            "folder with --out, or remove that one"
+        )
+
+
+def _config(contender: Contender, plan: Plan) -> TrainConfig:
+    from edgead.training import TrainConfig
+
+    return TrainConfig(
+        model=contender.model,
+        data=str(plan.data),
+        image_size=plan.image_size,
+        steps=contender.steps,
+        seed=plan.seed,
+        teacher=contender.teacher,
+    )
+
+
+def _train(contender: Contender, plan: Plan, run: Run) -> None:
+    from edgead.training import train
+
+    if run.is_finished:
+        print(f"{contender.label}: trained already, {run.path} is used", file=sys.stderr)
+    else:
+        train(_config(contender, plan), run.path, plan.train_device, resume=run.exists)
+
+
+def _training_digest(dataset: Dataset, seed: int) -> str:
+    from edgead.training import photos
+
+    split = photos.Split.of(dataset.train_photos(), seed)
+    return photos.digest([*split.training, *split.held_out])
+
+
+def _weights_note(teacher: TeacherSpec | None) -> tuple[str, ...]:
+    """Say that a frozen network knows nothing: its figures say little about the method."""
+    if teacher is None or not teacher.source.startswith("random"):
+        return ()
+    return (
+        "its frozen network has random weights, not pretrained ones: what is measured here is not "
+        "what the method can do",
+    )
+
+
+def _notes(
+    contender: Contender, photos_sha256: str, seed: int, dataset: Dataset
+) -> tuple[str, ...]:
+    """Say what makes a taken run incomparable: it learned from other photos than the others."""
+    if not contender.is_taken:
+        return ()
+    notes = [f"trained before, in {contender.run}"]
+    if not dataset.train or photos_sha256 != _training_digest(dataset, seed):
+        notes.append(
+            f"trained on other photos than {dataset.root} holds for training: its figures cannot "
+            "be compared with the others', and test photos may be among those that it learned from"
+        )
+    return tuple(notes)
+
+
+def _export(
+    contender: Contender, plan: Plan, source_sha256: str
+) -> tuple[list[Artifact], list[LeftOut]]:
+    from edgead.export import ExportOptions, export
+
+    folder = plan.out / "exports" / contender.label
+    asked: dict[str, Any] = {
+        "source_sha256": source_sha256,
+        "edgead_version": edgead.__version__,
+        "precisions": sorted({"fp32", *plan.precisions}),
+        "max_drop": plan.max_drop,
+    }
+    if not _is_done(folder, asked):
+        options = ExportOptions(
+            fp16="fp16" in plan.precisions,
+            int8="auto" if "int8" in plan.precisions else None,
+            max_drop=plan.max_drop,
+        )
+        try:
+            export(contender.run, folder, options)
+        except ParityError:  # no file at all was written
+            raise
+        except GateRefused as error:  # FP32 was written; the report has the reasons
+            print(f"{contender.label}: {error}", file=sys.stderr)
+        files.write_json(folder / _MARK, asked)
+    else:
+        print(f"{contender.label}: exported already, {folder} is used", file=sys.stderr)
+    artifacts, refused = [], []
+    for variant in json.loads((folder / "report.json").read_text())["variants"]:
+        if variant["accepted"]:
+            artifacts.append(read_artifact(folder / variant["file"]))
+        else:
+            label = f"{contender.label} {variant['precision'].upper()}"
+            refused.append(LeftOut(label, variant["reason"]))
+    return artifacts, refused
+
+
+def _is_done(folder: Path, asked: dict[str, Any]) -> bool:
+    try:
+        return bool(json.loads((folder / _MARK).read_text()) == asked)
+    except (OSError, ValueError):
+        return False

@@ -1,0 +1,217 @@
+"""What the survey behind this project claims, to print beside what was measured.
+
+The claims are quoted, not believed: docs/survey.md holds each against its source.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from edgead.compare.recommend import Constraints, recommend
+from edgead.compare.results import Detector, Variant
+
+REAL_TIME_FPS = 30.0
+
+
+@dataclass(frozen=True)
+class Family:
+    """A method of the survey: its claims, and what the networks here are made of.
+
+    Attributes:
+        year: Of the publication.
+        teacher: The fixed network, as published.
+        student: The trained network, as published.
+        extra: What there is besides.
+        loss: As published.
+        parameters: The survey's claim, as are all that follow; teacher and student.
+        image_auroc: On MVTec AD.
+        pixel_auroc: On MVTec AD.
+        latency: Of one image, GPU and CPU.
+        fps: GPU and CPU.
+        memory: Of the process.
+        training: Duration.
+    """
+
+    year: int
+    teacher: str
+    student: str
+    extra: str
+    loss: str
+    parameters: str
+    image_auroc: str
+    pixel_auroc: str
+    latency: str
+    fps: str
+    memory: str
+    training: str
+
+
+_STFPM = Family(
+    year=2021,
+    teacher="ResNet-18, layers 1-3, frozen",
+    student="the same network from scratch",
+    extra="none",
+    loss="squared distance of normalised features",
+    parameters="11 M + 11 M",
+    image_auroc="96.8 %",
+    pixel_auroc="96.2 %",
+    latency="GPU 20-40 ms, CPU impossible",
+    fps="GPU 25-50",
+    memory="500 MB-1 GB",
+    training="1-2 h",
+)
+_REVERSE = Family(
+    year=2022,
+    teacher="WideResNet-50-2, layers 1-3, frozen",
+    student="decoder that never sees the photo",
+    extra="trained bottleneck between them",
+    loss="cosine distance",
+    parameters="5-10 M + 15-20 M",
+    image_auroc="98.6 %",
+    pixel_auroc="98.5 %",
+    latency="GPU 100-200 ms, CPU impossible",
+    fps="GPU 5-10",
+    memory="500 MB-1 GB",
+    training="3-5 h",
+)
+_EFFICIENTAD = Family(
+    year=2024,
+    teacher="patch description network, distilled, frozen",
+    student="the same with twice the outputs",
+    extra="autoencoder of the features",
+    loss="hardest features, penalty, autoencoder",
+    parameters="50 K + 50 K",
+    image_auroc="97.8 %",
+    pixel_auroc="97.2 %",
+    latency="GPU 1-5 ms, CPU 10-20 ms",
+    fps="GPU 200-1000, CPU 50-100",
+    memory="< 200 MB",
+    training="2-3 h",
+)
+FAMILIES = {
+    "stfpm": _STFPM,
+    "reverse-distillation": _REVERSE,
+    "efficientad": _EFFICIENTAD,
+}
+"""By the beginning of a registered name."""
+
+_OWN_NETWORKS = {
+    "reverse-distillation-resnet18": {"teacher": "ResNet-18, layers 1-3, frozen"},
+    "efficientad-survey": {
+        "teacher": "4 stride-2 convolutions, fine-tuned on the good photos",
+        "student": "the same network",
+        "extra": "autoencoder of the photo",
+        "loss": "squared distance, plus half the reconstruction error",
+    },
+}
+
+
+def family(model: str) -> Family | None:
+    """Return the survey's method that a registered detector belongs to; ``None`` for others."""
+    return next((found for name, found in FAMILIES.items() if model.startswith(name)), None)
+
+
+def structure(model: str) -> dict[str, str]:
+    """Return teacher, student, extra and loss of a registered detector; empty for others."""
+    found = family(model)
+    if found is None:
+        return {}
+    named = {name: getattr(found, name) for name in ("teacher", "student", "extra", "loss")}
+    return {**named, **_OWN_NETWORKS.get(model, {})}
+
+
+@dataclass(frozen=True)
+class Branch:
+    """A question of the survey's decision tree, its answer, and what was measured."""
+
+    question: str
+    survey: str
+    measured: str
+
+
+def decision_tree(
+    variants: Sequence[Variant], detectors: Sequence[Detector], device: str
+) -> list[Branch]:
+    """Answer the survey's questions from the variants measured on one device."""
+    measured = [v for v in variants if v.device == device and v.latency is not None]
+    if not measured:
+        return []
+    return [
+        Branch("Is the highest accuracy a must?", "Reverse Distillation", _most_accurate(measured)),
+        Branch("Must it run in real time?", "EfficientAd", _fastest(measured)),
+        Branch("Is it for an edge device?", "EfficientAd, the only choice", _smallest(measured)),
+        Branch("Is a prototype wanted soon?", "STFPM", _soonest(detectors)),
+        Branch(
+            "Is balance wanted?",
+            "EfficientAd or Reverse Distillation",
+            _balanced(measured, device),
+        ),
+    ]
+
+
+def _most_accurate(measured: Sequence[Variant]) -> str:
+    known = [v for v in measured if v.image_auroc is not None]
+    if not known:
+        return "cannot be answered: the data has no labelled defects"
+    # The same detector in several precisions is one answer.
+    best: dict[str, Variant] = {}
+    for variant in known:
+        if _auroc(variant) > _auroc(best.get(variant.detector)):
+            best[variant.detector] = variant
+    first, *others = sorted(best.values(), key=_auroc, reverse=True)
+    text = f"{first.detector}: image AUROC {_auroc(first):.4f} ({first.precision.upper()})"
+    return text + (f", then {others[0].detector} with {_auroc(others[0]):.4f}" if others else "")
+
+
+def _fastest(measured: Sequence[Variant]) -> str:
+    fastest = min(measured, key=_p50)
+    assert fastest.latency is not None
+    reach = sorted({v.detector for v in measured if v.latency and v.latency.fps >= REAL_TIME_FPS})
+    return (
+        f"{fastest.name}: {fastest.latency.p50:.1f} ms, {fastest.latency.fps:.0f} frames a second; "
+        f"{REAL_TIME_FPS:.0f} a second are reached by {', '.join(reach) or 'none'}"
+    )
+
+
+def _smallest(measured: Sequence[Variant]) -> str:
+    file = min(measured, key=lambda v: v.size_bytes)
+    text = f"all of these ran on this device; smallest file: {file.name}, {_mb(file.size_bytes)}"
+    with_memory = [v for v in measured if v.memory_mib is not None]
+    if with_memory:
+        least = min(with_memory, key=lambda v: v.memory_mib or 0.0)
+        text += f"; least memory: {least.name}, {least.memory_mib:.0f} MiB"
+    return text
+
+
+def _soonest(detectors: Sequence[Detector]) -> str:
+    timed = [d for d in detectors if d.training_seconds is not None]
+    if not timed:
+        return "cannot be answered: no training time was recorded"
+    first = min(timed, key=lambda d: d.training_seconds or 0.0)
+    return f"{first.label}: {_minutes(first.training_seconds or 0.0)} for {first.steps} steps"
+
+
+def _balanced(measured: Sequence[Variant], device: str) -> str:
+    found = recommend(measured, Constraints(device=device))
+    assert found.chosen is not None
+    return f"{found.chosen.name}: {found.reasons[-1]}"
+
+
+def _auroc(variant: Variant | None) -> float:
+    return -1.0 if variant is None or variant.image_auroc is None else variant.image_auroc
+
+
+def _p50(variant: Variant) -> float:
+    assert variant.latency is not None
+    return variant.latency.p50
+
+
+def _mb(size: int) -> str:
+    return f"{size / 1e6:.1f} MB"
+
+
+def _minutes(seconds: float) -> str:
+    from edgead.progress import duration
+
+    return duration(seconds)
