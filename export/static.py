@@ -52,9 +52,10 @@ def static_int8(
     """
     choose = calibrator(method)
     batches = photos.for_ranges()
-    model_sha256 = hashlib.sha256(model.SerializeToString(deterministic=True)).hexdigest()
-    # The pixels, not the files: they also change with the resize and the synthetic defects.
-    key = (model_sha256, photos.pixels_sha256, _METHOD)
+    # The graph without the manifest, so that an artifact finds what its run was calibrated with;
+    # the pixels, not the files, because they also change with the resize and the defects.
+    graph_sha256 = hashlib.sha256(model.graph.SerializeToString(deterministic=True)).hexdigest()
+    key = (graph_sha256, photos.pixels_sha256, _METHOD)
 
     def prepare() -> bytes:
         maxima = channel_maxima(model, list(equalisable(model)), batches)

@@ -62,7 +62,10 @@ def from_folder(folder: str, size: tuple[int, int], seed: int) -> npt.NDArray[np
 def draw(
     pool: npt.NDArray[np.uint8], count: int, rng: np.random.Generator
 ) -> npt.NDArray[np.uint8]:
-    """Draw penalty images for one step, flipped at random and grey with probability 0.3."""
+    """Draw penalty images for one step, flipped at random and grey with probability 0.3.
+
+    The flips are ours: they double a small pool. The rest is the reference implementation's.
+    """
     drawn = []
     for index in rng.integers(len(pool), size=count):
         picture = pool[index]
