@@ -67,7 +67,7 @@ def histogram(latencies: Sequence[float], marks: Sequence[tuple[str, float]]) ->
         marks: Lines to draw, such as ``("p90", 12.3)``.
     """
     values = np.asarray(latencies, np.float64)
-    height, base = 230, 180
+    height, base = 250, 200
     low, high = float(values.min()), float(values.max())
     cut = max(float(np.percentile(values, 99)), _LONG_TAIL * 0.5 * float(np.median(values)))
     tail = int((values > cut).sum()) if high > _LONG_TAIL * float(np.median(values)) else 0
@@ -79,27 +79,27 @@ def histogram(latencies: Sequence[float], marks: Sequence[tuple[str, float]]) ->
     for count, left, right in zip(counts, edges, edges[1:], strict=False):
         if count:
             parts.append(
-                _bar(axis.at(left) + 0.5, axis.at(right) - 0.5, base, count / most, base - 24)
+                _bar(axis.at(left) + 0.5, axis.at(right) - 0.5, base, count / most, base - 44)
             )
     if tail:
         parts.append(
-            _bar(_WIDTH - _RIGHT - 36, _WIDTH - _RIGHT - 14, base, tail / most, base - 24, BAD)
+            _bar(_WIDTH - _RIGHT - 36, _WIDTH - _RIGHT - 14, base, tail / most, base - 44, BAD)
         )
         parts.append(_text(_WIDTH - _RIGHT, base + 16, f"> {cut:.3g}: {tail}", "end", colour=BAD))
     parts.append(_line(_LEFT, base, _WIDTH - _RIGHT, base, LINE))
     for tick in axis.ticks(8):
         parts.append(_text(axis.at(tick), base + 16, f"{tick:g}", "middle"))
     parts.append(_text(_LEFT, height - 8, "milliseconds a call"))
-    parts.append(_text(_LEFT - 8, base - (base - 24), f"{most}", "end"))
+    parts.append(_text(_LEFT - 8, base - (base - 44), f"{most}", "end"))
     parts.append(_text(_LEFT - 8, base, "0", "end"))
-    last = -1e9
+    row_ends = [-1e9] * len(marks)
     for name, value in marks:
         if axis.low <= value <= axis.high:
             at = axis.at(value)
-            parts.append(_line(at, 16, at, base, INK, dashed=True))
-            if at - last > 40:
-                parts.append(_text(at + 3, 14, name))
-                last = at
+            row = next(row for row, end in enumerate(row_ends) if at > end)
+            row_ends[row] = at + 34
+            parts.append(_line(at, 4 + 14 * row, at, base, INK, dashed=True))
+            parts.append(_text(at + 3, 14 + 14 * row, name))
     return "".join(parts) + "</svg>"
 
 
@@ -205,20 +205,20 @@ def ratio_bars(rows: Sequence[tuple[str, float, float, float]]) -> str:
     Args:
         rows: Name, ratio, and the interval's two ends.
     """
-    label, height = 330, 26
-    axis = Axis(0.0, 1.08 * max(1.0, *(high for *_, high in rows)), label, _WIDTH - _RIGHT)
+    height = 46
+    axis = Axis(0.0, 1.08 * max(1.0, *(high for *_, high in rows)), 4.0, _WIDTH - _RIGHT)
     parts = _open(height * len(rows) + 26, "ratios of latency")
     for row, (name, value, low, high) in enumerate(rows):
         y = height * row
-        parts.append(_text(0, y + 16, name))
+        parts.append(_text(0, y + 14, name, colour=INK))
         colour = GOOD if high < 1 else BAD if low > 1 else SOFT
         parts.append(
-            f"<rect x='{label}' y='{y + 4}' width='{axis.at(value) - label:.1f}' height='16' "
+            f"<rect x='4' y='{y + 20}' width='{axis.at(value) - 4:.1f}' height='16' "
             f"fill='{colour}' fill-opacity='0.75'/>"
         )
-        parts.append(_line(axis.at(low), y + 12, axis.at(high), y + 12, INK))
+        parts.append(_line(axis.at(low), y + 28, axis.at(high), y + 28, INK))
         for end in (low, high):
-            parts.append(_line(axis.at(end), y + 8, axis.at(end), y + 16, INK))
+            parts.append(_line(axis.at(end), y + 24, axis.at(end), y + 32, INK))
     bottom = height * len(rows)
     parts.append(_line(axis.at(1), 0, axis.at(1), bottom, INK, dashed=True))
     for tick in axis.ticks(6):

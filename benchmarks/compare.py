@@ -55,38 +55,39 @@ class Comparison:
 
     def cells(self) -> list[list[str]]:
         """Return the table: a row a result, the first row its heads."""
-        several = len({column.result["device"]["line"] for column in self.columns}) > 1
-        head = [
-            "",
-            "p50 ms",
-            "p90 ms",
-            "p99 ms",
-            "FPS",
-            "MB",
-            "MiB",
-            "mJ/frame",
-            "ratio",
-            "verdict",
+        rows = [
+            ["", "p50 ms", "p90 ms", "p99 ms", "FPS", "MB", "MiB", "mJ/frame", "ratio", "verdict"]
         ]
-        rows = [head if not several else ["", "device", *head[1:]]]
-        for column in self.columns:
+        for index, column in enumerate(self.columns):
             result = column.result
             latency, power = result["latency_ms"], result["sensors"]["power"]
-            row = [
-                column.label,
-                *(_milliseconds(latency[key]) for key in ("p50", "p90", "p99")),
-                f"{result['fps']:.1f}",
-                f"{result['artifact']['size_bytes'] / 1e6:.2f}",
-                "-" if result["peak_rss_mib"] is None else f"{result['peak_rss_mib']:.0f}",
-                "-" if not power or power["frame_mj"] is None else f"{power['frame_mj']:.1f}",
-                str(column.ratio),
-                _verdict(result),
-            ]
-            device = result["device"]
             rows.append(
-                row if not several else [row[0], device["board"] or device["cpu"], *row[1:]]
+                [
+                    column.label,
+                    *(_milliseconds(latency[key]) for key in ("p50", "p90", "p99")),
+                    f"{result['fps']:.1f}",
+                    f"{result['artifact']['size_bytes'] / 1e6:.2f}",
+                    "-" if result["peak_rss_mib"] is None else f"{result['peak_rss_mib']:.0f}",
+                    "-" if not power or power["frame_mj"] is None else f"{power['frame_mj']:.1f}",
+                    str(column.ratio) if index else "1",
+                    _verdict(result),
+                ]
             )
         return rows
+
+    def reasons(self) -> list[str]:
+        """Return each kind of reason against a result once: its first cause, and what to do."""
+        by_code: dict[str, list[tuple[str, str]]] = {}
+        for column in self.columns:
+            for reason in column.result["reasons"]:
+                said = f"{reason['cause']}: {reason['advice']}"
+                by_code.setdefault(reason["code"], []).append((column.label, said))
+        lines = []
+        for code, entries in by_code.items():
+            count = len({label for label, _ in entries})
+            label, first = entries[0]
+            lines += report.wrapped(f"{code} ({count} of {len(self.columns)}), {label}: {first}")
+        return lines
 
     def table(self) -> str:
         """Return the comparison as text."""
@@ -108,39 +109,46 @@ def _per_frame(result: Result) -> list[float]:
 
 
 def _labels(results: Sequence[Result]) -> list[str]:
-    """Name each result by what makes it different from the others."""
+    """Name each result by its detector and by what makes it different from the others."""
+    described = [_parts(result) for result in results]
 
-    def parts(result: Result) -> Mapping[str, str]:
-        config, runtime = result["config"], result["runtime"]
-        return {
-            "name": result["artifact"]["name"],
-            "file": result["artifact"]["file"],
-            "runtime": runtime["name"],
-            "version": f"{runtime['name']} {runtime['version']}",
-            "threads": f"{runtime['threads']} threads" if runtime["threads"] != 1 else "1 thread",
-            "batch": f"batch {config['batch']}",
-            "streams": f"{config['streams']} cameras",
-            "camera": f"{config['camera_fps'] or 0:g} FPS",
-            "device": result["device"]["board"] or result["device"]["cpu"],
-        }
+    def distinct(keys: Sequence[str]) -> bool:
+        return len({tuple(one[key] for key in keys) for one in described}) == len(described)
 
-    described = [parts(result) for result in results]
+    differing = [key for key in described[0] if len({one[key] for one in described}) > 1]
     shown = ["name"]
-    for key in ("file", "runtime", "threads", "batch", "streams", "camera", "version", "device"):
-        if len({" ".join(one[k] for k in shown) for one in described}) == len(described):
-            break
-        if len({one[key] for one in described}) > 1:
-            shown.append(key)
-    # A file's name says the model and precision, and a version the runtime, already.
+    if not distinct(shown):
+        alone = next((key for key in differing if distinct(["name", key])), None)
+        if alone:
+            shown.append(alone)
+        else:
+            for key in differing:
+                if key not in shown and not distinct(shown):
+                    shown.append(key)
+    # A file's name says the model and precision already.
     if "file" in shown:
         shown.remove("name")
-    if "version" in shown and "runtime" in shown:
-        shown.remove("runtime")
     labels = [" · ".join(one[key] for key in shown) for one in described]
     return [
         label if labels.count(label) == 1 else f"{label} ({index + 1})"
         for index, label in enumerate(labels)
     ]
+
+
+def _parts(result: Result) -> Mapping[str, str]:
+    config, runtime, device = result["config"], result["runtime"], result["device"]
+    threads = runtime["threads"]
+    return {
+        "name": result["artifact"]["name"],
+        "runtime": runtime["name"],
+        "threads": "1 thread" if threads == 1 else f"{threads or 'default'} threads",
+        "file": result["artifact"]["file"],
+        "batch": f"batch {config['batch']}",
+        "streams": f"{config['streams']} cameras",
+        "camera": f"{config['camera_fps']:g} FPS" if config["camera_fps"] else "no pause",
+        "device": device["board"] or device["cpu"],
+        "version": f"{runtime['name']} {runtime['version']}",
+    }
 
 
 def _milliseconds(value: float | None) -> str:

@@ -33,13 +33,19 @@ def write_comparison(path: str | os.PathLike[str], comparison: Comparison) -> No
         charts.ratio_bars(rows),
         f"<p class='soft'>{_escape(comparison.method)}</p>",
         "<h2>Figures</h2>",
+        "<div class='tight'>",
         page.table([_escape(cell) for cell in head], [[_escape(c) for c in row] for row in body]),
+        "</div>",
         *(
             f"<div style='height:40px'></div>{result_body(column.result, column.label)}"
             for column in comparison.columns
         ),
     ]
-    page.write(path, "edgead bench: side by side", "\n".join(parts))
+    style = (
+        ".tight { font-size: 14px; } .tight td { white-space: nowrap; }"
+        ".tight td:first-child, .tight td:last-child { white-space: normal; text-align: left; }"
+    )
+    page.write(path, "edgead bench: side by side", "\n".join(parts), style)
 
 
 def result_body(result: Result, heading: str) -> str:

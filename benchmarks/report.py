@@ -6,6 +6,7 @@ import textwrap
 from collections.abc import Sequence
 
 from edgead.benchmarks.result import Result
+from edgead.benchmarks.sensors.base import MISSING
 from edgead.benchmarks.statistics import SAMPLES_FOR, summarise
 
 _LABEL = 12
@@ -193,7 +194,7 @@ def temperature(result: Result) -> str:
     if seen is None:
         return _missing(result, "temperature")
     start, end, most = (f"{seen[key]:.1f}" for key in ("start", "end", "max"))
-    return f"{start} °C at the start · {end} at the end · {most} at most"
+    return f"{start} °C at the start · {end} at the end · {most} at most ({seen['source']})"
 
 
 def clock(result: Result) -> str:
@@ -234,7 +235,7 @@ def power(result: Result) -> str:
 
 
 def _missing(result: Result, kind: str) -> str:
-    return f"not available: {result['not_available'].get(kind, 'no reason given')}"
+    return f"not available: {result['not_available'].get(kind, MISSING)}"
 
 
 def wrapped(text: str) -> list[str]:

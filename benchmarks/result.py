@@ -192,7 +192,16 @@ def _sensors(measurement: Measurement) -> dict[str, Any]:
     hot = [degrees for degrees in timeline.hottest() if degrees is not None]
     clock, power = timeline.clock(on_gpu), timeline.power(on_gpu)
     return {
-        "temperature_c": {"start": hot[0], "end": hot[-1], "max": max(hot)} if hot else None,
+        "temperature_c": (
+            {
+                "source": timeline.hottest_name(),
+                "start": hot[0],
+                "end": hot[-1],
+                "max": max(hot),
+            }
+            if hot
+            else None
+        ),
         "clock_mhz": _clock(clock) if clock else None,
         "throttling": (
             {"events": list(timeline.events), "before": list(timeline.history)}

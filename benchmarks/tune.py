@@ -72,7 +72,9 @@ def candidates(artifact: Artifact, runtime: str, cores: int) -> list[Candidate]:
         if reason:
             reasons[name] = reason
         else:
-            found += [Candidate(artifact, name, count) for count in thread_counts(cores)]
+            # An engine runs on a GPU, where threads of the CPU change nothing.
+            counts = [None] if artifact.path.suffix == ".engine" else thread_counts(cores)
+            found += [Candidate(artifact, name, count) for count in counts]
     if not found:
         why = "; ".join(f"{name}: {reason}" for name, reason in reasons.items())
         raise RuntimeUnavailableError(f"no runtime here can open {artifact.path}: {why}")

@@ -57,12 +57,15 @@ class Timeline:
 
     def hottest(self) -> tuple[float | None, ...]:
         """Return the highest temperature of processor and GPU at each time."""
-        chosen = self._of(Kind.TEMPERATURE, Part.CPU, Part.GPU)
-        columns = zip(*(series.values for series in chosen), strict=True)
+        columns = zip(*(series.values for series in self._thermometers()), strict=True)
         return tuple(
             max((value for value in column if value is not None), default=None)
             for column in columns
         )
+
+    def hottest_name(self) -> str:
+        """Return the sensor that got hottest."""
+        return max(self._thermometers(), key=lambda series: max(series.known)).sensor.name
 
     def clock(self, on_gpu: bool) -> Series | None:
         """Return the clock that the network runs at."""
@@ -75,6 +78,12 @@ class Timeline:
         """
         return self._first(Kind.POWER, Part.BOARD) or self._first(
             Kind.POWER, Part.GPU if on_gpu else Part.CPU
+        )
+
+    def _thermometers(self) -> list[Series]:
+        # Where no zone's name says processor, whatever there is.
+        return self._of(Kind.TEMPERATURE, Part.CPU, Part.GPU) or self._of(
+            Kind.TEMPERATURE, Part.OTHER
         )
 
     def _of(self, kind: Kind, *parts: Part) -> list[Series]:

@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 from edgead import cpu, files
 from edgead.cli import _options
-from edgead.errors import UsageError
+from edgead.errors import EdgeadError, UsageError
 
 if TYPE_CHECKING:
     from edgead.artifact import Artifact
+    from edgead.benchmarks.measure import Measurement
+    from edgead.benchmarks.memory import Peak
     from edgead.benchmarks.protocol import Protocol
     from edgead.benchmarks.result import Result
     from edgead.images import Image
@@ -156,17 +158,28 @@ def _file(args: argparse.Namespace) -> int:
 def _measured(
     args: argparse.Namespace, artifact: Artifact, protocol: Protocol, frames: Sequence[Image]
 ) -> Result:
-    from edgead.benchmarks import memory
     from edgead.benchmarks.device import Device
     from edgead.benchmarks.measure import measure
     from edgead.benchmarks.result import to_result
 
     device = Device.of()
     measurement = measure(artifact.path, frames, protocol, announce=_announce)
-    peak = memory.peak(
-        artifact.path, measurement.runtime.name, protocol.threads, measurement.frame_sizes[0]
-    )
+    peak = _peak(artifact, measurement)
     return to_result(measurement, artifact, peak, device, _configuration(args))
+
+
+def _peak(artifact: Artifact, measurement: Measurement) -> Peak | None:
+    """Measure memory; figures that are there already are not lost if that fails."""
+    from edgead.benchmarks import memory
+
+    protocol = measurement.protocol
+    try:
+        return memory.peak(
+            artifact.path, protocol.runtime, protocol.threads, measurement.frame_sizes[0]
+        )
+    except EdgeadError as error:
+        print(f"warning: memory is not measured: {error}", file=sys.stderr)
+        return None
 
 
 def _finish(args: argparse.Namespace, results: Sequence[Result]) -> int:
@@ -291,20 +304,20 @@ def _rerun(args: argparse.Namespace) -> int:
 
 
 def _results(args: argparse.Namespace, turns: Any, with_memory: bool) -> list[Result]:
-    from edgead.benchmarks import memory
     from edgead.benchmarks.device import Device
     from edgead.benchmarks.result import to_result
 
     device = Device.of()
-    results = []
-    for one, measurement in zip(turns.candidates, turns.measurements, strict=True):
-        peak = (
-            memory.peak(one.artifact.path, one.runtime, one.threads, measurement.frame_sizes[0])
-            if with_memory
-            else None
+    return [
+        to_result(
+            measurement,
+            one.artifact,
+            _peak(one.artifact, measurement) if with_memory else None,
+            device,
+            _configuration(args),
         )
-        results.append(to_result(measurement, one.artifact, peak, device, _configuration(args)))
-    return results
+        for one, measurement in zip(turns.candidates, turns.measurements, strict=True)
+    ]
 
 
 def _side_by_side(args: argparse.Namespace, comparison: Any, ratios: list[Any] | None) -> int:
@@ -316,9 +329,8 @@ def _side_by_side(args: argparse.Namespace, comparison: Any, ratios: list[Any] |
     if ratios is not None:
         print(f"{results[0]['device']['line']}\n{report.protocol(results[0])}\n")
     print(comparison.table())
-    for column in comparison.columns:
-        for reason in column.result["invalid_because"]:
-            print(f"{column.label}: {reason}")
+    for line in comparison.reasons():
+        print(line)
     if args.json:
         files.write_json(
             args.json,

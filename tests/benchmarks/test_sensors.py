@@ -252,3 +252,15 @@ def test_nvml_by_its_documented_prototypes(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1")
     assert nvml.Gpu.first(str(library)) is None
     assert nvml.Gpu.first(str(tmp_path / "none.so")) is None
+
+
+def test_a_zone_that_does_not_say_processor_is_better_than_none(tmp_path: Path) -> None:
+    zone = "sys/class/thermal/thermal_zone"
+    files = {f"{zone}0/type": "acpitz", f"{zone}0/temp": 61000}
+    system = machines.write(tmp_path, files)
+    for named_cpu, expected in ((False, "acpitz"), (True, "x86_pkg_temp")):
+        if named_cpu:
+            machines.write(tmp_path, {f"{zone}1/type": "x86_pkg_temp", f"{zone}1/temp": 40000})
+        sampler = Sampler(find_sensors(system))
+        sampler.take(0.0)
+        assert sampler.timeline().hottest_name() == expected
