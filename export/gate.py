@@ -51,7 +51,11 @@ def labelled(folder: str) -> Dataset:
 
 
 def measure(
-    artifact: Artifact, scores: npt.NDArray[np.float32], good: int, validate: Dataset | None
+    artifact: Artifact,
+    scores: npt.NDArray[np.float32],
+    good: int,
+    validate: Dataset | None,
+    runtime: str = "onnxruntime",
 ) -> Accuracy:
     """Measure a graph's accuracy.
 
@@ -60,13 +64,14 @@ def measure(
         scores: Of the good photos first, then of the synthetic defects.
         good: How many good photos there are.
         validate: Labelled photos, if the user gave some.
+        runtime: What opens the draft.
     """
     labels = [index >= good for index in range(len(scores))]
     synthetic = auroc(labels, scores.tolist())
     assert synthetic is not None
     if validate is None:
         return Accuracy(synthetic)
-    with EdgeDetector(artifact.path, "onnxruntime") as detector:
+    with EdgeDetector(artifact.path, runtime) as detector:
         found = evaluate(detector, validate)
     return Accuracy(synthetic, found.image_auroc, found.au_pro)
 

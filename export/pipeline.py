@@ -225,11 +225,13 @@ class _Export:
 
         from edgead.calibration.ranges import histograms
         from edgead.export import fp16, qdq
+        from edgead.export.tensorrt.onnx_nodes import cast_first
 
         model = onnx.load_from_string(self.source.graph)
         counted = histograms(model, qdq.calibrated_tensors(model), self.photos.for_ranges())
         made = fp16.for_gpus(model, counted)
-        return [_Candidate("fp16", made.SerializeToString(), None, "; for GPUs")]
+        graph = cast_first(made.SerializeToString())
+        return [_Candidate("fp16", graph, None, "; for GPUs")]
 
     def _dynamic(self) -> list[_Candidate]:
         import onnx
@@ -245,13 +247,16 @@ class _Export:
     def _static(self) -> list[_Candidate]:
         import onnx
 
-        from edgead.export import qdq
+        from edgead.export import qdq, tensorrt_rules
         from edgead.export.static import static_int8
+        from edgead.export.tensorrt.onnx_nodes import cast_first
 
         model = onnx.load_from_string(self.source.graph)
         made = static_int8(model, self.photos, self.options.calibrator)
         count, digest = len(self.photos.good), self.photos.sha256
         method = self.options.calibrator
+        for_tensorrt = cast_first(made.tensorrt.SerializeToString())
+        tensorrt_rules.require(onnx.load_from_string(for_tensorrt))
         return [
             _Candidate(
                 "int8",
@@ -260,7 +265,7 @@ class _Export:
             ),
             _Candidate(
                 "int8-tensorrt",
-                made.tensorrt.SerializeToString(),
+                for_tensorrt,
                 QuantizationSpec("static", qdq.TENSORRT_SCHEME, method, count, digest),
                 "; for TensorRT to build an engine from",
             ),

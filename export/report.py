@@ -147,12 +147,20 @@ def table(variants: list[Variant]) -> str:
     )
 
 
-def write(folder: Path, variants: list[Variant], next_command: str) -> None:
-    """Write ``report.json`` and ``report.md``."""
-    files.write_json(
-        folder / "report.json",
-        {"variants": [variant.to_json() for variant in variants], "next": next_command},
-    )
+def write(
+    folder: Path,
+    variants: list[Variant],
+    next_command: str,
+    engine: dict[str, Any] | None = None,
+) -> None:
+    """Write ``report.json`` and ``report.md``; ``engine`` is how a TensorRT engine was built."""
+    content: dict[str, Any] = {
+        "variants": [variant.to_json() for variant in variants],
+        "next": next_command,
+    }
+    if engine is not None:
+        content["engine"] = engine
+    files.write_json(folder / "report.json", content)
     text = f"""# Export report
 
 ```
@@ -170,8 +178,30 @@ def write(folder: Path, variants: list[Variant], next_command: str) -> None:
   from FP32 in points of a hundred.
 
 Next: `{next_command}`
-"""
+{_engine_section(engine) if engine else ""}"""
     files.write_text(folder / "report.md", text)
+
+
+def _engine_section(engine: dict[str, Any]) -> str:
+    layers = engine["layers"]
+    typing = "the graph's types" if engine["strongly_typed"] else "flags"
+    rows = "\n".join(
+        f"| {layer['name']} | {layer['kind']} | {', '.join(map(str, layer['writes']))} |"
+        for layer in layers
+    )
+    return f"""
+## {engine["file"]}
+
+Built in {engine["build_seconds"]:.1f} s by TensorRT {engine["tensorrt"]} on {engine["gpu"]}
+(compute capability {engine["compute_capability"]}, {engine["multiprocessors"]} multiprocessors,
+{engine["platform"]}) with {engine["workspace_mib"]} MiB of workspace; precisions by {typing};
+timing cache {engine["timing_cache"]}. It runs nowhere else. Its time is with TensorRT, its
+`speed` against the first row in ONNX Runtime on this machine's CPU.
+
+| layer ({len(layers)}) | kind | writes |
+| --- | --- | --- |
+{rows}
+"""
 
 
 def _figure(value: float | None, drop: float | None) -> str:

@@ -69,6 +69,11 @@ class Source:
     @classmethod
     def _from_artifact(cls, path: Path) -> Source:
         artifact = read_artifact(path)
+        if artifact.manifest.engine is not None:
+            raise UsageError(
+                f"{path} is an engine, which nothing can be made of: export the ONNX file that it "
+                f"was built from ({artifact.manifest.engine.onnx})"
+            )
         if artifact.manifest.precision != "fp32":
             raise UsageError(
                 f"{path} is {artifact.manifest.precision} already, and what it was rounded from is "

@@ -1,7 +1,8 @@
 """What TensorRT asks of a Q/DQ graph, checked here, so that it need not wait for a GPU.
 
 Source: NVIDIA's documentation "Working with Quantized Types" and the messages of onnx-tensorrt's
-importers for QuantizeLinear and DequantizeLinear in versions 8.5 to 10.
+importers for QuantizeLinear and DequantizeLinear in versions 8.5 to 10; for the UINT8 input,
+github.com/NVIDIA/TensorRT/issues/3985.
 """
 
 from __future__ import annotations
@@ -10,6 +11,8 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 from onnx import helper, numpy_helper
+
+from edgead.errors import GateRefused
 
 NEWEST_OPSET = 17  # of TensorRT 8.5
 _FORBIDDEN = {
@@ -32,6 +35,11 @@ def violations(model: onnx.ModelProto) -> list[str]:
         if entry.domain or entry.version > NEWEST_OPSET
     ]
     graph = model.graph
+    found += [
+        f"{node.name or node.op_type} reads the photo's bytes, which TensorRT lets a Cast do only"
+        for node in graph.node
+        if node.op_type != "Cast" and "image" in node.input
+    ]
     constants = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
     producer = {name: node for node in graph.node for name in node.output}
     for node in graph.node:
@@ -49,6 +57,20 @@ def violations(model: onnx.ModelProto) -> list[str]:
                     "TensorRT from fusing them"
                 )
     return found
+
+
+def require(model: onnx.ModelProto) -> None:
+    """Refuse a graph that TensorRT would refuse.
+
+    Raises:
+        GateRefused: Names the first breach.
+    """
+    found = violations(model)
+    if found:
+        raise GateRefused(
+            f"the INT8 file for TensorRT breaks {len(found)} of TensorRT's rules, the first: "
+            f"{found[0]}; this is a defect in the export of this detector, please report it"
+        )
 
 
 def _pair(

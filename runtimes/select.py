@@ -17,6 +17,7 @@ ENTRY_POINT_GROUP = "edgead.runtimes"
 _BUILT_IN = {
     "onnxruntime": "edgead.runtimes.onnxruntime:OnnxRuntime",
     "openvino": "edgead.runtimes.openvino:OpenVinoRuntime",
+    "tensorrt": "edgead.runtimes.tensorrt:TensorRT",
 }
 
 
@@ -78,7 +79,7 @@ def open_runtime(
     """
     if name != "auto":
         chosen = runtime_class(name)
-        reason = chosen.unavailable() or chosen.refuses(artifact)
+        reason = chosen.refuses(artifact) or chosen.unavailable()
         if reason:
             raise RuntimeUnavailableError(
                 f"the runtime '{name}' cannot open {artifact.path} here: {reason}"
@@ -89,7 +90,7 @@ def open_runtime(
     passed_over: dict[str, str] = {}
     for candidate in names():
         chosen = runtime_class(candidate)
-        reason = chosen.unavailable() or chosen.refuses(artifact)
+        reason = chosen.refuses(artifact) or chosen.unavailable()
         if reason is None:
             runtime = chosen(artifact, options)
             try:

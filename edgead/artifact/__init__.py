@@ -1,8 +1,10 @@
 """The artifact: one exported file that describes itself."""
 
 from edgead.artifact.artifact import Artifact, read_artifact, write_artifact
+from edgead.artifact.engine import rebuild_command, sidecar_path, write_engine
 from edgead.artifact.manifest import (
     SCHEMA,
+    EngineSpec,
     InputSpec,
     Manifest,
     MapSpec,
@@ -19,6 +21,7 @@ from edgead.artifact.manifest import (
 __all__ = [
     "SCHEMA",
     "Artifact",
+    "EngineSpec",
     "InputSpec",
     "Manifest",
     "MapSpec",
@@ -31,5 +34,8 @@ __all__ = [
     "ThresholdSpec",
     "TrainingSpec",
     "read_artifact",
+    "rebuild_command",
+    "sidecar_path",
     "write_artifact",
+    "write_engine",
 ]

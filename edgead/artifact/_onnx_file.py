@@ -26,7 +26,7 @@ def read_metadata(data: bytes) -> dict[str, str]:
     """
     metadata: dict[str, str] = {}
     has_graph = False
-    for number, value, _ in _fields(data):
+    for number, value, _ in fields(data):
         if number == _GRAPH:
             has_graph = True
         elif number == _METADATA and value is not None:
@@ -41,22 +41,22 @@ def with_metadata(data: bytes, key: str, value: str) -> bytes:
     """Return the model with one metadata entry set, replacing an earlier one of that key."""
     kept = [
         raw
-        for number, content, raw in _fields(data)
+        for number, content, raw in fields(data)
         if not (number == _METADATA and content is not None and _entry(content)[0] == key)
     ]
-    entry = _tagged(1, key.encode()) + _tagged(2, value.encode())
-    return b"".join(kept) + _tagged(_METADATA, entry)
+    entry = tagged(1, key.encode()) + tagged(2, value.encode())
+    return b"".join(kept) + tagged(_METADATA, entry)
 
 
 def _entry(value: bytes) -> tuple[str, str]:
-    parts = {number: content for number, content, _ in _fields(value) if content is not None}
+    parts = {number: content for number, content, _ in fields(value) if content is not None}
     try:
         return parts.get(1, b"").decode(), parts.get(2, b"").decode()
     except UnicodeDecodeError as error:
         raise NotOnnxError("metadata that is not text") from error
 
 
-def _fields(data: bytes) -> Iterator[tuple[int, bytes | None, bytes]]:
+def fields(data: bytes) -> Iterator[tuple[int, bytes | None, bytes]]:
     """Yield (field number, content of a length-delimited field, the field's raw bytes)."""
     position = 0
     while position < len(data):
@@ -103,5 +103,5 @@ def _encode_varint(value: int) -> bytes:
     return bytes(out)
 
 
-def _tagged(number: int, content: bytes) -> bytes:
+def tagged(number: int, content: bytes) -> bytes:
     return _encode_varint(number << 3 | _BYTES) + _encode_varint(len(content)) + content

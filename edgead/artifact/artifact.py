@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edgead import files
-from edgead.artifact import _onnx_file
+from edgead.artifact import _onnx_file, engine
 from edgead.artifact.manifest import Manifest
 from edgead.errors import ArtifactError
 
@@ -32,11 +32,12 @@ def read_artifact(path: str | os.PathLike[str]) -> Artifact:
     """Read an artifact's manifest and check that the file is whole and unchanged.
 
     Args:
-        path: An ``.onnx`` file written by ``edgead export``.
+        path: An ``.onnx`` or ``.engine`` file written by ``edgead export``; beside an engine lies
+            its sidecar, ``NAME.engine.json``.
 
     Raises:
         ArtifactError: The file is missing, truncated, changed after export, an ONNX model without
-            a manifest, not ONNX at all, or of a newer edgead.
+            a manifest, an engine without its sidecar, none of both, or of a newer edgead.
     """
     path = Path(path)
     if path.is_dir():
@@ -48,6 +49,10 @@ def read_artifact(path: str | os.PathLike[str]) -> Artifact:
         data = path.read_bytes()
     except OSError as error:
         raise ArtifactError(f"cannot read {path}: {error.strerror}") from error
+    if path.suffix == engine.SUFFIX:
+        manifest = engine.read_sidecar(path, data)
+        assert manifest.engine is not None
+        return Artifact(path, manifest, manifest.engine.sha256, len(data))
     try:
         metadata = _onnx_file.read_metadata(data)
     except _onnx_file.NotOnnxError as error:

@@ -166,6 +166,41 @@ class QuantizationSpec:
 
 
 @dataclass(frozen=True)
+class EngineSpec:
+    """What a TensorRT engine was built from, how, and where; it only runs there.
+
+    Attributes:
+        tensorrt: Version, all four numbers.
+        gpu: The driver's name for it.
+        compute_capability: ``major.minor``.
+        multiprocessors: Of the GPU.
+        platform: Such as ``linux-aarch64``.
+        precision: ``"fp32"``, ``"fp16"`` or ``"int8"``.
+        batch: Smallest, tuned and largest batch.
+        shares_profile: Whether several execution contexts may be open at once.
+        options: What else the build was told.
+        onnx: Name of the artifact that it was built from.
+        onnx_sha256: Of that file.
+        sha256: Of the engine.
+        build_seconds: How long the build took.
+    """
+
+    tensorrt: str
+    gpu: str
+    compute_capability: str
+    multiprocessors: int
+    platform: str
+    precision: str
+    batch: tuple[int, ...]
+    shares_profile: bool
+    options: dict[str, Any]
+    onnx: str
+    onnx_sha256: str
+    sha256: str
+    build_seconds: float
+
+
+@dataclass(frozen=True)
 class Manifest:
     """Everything a device needs to know to use the graph and trust its score."""
 
@@ -183,6 +218,7 @@ class Manifest:
     parity: ParitySpec | None = None
     quantization: QuantizationSpec | None = None
     gate: dict[str, Any] | None = None
+    engine: EngineSpec | None = None
     schema: int = SCHEMA
 
     @property

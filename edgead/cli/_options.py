@@ -42,6 +42,17 @@ def named_value(text: str) -> tuple[str, str]:
     return name, value
 
 
+def whole_number(text: str) -> int:
+    """Read a whole number, 0 included."""
+    try:
+        value = int(text)
+    except ValueError:
+        value = -1
+    if value < 0:
+        raise argparse.ArgumentTypeError(f"'{text}' is not a whole number from 0 on")
+    return value
+
+
 def points(text: str) -> float:
     """Read a number of points, 0 to 100."""
     try:

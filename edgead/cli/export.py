@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from edgead.cli import _options
+from edgead.cli import _engine, _options
 
 
 def add_parser(subparsers: _options.Subparsers) -> None:
@@ -13,13 +13,15 @@ def add_parser(subparsers: _options.Subparsers) -> None:
     parser = subparsers.add_parser(
         "export",
         help="export a trained detector to files for devices",
-        description="Export a trained detector to ONNX in FP32, FP16 and INT8, prove that each "
+        description="Export a trained detector to ONNX in FP32, FP16 and INT8, and to a TensorRT "
+        "engine for the GPU of this machine, prove that each "
         "file keeps its scores, and refuse those that do not.",
     )
     parser.add_argument(
         "source",
         metavar="RUN|ARTIFACT",
-        help="run folder of a finished training, or an FP32 .onnx file exported before",
+        help="run folder of a finished training, or an FP32 .onnx file exported before (for an "
+        "engine also an FP16 or -int8-tensorrt one)",
     )
     parser.add_argument("--out", required=True, metavar="DIR", help="export folder")
     parser.add_argument(
@@ -56,6 +58,7 @@ def add_parser(subparsers: _options.Subparsers) -> None:
         metavar="POINTS",
         help="largest loss of accuracy, in points of a hundred (default: 0.5)",
     )
+    _engine.add_options(parser)
     parser.set_defaults(run=run)
 
 
@@ -64,9 +67,11 @@ def run(args: argparse.Namespace) -> int:
     from edgead.export import ExportOptions, export
     from edgead.export.report import recommended, table
 
+    if _engine.is_source(args):
+        return _engine.build(args)
     options = ExportOptions(
-        fp16=args.fp16,
-        int8=args.int8,
+        fp16=args.fp16 or _engine.needs_fp16(args),
+        int8=_engine.int8_kind(args),
         calibration=args.calibration,
         calibrator=args.calibrator,
         validate=args.validate,
@@ -82,4 +87,4 @@ def run(args: argparse.Namespace) -> int:
     print(f"wrote {out / 'report.md'}; copy one .onnx file to the device, fastest here: {best}")
     print(f"next: edgead predict {best} IMAGES --out results")
     print(f"next: edgead bench {best}")
-    return 0
+    return _engine.build_from_export(args, variants) if args.tensorrt else 0

@@ -18,7 +18,7 @@ def add_parser(subparsers: _options.Subparsers) -> None:
         help="show what an exported file says about itself",
         description="Check an exported file's seal and show its manifest.",
     )
-    parser.add_argument("artifact", metavar="ARTIFACT", help="exported .onnx file")
+    parser.add_argument("artifact", metavar="ARTIFACT", help="exported .onnx or .engine file")
     parser.add_argument("--json", action="store_true", help="print the manifest as JSON")
     parser.set_defaults(run=run)
 
@@ -71,6 +71,23 @@ def _rows(manifest: Manifest) -> list[tuple[str, str]]:
             if parity
             else "not checked",
         ),
+        *_engine_rows(manifest),
         *([("INT8", f"{quantization.method}, {quantization.scheme}")] if quantization else []),
         ("made by", f"edgead {manifest.edgead_version}"),
+    ]
+
+
+def _engine_rows(manifest: Manifest) -> list[tuple[str, str]]:
+    engine = manifest.engine
+    if engine is None:
+        return []
+    return [
+        (
+            "engine",
+            f"TensorRT {engine.tensorrt}, {engine.gpu} (compute capability "
+            f"{engine.compute_capability}, {engine.multiprocessors} multiprocessors), "
+            f"{engine.platform}; runs nowhere else",
+        ),
+        ("batch", f"{engine.batch[0]} to {engine.batch[-1]}, tuned for {engine.batch[1]}"),
+        ("built", f"from {engine.onnx} in {engine.build_seconds:.1f} s"),
     ]

@@ -1,0 +1,199 @@
+"""``edgead export --tensorrt``: an engine where there is a GPU, and elsewhere the next step."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from edgead.artifact import read_artifact
+from edgead.cli import _options
+from edgead.errors import GateRefused, RuntimeUnavailableError, UsageError
+
+if TYPE_CHECKING:
+    from edgead.export.report import Variant
+    from edgead.export.tensorrt import Engine, EngineOptions
+
+_AUTO = "auto"
+_SOURCE = {"fp16": "fp16", "int8": "int8-tensorrt", "fp32": "fp32"}
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of engines."""
+    group = parser.add_argument_group("TensorRT engine, built for the GPU of this machine")
+    group.add_argument(
+        "--tensorrt",
+        nargs="?",
+        const=_AUTO,
+        choices=[_AUTO, "fp16", "int8", "fp32"],
+        help="also an engine; auto (the default) is the source's own precision, fp16 for a run",
+    )
+    group.add_argument(
+        "--batch",
+        type=_options.positive_int,
+        default=8,
+        metavar="N",
+        help="largest batch that the engine takes (default: 8)",
+    )
+    group.add_argument(
+        "--workspace",
+        type=_options.positive_int,
+        metavar="MIB",
+        help="most scratch memory (default: half of the free GPU memory, at most 1024)",
+    )
+    group.add_argument(
+        "--dla", type=_options.whole_number, metavar="CORE", help="use this DLA core (0 or 1)"
+    )
+    group.add_argument(
+        "--tensorrt-calibrator",
+        choices=["entropy", "minmax"],
+        help="INT8 from an FP32 file by TensorRT's own calibration on --calibration photos "
+        "(TensorRT 10 and older)",
+    )
+
+
+def is_source(args: argparse.Namespace) -> bool:
+    """Whether the engine is built from the source itself, without writing another ONNX file.
+
+    Raises:
+        UsageError: The source is an INT8 file that TensorRT refuses.
+    """
+    from edgead.export.tensorrt.engine import precision_of
+
+    if args.tensorrt is None:
+        if args.tensorrt_calibrator or args.dla is not None or args.workspace:
+            raise UsageError("--tensorrt-calibrator, --dla and --workspace need --tensorrt")
+        return False
+    if not Path(args.source).is_file():
+        return False
+    makes = precision_of(read_artifact(args.source))
+    return makes != "fp32" or args.tensorrt in (_AUTO, "fp32") or bool(args.tensorrt_calibrator)
+
+
+def needs_fp16(args: argparse.Namespace) -> bool:
+    """Whether the engine is built from an FP16 file."""
+    return args.tensorrt is not None and _wanted(args) == "fp16"
+
+
+def int8_kind(args: argparse.Namespace) -> str | None:
+    """Return which INT8 files to write: what was asked for, and what the engine is built from."""
+    kind: str | None = args.int8
+    if args.tensorrt is None or _wanted(args) != "int8" or args.tensorrt_calibrator:
+        return kind
+    if kind == "dynamic":
+        raise UsageError(
+            "--tensorrt int8 is built from static INT8: use --int8 static, or leave --int8 out"
+        )
+    return kind or "static"
+
+
+def build(args: argparse.Namespace) -> int:
+    """Build an engine from the ONNX file given."""
+    from edgead.export import report
+    from edgead.export.tensorrt.engine import precision_of
+
+    artifact = read_artifact(args.source)
+    precision = precision_of(artifact) if args.tensorrt == _AUTO else args.tensorrt
+    if args.tensorrt_calibrator and args.tensorrt == _AUTO:
+        precision = "int8"
+    reason = _not_here(args.source, precision, args)
+    if reason:
+        raise RuntimeUnavailableError(reason)
+    made = _export(args, args.source, precision, None)
+    print(report.table(list(made.variants)))
+    return _finish(args, list(made.variants), made)
+
+
+def build_from_export(args: argparse.Namespace, variants: list[Variant]) -> int:
+    """Build an engine from a file that was just written, or say where to do that."""
+    precision = _wanted(args)
+    source = "fp32" if args.tensorrt_calibrator else _SOURCE[precision]
+    made_from = next((v for v in variants if v.precision == source), None)
+    if made_from is None or made_from.file is None:
+        why = made_from.reason if made_from else f"there is no {source} file"
+        raise GateRefused(f"no engine can be built in {precision}: {why}")
+    path = Path(args.out) / made_from.file
+    reason = _not_here(path, precision, args)
+    if reason:
+        print(reason)
+        return 0
+    made = _export(args, path, precision, Path(args.out) / str(variants[0].file))
+    return _finish(args, [*variants, made.variants[1]], made)
+
+
+def _wanted(args: argparse.Namespace) -> str:
+    if args.tensorrt == _AUTO:
+        return "int8" if args.tensorrt_calibrator else "fp16"
+    return str(args.tensorrt)
+
+
+def _not_here(path: str | Path, precision: str, args: argparse.Namespace) -> str | None:
+    """Say what to do where no engine can be built; ``None`` where one can."""
+    from edgead.runtimes.tensorrt import library
+
+    reason = library.problem()
+    if reason is None:
+        return None
+    command = ["edgead", "export", Path(path).name, "--out", ".", "--tensorrt", precision]
+    if args.batch != 8:
+        command += ["--batch", str(args.batch)]
+    if args.dla is not None:
+        command += ["--dla", str(args.dla)]
+    if args.tensorrt_calibrator:
+        command += ["--tensorrt-calibrator", args.tensorrt_calibrator, "--calibration", "GOOD"]
+    return (
+        f"no engine was built, because it must be built where it shall run and {reason}: copy "
+        f"{path} to the Jetson and run there: {shlex.join(command)}"
+    )
+
+
+def _options_of(args: argparse.Namespace, precision: str) -> EngineOptions:
+    from edgead.export.tensorrt import EngineOptions
+
+    return EngineOptions(
+        precision=precision,
+        batch=(1, 1, args.batch),
+        workspace_mib=args.workspace,
+        dla_core=args.dla,
+        calibrator=args.tensorrt_calibrator,
+    )
+
+
+def _export(
+    args: argparse.Namespace, source: str | Path, precision: str, baseline: Path | None
+) -> Engine:
+    from edgead import images
+    from edgead.calibration.photos import CalibrationPhotos
+    from edgead.datasets import Dataset
+    from edgead.export.tensorrt import export_engine
+
+    size = read_artifact(source).manifest.input.size
+    photos = None
+    if args.calibration:
+        photos = CalibrationPhotos.read(images.find_images([args.calibration]), size)
+    elif Path(args.source).is_dir():
+        from edgead.training import Run
+
+        photos = CalibrationPhotos.read(Run(Path(args.source)).read_record().held_out, size)
+    validate = Dataset.from_folder(args.validate) if args.validate else None
+    options = _options_of(args, precision)
+    return export_engine(source, args.out, options, photos, baseline, validate, args.max_drop)
+
+
+def _finish(args: argparse.Namespace, variants: list[Variant], made: Engine) -> int:
+    from edgead.export import report
+
+    out = Path(args.out)
+    engine = made.variants[1]
+    path = out / str(engine.file)
+    command = f"edgead predict {path} IMAGES --out results"
+    report.write(out, variants, command, made.details)
+    print(
+        f"wrote {path} and {path.name}.json, which belong together: built in "
+        f"{made.details['build_seconds']:.1f} s, {len(made.details['layers'])} layers, "
+        f"{engine.reason}"
+    )
+    print(f"next: {command}")
+    print(f"next: edgead bench {path}")
+    return 0
