@@ -1,5 +1,20 @@
-"""Export: from a trained detector to the artifact that travels to the device."""
+"""Export: from a trained detector to files for devices, with the proof that they give its scores.
 
-from edgead.export.pipeline import ExportOptions, export
+The names below are loaded on first use: building an engine needs little of this package.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from edgead.export.pipeline import ExportOptions, export
 
 __all__ = ["ExportOptions", "export"]
+
+
+def __getattr__(name: str) -> Any:
+    if name in __all__:
+        return getattr(import_module("edgead.export.pipeline"), name)
+    raise AttributeError(f"module 'edgead.export' has no attribute {name!r}")

@@ -39,6 +39,7 @@ OBJECTS = {
         "inspector": "EngineInspector",
         "kinds": "NetworkDefinitionCreationFlag",
     },
+    "export/tensorrt/trial.py": {"runtime": "Runtime"},
     "runtimes/tensorrt/session.py": {
         "engine": "ICudaEngine",
         "self._context": "IExecutionContext",

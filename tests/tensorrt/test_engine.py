@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import threading
 import types
 from collections.abc import Callable
@@ -517,3 +518,22 @@ def test_sources_that_make_no_engine(
         assert "tiny-fp16.onnx" in refused(capsys, 2, "export", engine, *out, *more)
     said = refused(capsys, 2, "export", artifact.path, *out, "--dla", "0")
     assert "need --tensorrt" in said
+
+
+def test_pycuda_is_preferred_and_not_needed(
+    install: Install, onnx_artifact: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    install()
+    path = built(onnx_artifact, "fp16", tmp_path / "out")
+    monkeypatch.setitem(sys.modules, "pycuda", None)  # as if it were not installed
+    monkeypatch.delitem(sys.modules, "edgead.runtimes.tensorrt.pycuda", raising=False)
+    monkeypatch.delenv("EDGEAD_CUDA")
+    with EdgeDetector(path) as detect:
+        assert detect.runtime.details["memory"] == "libcuda"
+        assert "pycuda" in detect.runtime.details["not_pycuda_because"]
+    monkeypatch.setenv("EDGEAD_CUDA", "pycuda")
+    with pytest.raises(UsageError, match=r"EDGEAD_CUDA asks for pycuda, which does not work here"):
+        EdgeDetector(path, "tensorrt")
+    monkeypatch.setenv("EDGEAD_CUDA", "cupy")
+    with pytest.raises(UsageError, match="choose one of: pycuda, libcuda"):
+        EdgeDetector(path, "tensorrt")
