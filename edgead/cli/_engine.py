@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from edgead.export.tensorrt import Engine, EngineOptions
 
 _AUTO = "auto"
+_BATCH = 8
 _SOURCE = {"fp16": "fp16", "int8": "int8-tensorrt", "fp32": "fp32"}
 
 
@@ -32,9 +33,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--batch",
         type=_options.positive_int,
-        default=8,
+        default=_BATCH,
         metavar="N",
-        help="largest batch that the engine takes (default: 8)",
+        help=f"largest batch that the engine takes (default: {_BATCH})",
     )
     group.add_argument(
         "--workspace",
@@ -62,8 +63,12 @@ def is_source(args: argparse.Namespace) -> bool:
     from edgead.export.tensorrt.engine import precision_of
 
     if args.tensorrt is None:
-        if args.tensorrt_calibrator or args.dla is not None or args.workspace:
-            raise UsageError("--tensorrt-calibrator, --dla and --workspace need --tensorrt")
+        given = (args.tensorrt_calibrator, args.workspace, args.dla, args.batch)
+        if given != (None, None, None, _BATCH):
+            raise UsageError(
+                "--tensorrt-calibrator, --workspace, --dla and --batch are for engines: add "
+                "--tensorrt, or leave them out"
+            )
         return False
     if not Path(args.source).is_file():
         return False
@@ -136,7 +141,7 @@ def _not_here(path: str | Path, precision: str, args: argparse.Namespace) -> str
     if reason is None:
         return None
     command = ["edgead", "export", Path(path).name, "--out", ".", "--tensorrt", precision]
-    if args.batch != 8:
+    if args.batch != _BATCH:
         command += ["--batch", str(args.batch)]
     if args.dla is not None:
         command += ["--dla", str(args.dla)]

@@ -114,8 +114,16 @@ def test_tensorrt_takes_its_graph_and_not_the_other(everything: Path) -> None:
         tensorrt_rules.violations(onnx.load(everything / "efficientad-n-int8-tensorrt.onnx")) == []
     )
     found = " ".join(tensorrt_rules.violations(onnx.load(everything / "efficientad-n-int8.onnx")))
-    for complaint in ("uint8", "quantized bias", "stored integers"):
+    for complaint in ("uint8", "quantized bias", "stored integers", "reads the photo's bytes"):
         assert complaint in found
+    with pytest.raises(GateRefused, match="breaks .* of TensorRT's rules"):
+        tensorrt_rules.require(onnx.load(everything / "efficientad-n-int8.onnx"))
+
+
+@pytest.mark.parametrize("precision", ["fp16", "int8-tensorrt"])
+def test_the_photo_is_cast_before_anything_else(everything: Path, precision: str) -> None:
+    graph = onnx.load(everything / f"efficientad-n-{precision}.onnx").graph
+    assert [node.op_type for node in graph.node if "image" in node.input] == ["Cast"]
 
 
 @pytest.mark.parametrize(

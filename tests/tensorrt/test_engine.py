@@ -517,7 +517,7 @@ def test_sources_that_make_no_engine(
     for more in ([], ["--tensorrt"]):
         assert "tiny-fp16.onnx" in refused(capsys, 2, "export", engine, *out, *more)
     said = refused(capsys, 2, "export", artifact.path, *out, "--dla", "0")
-    assert "need --tensorrt" in said
+    assert "add --tensorrt" in said
 
 
 def test_pycuda_is_preferred_and_not_needed(
@@ -537,3 +537,56 @@ def test_pycuda_is_preferred_and_not_needed(
     monkeypatch.setenv("EDGEAD_CUDA", "cupy")
     with pytest.raises(UsageError, match="choose one of: pycuda, libcuda"):
         EdgeDetector(path, "tensorrt")
+
+
+def test_an_engine_of_another_precision_than_its_source(
+    install: Install,
+    exported: Path,
+    shared_dataset: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """The FP16 file is made first; without a GPU that is where it ends, with the next command."""
+    words = ["export", exported, "--out", tmp_path / "out", "--tensorrt", "fp16", "--batch", "4"]
+    words += ["--calibration", shared_dataset / "train/good", "--max-drop", "100"]
+    with monkeypatch.context() as patch:
+        patch.setattr(libcuda, "LIBRARY", "libcuda-that-is-not-there.so.1")
+        assert main([str(word) for word in words]) == 0
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert f"copy {tmp_path}/out/efficientad-n-fp16.onnx to the Jetson and run there: " in last
+    assert last.endswith("edgead export efficientad-n-fp16.onnx --out . --tensorrt fp16 --batch 4")
+    install("8.6.0")
+    command = last.rpartition("run there: ")[2].split()[1:]
+    monkeypatch.chdir(tmp_path / "out")
+    assert main(command) == 0
+    assert "checked on generated frames" in capsys.readouterr().out
+    first = read_artifact("efficientad-n-fp16.engine").manifest
+    assert first.engine is not None
+    assert first.engine.batch == (1, 1, 4)
+    assert first.parity is not None
+    assert first.parity.reference == "efficientad-n-fp16 in onnxruntime, on generated frames"
+    assert first.parity.max_score_diff == 0
+
+
+@pytest.mark.slow
+def test_from_a_run_to_an_engine_in_one_step(
+    install: Install, trained_run: Path, tmp_path: Path
+) -> None:
+    install("10.16.1.11")
+    out = tmp_path / "out"
+    words = ["export", trained_run, "--out", out, "--tensorrt", "int8", "--max-drop", "100"]
+    assert main([str(word) for word in words]) == 0
+    report = json.loads((out / "report.json").read_text())
+    assert [variant["name"] for variant in report["variants"]] == [
+        "efficientad-n",
+        "efficientad-n-int8",
+        "efficientad-n-int8-tensorrt",
+        "efficientad-n-int8.engine",
+    ]
+    manifest = read_artifact(out / "efficientad-n-int8.engine").manifest
+    source = read_artifact(out / "efficientad-n-int8-tensorrt.onnx").manifest
+    assert manifest.threshold == source.threshold
+    assert manifest.parity is not None
+    assert manifest.parity.reference == "efficientad-n in onnxruntime"
+    assert 0 < manifest.parity.max_score_diff_relative < 0.1
