@@ -135,10 +135,11 @@ def torch_latency(run: Path) -> dict[str, float]:
     """Time a run's detector in torch on the GPU, batch 1, FP16 by autocast, host to host."""
     import torch
 
+    from edgead.models.base import channels_last
     from edgead.training import Run
 
     model, manifest = Run(run).load_model()
-    network = model.deployable().cuda().eval().to(memory_format=torch.channels_last)
+    network = channels_last(model.deployable().cuda().eval())
     height, width = manifest.input.size
     photo = torch.zeros(1, height, width, 3, dtype=torch.uint8).pin_memory()
 
