@@ -170,7 +170,7 @@ def _export(
 ) -> Engine:
     from edgead import images
     from edgead.calibration.photos import CalibrationPhotos
-    from edgead.datasets import Dataset
+    from edgead.export import gate
     from edgead.export.tensorrt import export_engine
 
     size = read_artifact(source).manifest.input.size
@@ -181,7 +181,7 @@ def _export(
         from edgead.training import Run
 
         photos = CalibrationPhotos.read(Run(Path(args.source)).read_record().held_out, size)
-    validate = Dataset.from_folder(args.validate) if args.validate else None
+    validate = gate.labelled(args.validate) if args.validate else None
     options = _options_of(args, precision)
     return export_engine(source, args.out, options, photos, baseline, validate, args.max_drop)
 

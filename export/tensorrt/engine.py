@@ -112,6 +112,9 @@ def export_engine(
     """
     artifact = read_artifact(source)
     _check(artifact, options, photos)
+    out = Path(out)
+    if out.exists() and not out.is_dir():
+        raise UsageError(f"{out} is a file; choose a folder for the engine with --out DIR")
     given = photos is not None
     photos = photos or generated_photos(artifact.manifest.input.size)
     reference = artifact if baseline is None else read_artifact(baseline)
@@ -125,7 +128,6 @@ def export_engine(
     finally:
         device.close()
     timing_cache.store(machine, built.timing_cache)
-    out = Path(out)
     out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".engine-", dir=out) as scratch:
         manifest = _manifest(artifact, options, machine, built)
@@ -187,7 +189,7 @@ def _build(
 ) -> Built:
     chosen = None
     if options.calibrator is not None:
-        key = (artifact.sha256, photos.sha256, machine.tensorrt)
+        key = (artifact.sha256, photos.pixels_sha256, machine.tensorrt)
         chosen = calibrator(trt, device, options.calibrator, photos.good, key)
     try:
         return build(

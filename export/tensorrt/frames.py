@@ -25,4 +25,4 @@ def generated_photos(size: tuple[int, int]) -> CalibrationPhotos:
         noise = rng.normal(0, 4, (*size, 1)).astype(np.float32)
         good.append(np.clip(smooth + noise, 0, 255).astype(np.uint8))
     defective = [with_defect(frame, rng) for frame in good]
-    return CalibrationPhotos((), np.stack(good), np.stack(defective), "")
+    return CalibrationPhotos((), np.stack(good), np.stack(defective), (size,) * _COUNT, "")

@@ -518,6 +518,9 @@ def test_sources_that_make_no_engine(
         assert "tiny-fp16.onnx" in refused(capsys, 2, "export", engine, *out, *more)
     said = refused(capsys, 2, "export", artifact.path, *out, "--dla", "0")
     assert "add --tensorrt" in said
+    (tmp_path / "file").write_text("")
+    said = refused(capsys, 2, "export", artifact.path, "--out", tmp_path / "file", "--tensorrt")
+    assert "is a file" in said
 
 
 def test_pycuda_is_preferred_and_not_needed(
