@@ -168,7 +168,7 @@ def write(
 ```
 
 - `ms`: median inference on this machine with {variants[0].runtime}; all variants were timed in
-  one alternating run. `speed` is against FP32. Figures for another machine come from
+  one alternating run. `speed` is against the first row. Figures for another machine come from
   `edgead bench` there. The file for TensorRT is timed as an engine.
 - `score diff`: largest difference of a score, as a share of the scores' range, from what the
   variant was made from, on held-out good photos and on synthetic defects of them. `rank corr.` is
@@ -192,11 +192,14 @@ def _engine_section(engine: dict[str, Any]) -> str:
     return f"""
 ## {engine["file"]}
 
-Built in {engine["build_seconds"]:.1f} s by TensorRT {engine["tensorrt"]} on {engine["gpu"]}
-(compute capability {engine["compute_capability"]}, {engine["multiprocessors"]} multiprocessors,
-{engine["platform"]}) with {engine["workspace_mib"]} MiB of workspace; precisions by {typing};
-timing cache {engine["timing_cache"]}. It runs nowhere else. Its time is with TensorRT, its
-`speed` against the first row in ONNX Runtime on this machine's CPU.
+Built by TensorRT {engine["tensorrt"]} on {engine["gpu"]}, and runs nowhere else. Its time is with
+TensorRT; its `speed` is against the first row in ONNX Runtime on this machine's CPU.
+
+- built in {engine["build_seconds"]:.1f} s, timing cache {engine["timing_cache"]}
+- compute capability {engine["compute_capability"]}, {engine["multiprocessors"]} multiprocessors,
+  {engine["platform"]}
+- workspace {engine["workspace_mib"]} of {engine["free_mib_before"]} MiB that were free
+- precisions by {typing}
 
 | layer ({len(layers)}) | kind | writes |
 | --- | --- | --- |

@@ -84,10 +84,16 @@ int cuDeviceGetAttribute(int *value, int what, int device) {
     *value = what == 75 ? major : what == 76 ? minor : what == 16 ? multiprocessors : 0;
     return OK;
 }
+int cuDeviceComputeCapability(int *major_, int *minor_, int device) {
+    (void)device;
+    *major_ = major; *minor_ = minor;
+    return OK;
+}
 int cuGetErrorName(int code, const char **name) {
     *name = code == INVALID_VALUE ? "CUDA_ERROR_INVALID_VALUE" : code == OUT_OF_MEMORY ? "CUDA_ERROR_OUT_OF_MEMORY"
           : code == NO_DEVICE ? "CUDA_ERROR_NO_DEVICE" : code == INVALID_CONTEXT ? "CUDA_ERROR_INVALID_CONTEXT"
-          : code == NOT_READY ? "CUDA_ERROR_NOT_READY" : "CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED";
+          : code == NOT_READY ? "CUDA_ERROR_NOT_READY"
+          : code == CAPTURE_UNSUPPORTED ? "CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED" : "CUDA_ERROR_NOT_SUPPORTED";
     return OK;
 }
 int cuGetErrorString(int code, const char **text) { return cuGetErrorName(code, text); }
@@ -219,6 +225,7 @@ int cuEventElapsedTime(float *milliseconds, Event *from, Event *to) {
     *milliseconds = (float)(1e3 * (to->seconds - from->seconds));
     return OK;
 }
+int cuEventElapsedTime_v2(float *milliseconds, Event *from, Event *to) { return cuEventElapsedTime(milliseconds, from, to); }
 
 int cuStreamBeginCapture_v2(Stream *stream, int mode) {
     (void)mode;
