@@ -65,12 +65,12 @@ def measure_cost(
                 bare.append(wall)
                 bare_cpu.append(used)
                 continue
-            used = time.process_time()
             with Sampler(sensors) as sampler:
+                used = time.process_time()
                 samples = scenarios.run(
                     detect, frames, Protocol(_BLOCK_SECONDS, samples=1), sampler.origin
                 )
-            used = time.process_time() - used
+                used = time.process_time() - used
             reported_cpu.append(used / len(samples.total_ms))
             timeline = sampler.timeline()
             cpu_seconds += timeline.cpu_seconds

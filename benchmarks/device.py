@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import re
 from dataclasses import dataclass, field
@@ -66,6 +67,7 @@ class Device:
         governor: CPU frequency governor; several joined by ``+``.
         power_mode: A Jetson's ``nvpmodel``.
         virtual: Whether this is a virtual machine.
+        allowed: ``"1 of 2"`` where this process may not use every CPU.
     """
 
     board: str | None
@@ -82,6 +84,7 @@ class Device:
     governor: str | None
     power_mode: str | None
     virtual: bool
+    allowed: str | None = None
     packages: dict[str, str] = field(default_factory=dict)
 
     @classmethod
@@ -106,6 +109,7 @@ class Device:
             governor="+".join(cpufreq.governors(system)) or None,
             power_mode=_power_mode(system),
             virtual="hypervisor" in flags,
+            allowed=_allowed() if here else None,
             packages=_packages() if here else {},
         )
 
@@ -118,7 +122,8 @@ class Device:
         """The fingerprint in one line."""
         parts = [
             self.board,
-            f"{self.cpu}, {self.cores} core{'' if self.cores == 1 else 's'}",
+            f"{self.cpu}, {self.cores} core{'' if self.cores == 1 else 's'}"
+            + (f" (this process may use {self.allowed} CPUs)" if self.allowed else ""),
             ", ".join(self.features) or f"no INT8 or FP16 instructions known ({self.machine})",
             self.gpu,
             f"{self.memory_mib / 1024:.1f} GiB" if self.memory_mib else None,
@@ -130,6 +135,14 @@ class Device:
             "virtual machine" if self.virtual else None,
         ]
         return " · ".join(part for part in parts if part)
+
+
+def _allowed() -> str | None:
+    """Say how many CPUs an affinity (taskset, a container's cpuset) leaves to this process."""
+    if not hasattr(os, "sched_getaffinity"):
+        return None
+    allowed, there = len(os.sched_getaffinity(0)), os.cpu_count() or 0
+    return f"{allowed} of {there}" if allowed < there else None
 
 
 def _machine(info: str) -> str:
