@@ -75,7 +75,7 @@ def in_folder(
         threads: Of one inference.
 
     Returns:
-        The candidates, FP32 first, and what is left out with the reason.
+        The candidates, FP32 in ONNX Runtime first, and what is left out with the reason.
 
     Raises:
         UsageError: The folder holds no artifact that can be opened here.
@@ -103,7 +103,7 @@ def in_folder(
             f"{folder} holds no exported file that can be opened here"
             + (f" ({reasons})" if reasons else "; make some with: edgead export RUN --out DIR")
         )
-    found.sort(key=lambda one: (one.artifact.manifest.precision != "fp32", one.artifact.path.name))
+    found.sort(key=_place)
     return found, left_out
 
 
@@ -227,6 +227,12 @@ def _turn(
         end = recorder.call(subject.detect, calls[len(recorder) % len(calls)])
     took = [recorder.ended[i] - recorder.started[i] for i in range(first, len(recorder))]
     return end - start, float(np.median(took)) * 1e3
+
+
+def _place(one: Candidate) -> tuple[bool, str, bool]:
+    """Order candidates: FP32 in ONNX Runtime, which every install has, is what ratios are to."""
+    artifact = one.artifact
+    return artifact.manifest.precision != "fp32", artifact.path.stem, one.runtime != "onnxruntime"
 
 
 def _unfit(artifact: Artifact, runtime: str) -> str | None:
