@@ -55,8 +55,9 @@ def refit_head(
     if head is None:
         return changed
     before, after = raw_maps(source, photos), raw_maps(changed, photos)
-    weights, bias = (_values(source, name) for name in (head.input[1], head.input[2]))
-    weights, bias = weights.astype(np.float64), bias.astype(np.float64)
+    weights = _values(source, head.input[1]).astype(np.float64)
+    has_bias = len(head.input) > 2  # exporters drop one of zeros
+    bias = _values(source, head.input[2]).astype(np.float64) if has_bias else np.zeros(len(weights))
     for index in range(before.shape[1]):
         low, high = np.quantile(before[:, index].astype(np.float64), [_LOW, _HIGH])
         new_low, new_high = np.quantile(after[:, index].astype(np.float64), [_LOW, _HIGH])
@@ -65,9 +66,14 @@ def refit_head(
         weights[:, index] *= slope
     refitted = onnx.ModelProto()
     refitted.CopyFrom(changed)
+    node = head_node(refitted)
+    assert node is not None
+    if not has_bias:
+        node.input.append(f"{HEAD}.bias")
+        refitted.graph.initializer.add(name=node.input[2])
     for tensor in refitted.graph.initializer:
-        if tensor.name in (head.input[1], head.input[2]):
-            values = weights if tensor.name == head.input[1] else bias
+        if tensor.name in (node.input[1], node.input[2]):
+            values = weights if tensor.name == node.input[1] else bias
             tensor.CopyFrom(numpy_helper.from_array(values.astype(np.float32), tensor.name))
     return refitted
 
