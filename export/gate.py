@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -13,6 +14,7 @@ from edgead.datasets import Dataset
 from edgead.detector import EdgeDetector
 from edgead.errors import DataError
 from edgead.evaluation import evaluate
+from edgead.export.parity import RUNTIME_TOLERANCE
 from edgead.metrics import auroc
 
 RANK_CORRELATION = 0.9
@@ -100,6 +102,22 @@ def refusal(before: Accuracy, after: Accuracy, parity: ParitySpec, max_drop: flo
             f"the order of the scores changes: rank correlation {correlation:.3f} with FP32, at "
             f"least {RANK_CORRELATION} is needed"
         )
+    return None
+
+
+def runtime_refusal(apart: Mapping[str, float]) -> str | None:
+    """Say why a variant must not be used because of the runtimes here; ``None`` if it may be.
+
+    Args:
+        apart: Largest difference of a score from ONNX Runtime's, as a share of the scores' range,
+            by runtime. The gate measures accuracy in ONNX Runtime, and ``auto`` may take another.
+    """
+    for name, difference in apart.items():
+        if difference > RUNTIME_TOLERANCE:
+            return (
+                f"{name} gives scores that differ from ONNX Runtime's by up to {difference:.1e} of "
+                f"their range, more than the {RUNTIME_TOLERANCE:.0e} allowed"
+            )
     return None
 
 

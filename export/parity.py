@@ -14,6 +14,9 @@ from edgead.runtimes import Runtime
 FP32_TOLERANCE = 1e-4
 """Largest difference of a score, as a share of the scores' range, for a graph in FP32."""
 
+RUNTIME_TOLERANCE = 1e-2
+"""The same for one INT8 or FP16 file in two runtimes, which round in different places."""
+
 
 @dataclass(frozen=True)
 class Scored:

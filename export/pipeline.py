@@ -19,7 +19,8 @@ from edgead.errors import GateRefused, MissingDependencyError, UsageError
 from edgead.export import gate, latency, parity, report
 from edgead.export.report import Variant
 from edgead.export.source import Source
-from edgead.runtimes import Runtime, open_runtime
+from edgead.runtimes import Runtime, available, names, open_runtime
+from edgead.runtimes.select import runtime_class
 
 INT8_CHOICES = ("auto", "static", "dynamic")
 
@@ -81,9 +82,15 @@ class _Checked:
 
     candidate: _Candidate
     draft: Artifact
-    runtime: Runtime
+    runtimes: dict[str, Runtime]
     scored: parity.Scored
     manifest: Manifest
+    apart: dict[str, float]
+
+    @property
+    def fastest(self) -> Runtime:
+        """The runtime that ``auto`` takes for it here."""
+        return next(self.runtimes[name] for name in names() if name in self.runtimes)
 
 
 def export(
@@ -183,7 +190,7 @@ class _Export:
                 print(f"warning: {error}", file=sys.stderr)
         timed = latency.side_by_side(
             {
-                entry.manifest.name: entry.runtime
+                entry.manifest.name: entry.fastest
                 for entry in checked
                 if not entry.candidate.is_for_tensorrt
             },
@@ -195,6 +202,13 @@ class _Export:
         manifest = self.source.manifest
         entry = self._check(_Candidate("fp32", self.source.graph))
         good = entry.scored.scores[: len(self.photos.good)]
+        for name, difference in entry.apart.items():
+            if difference > parity.FP32_TOLERANCE:
+                print(
+                    f"warning: {name} gives scores that differ by up to {difference:.1e} of their "
+                    "range: use this export with --runtime onnxruntime, and please report it",
+                    file=sys.stderr,
+                )
         for warning in warnings(self.photos, good, manifest):
             print(f"warning: {warning}", file=sys.stderr)
         if not self.source.is_run:
@@ -279,13 +293,24 @@ class _Export:
             precision=candidate.precision, quantization=candidate.quantization
         )
         draft = write_artifact(self.scratch / f"{manifest.name}.onnx", candidate.model, manifest)
-        runtime = self.stack.enter_context(open_runtime(draft, "onnxruntime").runtime)
-        scored = parity.score(runtime, self.batch)
+        runtimes = {
+            name: self.stack.enter_context(open_runtime(draft, name).runtime)
+            for name, reason in available().items()
+            if reason is None and runtime_class(name).refuses(draft) is None
+        }
+        scored = parity.score(runtimes["onnxruntime"], self.batch)
+        apart = {
+            name: parity.compare(
+                scored, parity.score(runtime, self.batch), (0.0, 0.0), "onnxruntime"
+            ).max_score_diff_relative
+            for name, runtime in runtimes.items()
+            if name != "onnxruntime"
+        }
         if candidate.precision != "fp32":
             good = scored.scores[: len(self.photos.good)]
             manifest = refit_manifest(manifest, good.tolist())
             draft = write_artifact(draft.path, candidate.model, manifest)
-        return _Checked(candidate, draft, runtime, scored, manifest)
+        return _Checked(candidate, draft, runtimes, scored, manifest, apart)
 
     def _judge(self, checked: list[_Checked], timed: dict[str, float]) -> list[Variant]:
         fp32 = checked[0]
@@ -309,6 +334,7 @@ class _Export:
                 )
                 after = gate.measure(entry.draft, entry.scored.scores, good, self.validate)
                 refused = gate.refusal(before, after, found, self.options.max_drop)
+                refused = refused or gate.runtime_refusal(entry.apart)
                 entry.manifest = entry.manifest.replace(
                     parity=found, gate=gate.record(before, after, self.options.max_drop)
                 )
@@ -322,7 +348,8 @@ class _Export:
                     size_bytes=entry.draft.size_bytes,
                     latency_ms=milliseconds,
                     speed_up=timed[fp32.manifest.name] / milliseconds if milliseconds else None,
-                    runtime=entry.runtime.describe().name,
+                    runtime=entry.fastest.name,
+                    score_diff_in_runtimes=entry.apart,
                     parity=found,
                     image_auroc=after.image_auroc,
                     image_auroc_drop=gate.points_lost(before.image_auroc, after.image_auroc),

@@ -23,7 +23,9 @@ class Variant:
         size_bytes: Of the file.
         latency_ms: Median inference here, in the same alternating run for all variants.
         speed_up: How many times faster than FP32 that is.
-        runtime: What that was measured with.
+        runtime: What that was measured with: the one that ``auto`` takes here.
+        score_diff_in_runtimes: Largest difference of a score from ONNX Runtime's in each other
+            runtime that opens it here, as a share of the scores' range.
         parity: Against what the export started from.
         image_auroc: On the labelled photos given, or ``None``.
         image_auroc_drop: Against FP32, in points; ``None`` without labelled photos.
@@ -41,6 +43,7 @@ class Variant:
     latency_ms: float | None
     speed_up: float | None
     runtime: str
+    score_diff_in_runtimes: dict[str, float]
     parity: ParitySpec
     image_auroc: float | None
     image_auroc_drop: float | None
@@ -60,6 +63,7 @@ class Variant:
             "latency_ms": self.latency_ms,
             "speed_up": self.speed_up,
             "runtime": self.runtime,
+            "score_diff_in_runtimes": self.score_diff_in_runtimes,
             "parity": {
                 "max_score_diff": self.parity.max_score_diff,
                 "max_score_diff_relative": self.parity.max_score_diff_relative,
@@ -167,9 +171,9 @@ def write(
 {table(variants)}
 ```
 
-- `ms`: median inference on this machine with {variants[0].runtime}; all variants were timed in
-  one alternating run. `speed` is against the first row. Figures for another machine come from
-  `edgead bench` there. The file for TensorRT is timed as an engine.
+- `ms`: median inference on this machine with {_runtimes(variants)}, which `auto` takes here; all
+  variants were timed in one alternating run. `speed` is against the first row. Figures for another
+  machine come from `edgead bench` there. The file for TensorRT is timed as an engine.
 - `score diff`: largest difference of a score, as a share of the scores' range, from what the
   variant was made from, on held-out good photos and on synthetic defects of them. `rank corr.` is
   Spearman's of the same scores; `flips` counts photos whose verdict changes, each variant with
@@ -205,6 +209,10 @@ TensorRT; its `speed` is against the first row in ONNX Runtime on this machine's
 | --- | --- | --- |
 {rows}
 """
+
+
+def _runtimes(variants: list[Variant]) -> str:
+    return " and ".join(dict.fromkeys(v.runtime for v in variants if v.latency_ms is not None))
 
 
 def _figure(value: float | None, drop: float | None) -> str:

@@ -336,6 +336,7 @@ def _variant(
         latency_ms=None,
         speed_up=None,
         runtime="",
+        score_diff_in_runtimes={},
         parity=compared,
         image_auroc=after.image_auroc,
         image_auroc_drop=gate.points_lost(before.image_auroc, after.image_auroc),

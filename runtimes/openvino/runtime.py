@@ -14,6 +14,7 @@ import numpy.typing as npt
 from edgead import cpu
 from edgead.artifact import Artifact
 from edgead.errors import ArtifactError, EdgeadError, RuntimeUnavailableError
+from edgead.runtimes import heap
 from edgead.runtimes.base import RawOutput, Runtime, RuntimeInfo
 
 _DEVICE = "CPU"
@@ -125,6 +126,7 @@ class OpenVinoRuntime(Runtime):
                 f"OpenVINO {openvino.__version__.partition('-')[0]} cannot load "
                 f"{self.artifact.path}: {_reason(error)}"
             ) from error
+        heap.return_freed()
         used = compiled.get_property("INFERENCE_PRECISION_HINT").get_type_name()
         if used != precision:
             raise RuntimeUnavailableError(

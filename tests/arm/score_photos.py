@@ -1,0 +1,36 @@
+"""Runs under the emulated Arm Python: scores photos with artifacts and prints JSON."""
+
+import hashlib
+import json
+import platform
+import sys
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+
+from edgead import EdgeDetector, images
+
+folder = Path(sys.argv[1])
+photos = [np.load(path) for path in sorted(folder.glob("*.npy"))]
+found = {}
+for path in sorted(folder.glob("*.onnx")):
+    with EdgeDetector(path, threads=1) as detect:
+        detections = [detect(photo) for photo in photos]
+        size = detect.manifest.input.size
+    found[path.name] = {
+        "scores": [detection.score for detection in detections],
+        "peaks": [int(detection.anomaly_map.argmax()) for detection in detections],
+        "pixels": [hashlib.sha256(images.resize(photo, size)).hexdigest() for photo in photos],
+    }
+torch_free = "torch" not in sys.modules
+print(
+    json.dumps(
+        {
+            "machine": platform.machine(),
+            "onnxruntime": onnxruntime.__version__,
+            "torch_free": torch_free,
+            "artifacts": found,
+        }
+    )
+)
