@@ -385,6 +385,7 @@ class _Graph:
 
     def _add(self, name: str, values: npt.NDArray[Any]) -> str:
         self.proto.initializer.append(numpy_helper.from_array(values, name))
+        self._weights[name] = self.proto.initializer[-1]
         return name
 
     def _position(self, node: onnx.NodeProto) -> int:

@@ -1,0 +1,197 @@
+"""Our exported files against the same network run the way a user would without us.
+
+    python -m edgead.benchmarks.baselines RUN=EXPORTS [RUN=EXPORTS ...] --out DIR
+
+``RUN`` is a finished training, ``EXPORTS`` the folder it was exported to. One inference of one
+photo at the network's size, all alternatives in alternation, so that a busy machine disturbs them
+alike; ratios are to PyTorch eager of the same round. Needs the training install. What is not
+installed or cannot work here is skipped with a sentence. Writes ``DIR/baselines.md`` and ``.json``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from edgead import cpu, files
+from edgead.artifact import read_artifact
+from edgead.errors import EdgeadError, UsageError
+
+Photo: TypeAlias = npt.NDArray[np.uint8]
+Infer: TypeAlias = Callable[[Photo], Any]
+
+_WARM_UP = 3
+_HEADER = ("run", "how", "median ms", "of torch eager", "quartiles")
+
+
+def alternatives(
+    run: str, exports: Path, threads: int, stack: ExitStack
+) -> tuple[dict[str, Infer], list[str]]:
+    """Return every way to run a detector here, torch eager first, and why others are left out.
+
+    Raises:
+        UsageError: The folder holds no FP32 artifact.
+        EdgeadError: The run cannot be loaded.
+    """
+    from edgead.runtimes import RuntimeOptions, available, open_runtime
+    from edgead.training.reference import TorchReference
+
+    reference = stack.enter_context(TorchReference.from_run(run, threads))
+    artifacts = [read_artifact(path) for path in sorted(exports.glob("*.onnx"))]
+    plain = next((a for a in artifacts if a.manifest.precision == "fp32"), None)
+    if plain is None:
+        raise UsageError(f"{exports} holds no FP32 artifact: edgead export {run} --out {exports}")
+    found: dict[str, Infer] = {"torch eager, FP32": reference.infer}
+    skipped: list[str] = []
+    builders: dict[str, Callable[[], Infer]] = {
+        "torch.compile, FP32": lambda: _compiled(run),
+        "plain ONNX Runtime, FP32": lambda: _plain_onnxruntime(plain.path),
+        "plain OpenVINO, FP32 file": lambda: _plain_openvino(plain.path),
+        "plain OpenVINO, NNCF INT8": lambda: _nncf(plain.path, plain.manifest.input.size),
+    }
+    for name, build in builders.items():
+        try:
+            infer = build()
+            infer(np.zeros((1, *plain.manifest.input.size, 3), np.uint8))
+        except Exception as error:  # whatever another library raises: it is left out, with its word
+            skipped.append(f"{name}: {(str(error).strip().splitlines() or [repr(error)])[0]}")
+        else:
+            found[name] = infer
+    for artifact in artifacts:
+        if artifact.manifest.precision not in ("fp32", "int8"):
+            continue
+        for name, reason in available().items():
+            label = f"edgead, {name}, {artifact.manifest.precision.upper()}"
+            try:
+                selection = open_runtime(artifact, name, RuntimeOptions(threads=threads))
+            except EdgeadError as error:
+                skipped.append(f"{label}: {reason or error}")
+            else:
+                found[label] = stack.enter_context(selection.runtime).infer
+    return found, skipped
+
+
+def side_by_side(
+    found: dict[str, Infer], photo: Photo, rounds: int
+) -> dict[str, npt.NDArray[np.float64]]:
+    """Time all in alternation; return milliseconds ``[rounds]`` by name."""
+    samples: dict[str, list[float]] = {name: [] for name in found}
+    for turn in range(_WARM_UP + rounds):
+        for name, infer in found.items():
+            start = time.perf_counter()
+            infer(photo)
+            if turn >= _WARM_UP:
+                samples[name].append((time.perf_counter() - start) * 1e3)
+    return {name: np.asarray(values) for name, values in samples.items()}
+
+
+def _compiled(run: str) -> Infer:
+    import torch
+
+    from edgead.training.run import Run
+
+    model, _ = Run(Path(run)).load_model()
+    compiled = torch.compile(model)
+
+    def infer(photo: Photo) -> Any:
+        with torch.inference_mode():
+            return compiled(torch.from_numpy(photo))
+
+    return infer
+
+
+def _plain_onnxruntime(path: Path) -> Infer:
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    return lambda photo: session.run(None, {"image": photo})
+
+
+def _plain_openvino(path: Path) -> Infer:
+    import openvino
+
+    compiled = openvino.Core().compile_model(str(path), "CPU")
+    return lambda photo: compiled({"image": photo})
+
+
+def _nncf(path: Path, size: tuple[int, int]) -> Infer:
+    import nncf
+    import openvino
+
+    rng = np.random.default_rng(0)  # latency does not depend on what it is calibrated on
+    photos = [rng.integers(0, 256, (1, *size, 3), np.uint8) for _ in range(4)]
+    model = nncf.quantize(
+        openvino.Core().read_model(path), nncf.Dataset(photos), subset_size=len(photos)
+    )
+    compiled = openvino.Core().compile_model(model, "CPU")
+    return lambda photo: compiled({"image": photo})
+
+
+def _rows(run: str, samples: dict[str, npt.NDArray[np.float64]]) -> list[tuple[str, ...]]:
+    eager = next(iter(samples.values()))
+    rows = []
+    for name, values in samples.items():
+        low, middle, high = np.percentile(values / eager, (25, 50, 75))
+        rows.append(
+            (
+                Path(run).name,
+                name,
+                f"{np.median(values):.2f}",
+                f"{middle:.3f}",
+                f"{low:.3f} to {high:.3f}",
+            )
+        )
+    return rows
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the comparison."""
+    parser = argparse.ArgumentParser(prog="python -m edgead.benchmarks.baselines")
+    parser.add_argument("pairs", nargs="+", metavar="RUN=EXPORTS", help="run = its export folder")
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="for the tables")
+    parser.add_argument("--rounds", type=int, default=40, metavar="N", help="samples of each")
+    parser.add_argument("--threads", type=int, default=cpu.physical_cores(), metavar="N")
+    args = parser.parse_args(arguments)
+    if args.rounds < 1 or args.threads < 1:
+        parser.error("--rounds and --threads must be at least 1")
+    lines = [_HEADER, ("---",) * len(_HEADER)]
+    raw: dict[str, Any] = {}
+    notes: list[str] = []
+    try:
+        for pair in args.pairs:
+            run, _, exports = pair.rpartition("=")
+            if not run:
+                parser.error(f"'{pair}' is not RUN=EXPORTS")
+            with ExitStack() as stack:
+                found, skipped = alternatives(run, Path(exports), args.threads, stack)
+                size = read_artifact(next(iter(sorted(Path(exports).glob("*.onnx"))))).manifest
+                photo = np.random.default_rng(0).integers(
+                    0, 256, (1, *size.input.size, 3), np.uint8
+                )
+                samples = side_by_side(found, photo, args.rounds)
+            lines += _rows(run, samples)
+            notes += [f"{Path(run).name}: {reason}" for reason in skipped]
+            raw[run] = {"ms": {n: v.tolist() for n, v in samples.items()}, "skipped": skipped}
+        table = "\n".join("| " + " | ".join(line) + " |" for line in lines)
+        text = f"{cpu.model_name()}, {args.threads} threads, {args.rounds} rounds\n\n{table}\n"
+        if notes:
+            text += "\nLeft out:\n\n" + "".join(f"- {note}\n" for note in notes)
+        files.write_text(args.out / "baselines.md", text)
+        files.write_json(args.out / "baselines.json", raw)
+    except EdgeadError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
+    print(text)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
