@@ -137,7 +137,7 @@ def _nncf(path: Path, size: tuple[int, int]) -> Infer:
 
 def _rows(run: str, samples: dict[str, npt.NDArray[np.float64]]) -> list[tuple[str, ...]]:
     eager = next(iter(samples.values()))
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for name, values in samples.items():
         low, middle, high = np.percentile(values / eager, (25, 50, 75))
         rows.append(
@@ -162,7 +162,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     args = parser.parse_args(arguments)
     if args.rounds < 1 or args.threads < 1:
         parser.error("--rounds and --threads must be at least 1")
-    lines = [_HEADER, ("---",) * len(_HEADER)]
+    lines: list[tuple[str, ...]] = [_HEADER, ("---",) * len(_HEADER)]
     raw: dict[str, Any] = {}
     notes: list[str] = []
     try:
