@@ -53,9 +53,11 @@ class TensorRT(Runtime):
         return spec
 
     def _open(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = threading.Condition()
         self._idle: list[Session] = []
         self._made = 0
+        self._busy = 0
+        self._is_closing = False
         # What shares no profile can have one context only: threads take turns.
         limit = None if self._spec.shares_profile else 1
         self._turns = threading.Semaphore(limit) if limit else contextlib.nullcontext()
@@ -138,24 +140,38 @@ class TensorRT(Runtime):
 
     @contextlib.contextmanager
     def session(self) -> Iterator[Session]:
-        """Take an idle context, or make one; the GPU's context is current meanwhile."""
-        device = self._device
-        assert device is not None
-        with self._turns, device.current():
+        """Take an idle context, or make one; the GPU's context is current meanwhile.
+
+        Raises:
+            EdgeadError: Another thread has closed the runtime, or the GPU's memory is full.
+        """
+        with self._turns:
             with self._lock:
-                session = self._idle.pop() if self._idle else None
-                if session is None:
-                    # TensorRT's engines make contexts in one thread at a time.
-                    session = self._new_session(device)
+                device = self._device
+                if device is None or self._is_closing:
+                    raise EdgeadError(f"{self.artifact.path} was closed by another thread")
+                self._busy += 1
             try:
-                yield session
-            except BaseException:
+                with device.current(), self._taken(device) as session:
+                    yield session
+            finally:
                 with self._lock:
-                    self._made -= 1
-                session.close()  # its stream may be in any state
-                raise
+                    self._busy -= 1
+                    self._lock.notify_all()
+
+    @contextlib.contextmanager
+    def _taken(self, device: Device) -> Iterator[Session]:
+        with self._lock:  # one thread at a time makes a context
+            session = self._idle.pop() if self._idle else self._new_session(device)
+        try:
+            yield session
+        except BaseException:
+            session.close()  # its stream may be in any state
             with self._lock:
-                self._idle.append(session)
+                self._made -= 1
+            raise
+        with self._lock:
+            self._idle.append(session)
 
     def _infer(self, images: npt.NDArray[np.uint8]) -> RawOutput:
         smallest, _, largest = self._spec.batch
@@ -174,9 +190,14 @@ class TensorRT(Runtime):
         device = self._device
         if device is None:
             return
+        with self._lock:  # what other threads have begun ends first
+            self._is_closing = True
+            self._lock.wait_for(lambda: not self._busy)
+            sessions, self._idle = self._idle, []
         with device.current():
-            while self._idle:
-                self._idle.pop().close()
+            for session in sessions:
+                session.close()
+            del sessions
             # In this order: TensorRT wants its objects gone before what made them.
             self._engine = None
             self._runtime = None

@@ -159,6 +159,35 @@ def test_threads_take_turns_where_contexts_cannot_share_a_profile(
     assert len(set(scores)) == 1
 
 
+def test_closing_waits_for_what_other_threads_have_begun(
+    install: Install, onnx_artifact: Make, tmp_path: Path
+) -> None:
+    install()
+    path = built(onnx_artifact, "fp16", tmp_path / "out")
+    scores: list[float] = []
+    said: list[str] = []
+    detect = EdgeDetector(path)
+    begun = threading.Event()
+
+    def work() -> None:
+        try:
+            while True:
+                scores.append(detect(part(1)).score)
+                begun.set()
+        except EdgeadError as error:
+            said.append(str(error))
+
+    workers = [threading.Thread(target=work) for _ in range(3)]
+    for worker in workers:
+        worker.start()
+    assert begun.wait(60)
+    detect.close()
+    for worker in workers:
+        worker.join()
+    assert len(set(scores)) == 1
+    assert all("not open" in text or "closed by another thread" in text for text in said)
+
+
 def test_a_graph_that_cannot_be_recorded_is_done_without(
     install: Install, onnx_artifact: Make, tmp_path: Path, gpu: Gpu
 ) -> None:
