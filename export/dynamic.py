@@ -32,7 +32,7 @@ def dynamic_int8(model: onnx.ModelProto) -> onnx.ModelProto:
                 source,
                 target,
                 op_types_to_quantize=["Conv"],
-                nodes_to_exclude=[qdq.HEAD],
+                nodes_to_exclude=[node.name for node in model.graph.node if qdq.is_head(node)],
                 weight_type=QuantType.QInt8,
             )
             return onnx.load(target)

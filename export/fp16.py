@@ -19,7 +19,17 @@ _LARGEST = 65504.0
 _HEADROOM = 4.0
 """Photos of defects not seen in calibration may reach higher."""
 
-_CONVOLUTIONAL = {"Conv", "Relu", "AveragePool", "Resize", "Concat", "Sub"}
+_NETWORK = {
+    "Add",
+    "AveragePool",
+    "Concat",
+    "Conv",
+    "ConvTranspose",
+    "MaxPool",
+    "Relu",
+    "Resize",
+    "Sub",
+}
 
 
 def for_gpus(model: onnx.ModelProto, activations: Mapping[str, Histogram]) -> onnx.ModelProto:
@@ -73,7 +83,7 @@ def _half_tensors(graph: onnx.GraphProto) -> set[str]:
     weights = {tensor.name for tensor in graph.initializer}
     for node in graph.node:
         inputs = [name for name in node.input if name and name not in weights]
-        carried = node.op_type in _CONVOLUTIONAL and all(name in half for name in inputs)
+        carried = node.op_type in _NETWORK and all(name in half for name in inputs)
         if node.op_type == "Cast" or carried:
             half.add(node.output[0])
     # A difference of two networks' features is taken in FP32.

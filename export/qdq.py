@@ -22,16 +22,21 @@ from edgead.calibration.calibrators import Range
 from edgead.errors import EdgeadError
 
 HEAD = "head"
-"""The node that turns raw maps into the anomaly map; it never becomes INT8."""
+"""The node that turns raw maps into the anomaly map, or the folder of such nodes (``head/...``);
+they never become INT8."""
 
 ONNXRUNTIME_SCHEME = "Q/DQ, uint8 activations, int8 weights per channel, int32 bias"
 TENSORRT_SCHEME = (
     "Q/DQ, int8 symmetric inputs of convolutions (not of the first), int8 weights per channel"
 )
 
-_CARRIERS = {"Resize", "Concat"}
+_CARRIERS = {"Resize", "Concat", "MaxPool", "DepthToSpace"}
 """Operators without weights that only move or mix values: their output cannot leave the range of
 their inputs, so both share one scale."""
+
+
+_NETWORK = {"Cast", "Conv", "ConvTranspose", "Relu", "AveragePool", *_CARRIERS}
+"""Operators that networks are made of, besides sums."""
 
 
 @dataclass(frozen=True)
@@ -42,9 +47,30 @@ class _Quantizer:
     zero_point: npt.NDArray[Any]
 
 
+def is_head(node: onnx.NodeProto) -> bool:
+    """Whether a node belongs to the head."""
+    return node.name == HEAD or node.name.startswith(f"{HEAD}/")
+
+
 def convolutions(model: onnx.ModelProto) -> list[str]:
     """Name the convolutions that can become INT8, in the order of the graph."""
-    return [n.name for n in model.graph.node if n.op_type == "Conv" and n.name != HEAD]
+    return [node.name for node in model.graph.node if _is_convolution(node)]
+
+
+def output_axis(node: onnx.NodeProto) -> int:
+    """Return which axis of a convolution's weights is its output channels."""
+    return 1 if node.op_type == "ConvTranspose" else 0
+
+
+def is_tiling(node: onnx.NodeProto) -> bool:
+    """Whether a transposed convolution's outputs do not overlap, so that it is a 1x1 one."""
+    if node.op_type != "ConvTranspose":
+        return False
+    attributes = {entry.name: helper.get_attribute_value(entry) for entry in node.attribute}
+    kernel = list(attributes["kernel_shape"])
+    plain = not any(attributes.get("pads", [])) and not any(attributes.get("output_padding", []))
+    square = len(set(kernel)) == 1 and attributes.get("group", 1) == 1
+    return plain and square and kernel == list(attributes.get("strides", [1, 1]))
 
 
 def calibrated_tensors(model: onnx.ModelProto) -> list[str]:
@@ -56,14 +82,17 @@ def calibrated_tensors(model: onnx.ModelProto) -> list[str]:
             names += [node.input[0], graph.activated(node)]
         elif node.op_type in _CARRIERS:
             names += [*graph.data_inputs(node), node.output[0]]
+    for node in graph.sums():
+        names += [*node.input, graph.activated(node)]
     return [name for name in dict.fromkeys(names) if name != graph.pixels]
 
 
 def compared_tensors(model: onnx.ModelProto) -> list[str]:
     """Name the features that the score is computed from: what leaves the last convolutions."""
     graph = _Graph(model)
-    inside = {"Conv", *_CARRIERS, "AveragePool", "Relu"}
-    names = [graph.activated(node) for node in graph.nodes if node.name in convolutions(model)]
+    inside = {"Conv", "ConvTranspose", *_CARRIERS, "AveragePool", "Relu", "Add"}
+    made = [node for node in graph.nodes if node.name in convolutions(model)]
+    names = [graph.activated(node) for node in [*made, *graph.sums()]]
     return [
         name
         for name in names
@@ -76,7 +105,8 @@ def for_onnxruntime(model: onnx.ModelProto, ranges: Mapping[str, Range]) -> onnx
 
     Every convolution but the head becomes INT8. One left in FP32 between two INT8 ones would not
     stay so: ONNX Runtime quantizes its weights when it loads the file, with one scale for all
-    channels (docs/int8.md).
+    channels (docs/int8.md). Transposed convolutions have no INT8 kernel there; those that do not
+    overlap become a 1x1 convolution and a rearrangement, the others stay FP32.
 
     Args:
         model: FP32 graph with edgead's contract.
@@ -90,9 +120,14 @@ def for_onnxruntime(model: onnx.ModelProto, ranges: Mapping[str, Range]) -> onnx
     """
     graph = _Graph(model)
     graph.make_pools_convolutions()
-    chosen = [node for node in graph.nodes if _is_chosen(node)]
+    ranges = graph.make_tilings_convolutions(ranges)
+    chosen = [n for n in graph.nodes if _is_convolution(n) and n.op_type == "Conv"]
+    sums = graph.sums()
     ranges = _shared_ranges(graph, ranges)
     quantized: dict[str, _Quantizer] = {}
+    for node in sums:
+        for name in (*node.input, graph.activated(node)):
+            quantized[name] = _unsigned(_range_of(ranges, name))
     for node in chosen:
         for name in (node.input[0], graph.activated(node)):
             if name != graph.pixels:
@@ -101,7 +136,7 @@ def for_onnxruntime(model: onnx.ModelProto, ranges: Mapping[str, Range]) -> onnx
         if node.op_type in _CARRIERS and all(i in quantized for i in graph.data_inputs(node)):
             quantized.setdefault(node.output[0], _unsigned(_range_of(ranges, node.output[0])))
     graph.read_pixels_as_integers()
-    for node in chosen:
+    for node in [*chosen, *sums]:
         graph.drop_relu(node, quantized)
     for name, quantizer in quantized.items():
         graph.insert_pair(name, quantizer)
@@ -117,12 +152,17 @@ def for_tensorrt(model: onnx.ModelProto, ranges: Mapping[str, Range]) -> onnx.Mo
     """Write the INT8 graph that TensorRT accepts; arguments as in :func:`for_onnxruntime`.
 
     Convolutions that read the photo stay float: symmetric INT8 has 127 levels for a pixel's 255.
-    They are about 3 % of the work.
+    They are about 3 % of the work. A residual sum reads its shortcut rounded and its other input,
+    which comes straight from a convolution, as float: TensorRT then adds inside the convolution.
     """
     graph = _Graph(model)
-    chosen = [node for node in graph.nodes if _is_chosen(node) and node.input[0] != graph.pixels]
-    for name in dict.fromkeys(node.input[0] for node in chosen):
-        consumers = [node for node in chosen if node.input[0] == name]
+    chosen = [
+        node for node in graph.nodes if _is_convolution(node) and node.input[0] != graph.pixels
+    ]
+    shortcuts = [(graph.shortcut(node), node) for node in graph.sums()]
+    wanted = [*((node.input[0], node) for node in chosen), *shortcuts]
+    for name in dict.fromkeys(name for name, _ in wanted if name is not None):
+        consumers = [node for other, node in wanted if other == name]
         graph.insert_pair(name, _symmetric(_range_of(ranges, name)), consumers)
     for node in chosen:
         graph.insert_weight_pair(node)
@@ -134,8 +174,9 @@ def chosen_scales(weight: str) -> str:
     return f"{weight}_int8_scale"
 
 
-def weight_scales(weights: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+def weight_scales(weights: npt.NDArray[np.float32], axis: int = 0) -> npt.NDArray[np.float32]:
     """Return one symmetric INT8 scale for each output channel of a convolution."""
+    weights = np.moveaxis(weights, axis, 0)
     largest = np.abs(weights.reshape(len(weights), -1)).max(1)
     return np.asarray(np.maximum(largest, 1e-12) / 127, np.float32)
 
@@ -148,13 +189,13 @@ def channel_count(graph: onnx.GraphProto, tensor: str) -> int | None:
     if producer.op_type == "Conv":
         weights = next(t for t in graph.initializer if t.name == producer.input[1])
         return int(weights.dims[0])
-    if producer.op_type in {"Relu", "AveragePool", "Resize"}:
+    if producer.op_type in {"Relu", "AveragePool", "Resize", "MaxPool", "Add"}:
         return channel_count(graph, producer.input[0])
     return None
 
 
-def _is_chosen(node: onnx.NodeProto) -> bool:
-    return node.op_type == "Conv" and node.name != HEAD
+def _is_convolution(node: onnx.NodeProto) -> bool:
+    return node.op_type in {"Conv", "ConvTranspose"} and not is_head(node)
 
 
 def _range_of(ranges: Mapping[str, Range], name: str) -> Range:
@@ -224,6 +265,32 @@ class _Graph:
         relu = self._relu_after(node)
         return str((relu or node).output[0])
 
+    def sums(self) -> list[onnx.NodeProto]:
+        """Return the additions of two activations inside the networks, before any head."""
+        inside = {self.pixels}
+        found = []
+        for node in self.nodes:
+            inputs = self.data_inputs(node)
+            if is_head(node) or not inputs or not inside.issuperset(inputs):
+                continue
+            if node.op_type == "Add" and len(inputs) == 2:
+                found.append(node)
+            elif not (node.op_type in _NETWORK or (node.op_type == "Sub" and len(inputs) == 1)):
+                continue
+            inside.update(node.output)
+        return found
+
+    def shortcut(self, node: onnx.NodeProto) -> str | None:
+        """Return the input of a residual sum that does not come straight from a convolution.
+
+        Of two convolutions' outputs it is the second, the one that only changes the shape.
+        """
+        made = {other.output[0]: other.op_type in {"Conv", "ConvTranspose"} for other in self.nodes}
+        first, second = (made.get(name, False) for name in node.input)
+        if not first and not second:
+            return None
+        return str(node.input[1] if first else node.input[0])
+
     def drop_relu(self, node: onnx.NodeProto, quantized: Mapping[str, _Quantizer]) -> None:
         """Let the quantizer's zero do what the ReLU does: nothing below it can be stored."""
         relu = self._relu_after(node)
@@ -268,6 +335,50 @@ class _Graph:
             group=channels,
         )
         self._replace(node, [made])
+
+    def make_tilings_convolutions(self, ranges: Mapping[str, Range]) -> dict[str, Range]:
+        """Write transposed convolutions that do not overlap as 1x1 ones and a rearrangement.
+
+        The same sums; ONNX Runtime has an INT8 kernel for these. Returns the ranges with those of
+        the new tensors.
+        """
+        extended = dict(ranges)
+        for node in self.nodes:
+            if _is_convolution(node) and is_tiling(node):
+                relu = self._relu_after(node)
+                output = self.activated(node)
+                phases = f"{output}_phases"
+                if output in extended:
+                    extended[phases] = extended[output]
+                self._make_tiling_a_convolution(node, relu, phases)
+        return extended
+
+    def _make_tiling_a_convolution(
+        self, node: onnx.NodeProto, relu: onnx.NodeProto | None, phases: str
+    ) -> None:
+        weights = self._values(node.input[1])  # [in, out, side, side]
+        channels, _, side, _ = weights.shape
+        name = f"{node.input[1]}_phases"
+        rows = weights.transpose(1, 2, 3, 0).reshape(-1, channels, 1, 1)
+        inputs = [node.input[0], self._add(name, rows)]
+        scales = np.repeat(self._weight_scales(node), side * side)
+        self._add(chosen_scales(name), scales)
+        if len(node.input) > 2:
+            bias = np.repeat(self._values(node.input[2]), side * side)
+            inputs.append(self._add(f"{node.input[2]}_phases", bias))
+        raw = phases if relu is None else f"{phases}_raw"
+        made = [helper.make_node("Conv", inputs, [raw], node.name, kernel_shape=[1, 1])]
+        if relu is not None:
+            made.append(helper.make_node("Relu", [raw], [phases], f"{node.name}/relu"))
+        output = (relu or node).output[0]
+        made.append(
+            helper.make_node(
+                "DepthToSpace", [phases], [output], f"{node.name}/space", blocksize=side, mode="CRD"
+            )
+        )
+        self._replace(node, made)
+        if relu is not None:
+            self.proto.node.remove(relu)
 
     def insert_pair(
         self,
@@ -314,7 +425,7 @@ class _Graph:
         bias = self._values(node.input[2]).astype(np.float64) if has_bias else np.zeros(1)
         # A channel of tiny weights would leave too fine a scale for its bias to fit INT32.
         least = 1.001 * np.abs(bias) / (np.iinfo(np.int32).max * input_scale)
-        scales = np.maximum(self._weight_scales(node.input[1]), least.astype(np.float32))
+        scales = np.maximum(self._weight_scales(node), least.astype(np.float32))
         shape = (-1,) + (1,) * (weights.ndim - 1)
         integers = np.clip(np.rint(weights / scales.reshape(shape)), -127, 127).astype(np.int8)
         stored: list[tuple[int, npt.NDArray[Any], npt.NDArray[Any], npt.NDArray[Any]]] = [
@@ -339,21 +450,25 @@ class _Graph:
 
     def insert_weight_pair(self, node: onnx.NodeProto) -> None:
         """Round float weights in the graph, as TensorRT wants them; the bias stays float."""
-        name = node.input[1]
-        scales = self._weight_scales(name)
+        name, axis = node.input[1], output_axis(node)
+        scales = self._weight_scales(node)
         parameters = [
             self._add(f"{name}_scale", scales),
             self._add(f"{name}_zero", np.zeros(len(scales), np.int8)),
         ]
         quantize = helper.make_node(
-            "QuantizeLinear", [name, *parameters], [f"{name}_quantized"], f"{name}/quantize", axis=0
+            "QuantizeLinear",
+            [name, *parameters],
+            [f"{name}_quantized"],
+            f"{name}/quantize",
+            axis=axis,
         )
         dequantize = helper.make_node(
             "DequantizeLinear",
             [f"{name}_quantized", *parameters],
             [f"{name}_dequantized"],
             f"{name}/dequantize",
-            axis=0,
+            axis=axis,
         )
         node.input[1] = f"{name}_dequantized"
         self._insert_before(node, [quantize, dequantize])
@@ -374,11 +489,11 @@ class _Graph:
             return consumers[0]
         return None
 
-    def _weight_scales(self, weight: str) -> npt.NDArray[np.float32]:
-        chosen = chosen_scales(weight)
+    def _weight_scales(self, node: onnx.NodeProto) -> npt.NDArray[np.float32]:
+        chosen = chosen_scales(node.input[1])
         if chosen in self._weights:
             return self._values(chosen)
-        return weight_scales(self._values(weight))
+        return weight_scales(self._values(node.input[1]), output_axis(node))
 
     def _values(self, name: str) -> npt.NDArray[np.float32]:
         return np.asarray(numpy_helper.to_array(self._weights[name]), np.float32)

@@ -12,6 +12,8 @@ bias correction as in Nagel et al. (ICCV 2019), section 4.2.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import numpy.typing as npt
 import onnx
@@ -27,6 +29,8 @@ _DAMPING = 0.01  # of the mean diagonal, as in the paper
 _BLOCK = 128
 _PATCHES_A_PHOTO = 600
 _PATCHES_IN_ALL = 16_384
+_MEMORY = 1 << 30  # bytes of patches at a time
+_WIDEST = 8192  # inputs of a layer that are rounded together
 
 
 def round_weights(model: onnx.ModelProto, photos: Batches) -> onnx.ModelProto:
@@ -43,27 +47,82 @@ def round_weights(model: onnx.ModelProto, photos: Batches) -> onnx.ModelProto:
     tensors = {tensor.name: tensor for tensor in changed.graph.initializer}
     chosen = set(qdq.convolutions(model))
     nodes = [node for node in changed.graph.node if node.name in chosen]
-    for node in nodes:  # one at a time: the patches of all would not fit in memory
-        weights = numpy_helper.to_array(tensors[node.input[1]]).astype(np.float64)
-        patches = _patches(model, node, photos)
-        flat = weights.reshape(len(weights), -1)
-        scales = qdq.weight_scales(weights.astype(np.float32)).astype(np.float64)
-        rounded = _round_rows(flat, scales, patches)
-        tensors[node.input[1]].CopyFrom(
-            numpy_helper.from_array(
-                rounded.reshape(weights.shape).astype(np.float32), node.input[1]
-            )
-        )
-        changed.graph.initializer.append(
-            numpy_helper.from_array(scales.astype(np.float32), qdq.chosen_scales(node.input[1]))
-        )
-        if len(node.input) > 2:
-            bias = numpy_helper.to_array(tensors[node.input[2]]).astype(np.float64)
-            bias += (flat - rounded) @ patches.mean(0)
-            tensors[node.input[2]].CopyFrom(
-                numpy_helper.from_array(bias.astype(np.float32), node.input[2])
-            )
+    # Transposed convolutions that overlap stay FP32 in one of the two graphs: leave them alone.
+    nodes = [node for node in nodes if node.op_type == "Conv" or qdq.is_tiling(node)]
+    shapes = {node.name: tuple(tensors[node.input[1]].dims) for node in nodes}
+    for group in _groups(nodes, shapes):
+        for node, patches in zip(group, _patches(model, group, photos), strict=True):
+            _round_node(changed, node, tensors, patches)
     return changed
+
+
+def _groups(
+    nodes: list[onnx.NodeProto], shapes: dict[str, tuple[int, ...]]
+) -> Iterator[list[onnx.NodeProto]]:
+    """Share passes over the photos, as far as the patches of several convolutions fit in memory."""
+    group: list[onnx.NodeProto] = []
+    size = 0
+    for node in nodes:
+        shape = shapes[node.name]
+        inputs = shape[0] if node.op_type == "ConvTranspose" else int(np.prod(shape[1:]))
+        needed = 4 * _PATCHES_IN_ALL * inputs
+        if group and size + needed > _MEMORY:
+            yield group
+            group, size = [], 0
+        group.append(node)
+        size += needed
+    if group:
+        yield group
+
+
+def _round_node(
+    changed: onnx.ModelProto,
+    node: onnx.NodeProto,
+    tensors: dict[str, onnx.TensorProto],
+    patches: Floats,
+) -> None:
+    weights = numpy_helper.to_array(tensors[node.input[1]]).astype(np.float64)
+    axis = qdq.output_axis(node)
+    # Rows are what one output sums over; a transposed convolution has one for each place in its
+    # kernel, and they share the scale of their output channel.
+    rows = weights if axis == 0 else weights.transpose(1, 2, 3, 0)
+    flat = rows.reshape(-1, patches.shape[1])
+    scales = qdq.weight_scales(weights.astype(np.float32), axis).astype(np.float64)
+    each = len(flat) // len(scales)
+    rounded = np.concatenate(
+        [
+            _round_rows(part, np.repeat(scales, each), patches[:, start : start + part.shape[1]])
+            for part, start in _columns(flat)
+        ],
+        1,
+    )
+    back = rounded.reshape(rows.shape)
+    if axis == 1:
+        back = back.transpose(3, 0, 1, 2)
+    tensors[node.input[1]].CopyFrom(
+        numpy_helper.from_array(np.ascontiguousarray(back, np.float32), node.input[1])
+    )
+    changed.graph.initializer.append(
+        numpy_helper.from_array(scales.astype(np.float32), qdq.chosen_scales(node.input[1]))
+    )
+    if len(node.input) > 2:
+        bias = numpy_helper.to_array(tensors[node.input[2]]).astype(np.float64)
+        shift = (flat - rounded) @ patches.mean(0)
+        bias += shift.reshape(len(scales), each).mean(1)
+        tensors[node.input[2]].CopyFrom(
+            numpy_helper.from_array(bias.astype(np.float32), node.input[2])
+        )
+
+
+def _columns(
+    weights: npt.NDArray[np.float64],
+) -> Iterator[tuple[npt.NDArray[np.float64], int]]:
+    """Split very wide layers, each part with where it starts: their inverse takes minutes."""
+    start = 0
+    parts = -(-weights.shape[1] // _WIDEST)
+    for part in np.array_split(weights, parts, 1):
+        yield part, start
+        start += part.shape[1]
 
 
 def _round_rows(
@@ -90,23 +149,32 @@ def _round_rows(
     return rounded
 
 
-def _patches(model: onnx.ModelProto, node: onnx.NodeProto, photos: Batches) -> Floats:
-    """Draw patches that a convolution sees, float32 ``[patches, channels * kernel]``."""
+def _patches(model: onnx.ModelProto, nodes: list[onnx.NodeProto], photos: Batches) -> list[Floats]:
+    """Draw patches that convolutions see, for each float32 ``[patches, channels * kernel]``."""
+    # Each has draws of its own, so that they do not depend on which others share the pass.
+    generators = [np.random.default_rng(0) for _ in nodes]
+    drawn: list[list[Floats]] = [[] for _ in nodes]
+    for activations in probe(model, [node.input[0] for node in nodes], photos):
+        for node, values, rng, kept in zip(nodes, activations, generators, drawn, strict=True):
+            if sum(map(len, kept)) < _PATCHES_IN_ALL:
+                kept.append(_drawn(node, values, rng))
+        if all(sum(map(len, kept)) >= _PATCHES_IN_ALL for kept in drawn):
+            break
+    return [np.concatenate(kept)[:_PATCHES_IN_ALL] for kept in drawn]
+
+
+def _drawn(node: onnx.NodeProto, values: Floats, rng: np.random.Generator) -> Floats:
     attributes = {entry.name: helper.get_attribute_value(entry) for entry in node.attribute}
     kernel, stride = attributes["kernel_shape"], attributes.get("strides", [1, 1])
     top, left, bottom, right = attributes.get("pads", [0, 0, 0, 0])
-    rng = np.random.default_rng(0)
-    drawn: list[Floats] = []
-    for (values,) in probe(model, [node.input[0]], photos):
-        values = np.pad(values, ((0, 0), (0, 0), (top, bottom), (left, right)))
-        windows = np.lib.stride_tricks.sliding_window_view(values, kernel, (2, 3))
-        windows = windows[:, :, :: stride[0], :: stride[1]]
-        count, _, rows, columns = windows.shape[:4]
-        places = count * rows * columns
-        chosen = rng.choice(places, min(places, _PATCHES_A_PHOTO * count), replace=False)
-        photo, rest = np.divmod(chosen, rows * columns)
-        row, column = np.divmod(rest, columns)
-        drawn.append(windows[photo, :, row, column].reshape(len(chosen), -1))
-        if sum(map(len, drawn)) >= _PATCHES_IN_ALL:
-            break
-    return np.concatenate(drawn)[:_PATCHES_IN_ALL]
+    if node.op_type == "ConvTranspose":  # one that does not overlap: each output sees one place
+        kernel, stride = [1, 1], [1, 1]
+    values = np.pad(values, ((0, 0), (0, 0), (top, bottom), (left, right)))
+    windows = np.lib.stride_tricks.sliding_window_view(values, kernel, (2, 3))
+    windows = windows[:, :, :: stride[0], :: stride[1]]
+    count, _, rows, columns = windows.shape[:4]
+    places = count * rows * columns
+    chosen = rng.choice(places, min(places, _PATCHES_A_PHOTO * count), replace=False)
+    photo, rest = np.divmod(chosen, rows * columns)
+    row, column = np.divmod(rest, columns)
+    return windows[photo, :, row, column].reshape(len(chosen), -1)

@@ -49,6 +49,8 @@ def violations(model: onnx.ModelProto) -> list[str]:
             found += _pair(node, constants, producer)
         elif node.op_type in _QUANTIZED:
             found += _operator(node, constants, producer)
+        elif node.op_type == "Add":
+            found += _sum(node, producer)
         if node.op_type in {"Relu", "BatchNormalization"}:
             before = producer.get(node.input[0])
             if before is not None and before.op_type == "DequantizeLinear":
@@ -98,6 +100,30 @@ def _pair(
     if node.op_type == "DequantizeLinear" and node.input[0] in constants:
         found.append(f"{node.name} reads stored integers, TensorRT 8 needs float with a Q/DQ pair")
     return found
+
+
+def _sum(node: onnx.NodeProto, producer: dict[str, onnx.NodeProto]) -> list[str]:
+    """A residual sum fuses with the convolution before it if that branch stays float."""
+
+    def is_rounded(entry: onnx.NodeProto | None) -> bool:
+        return entry is not None and entry.op_type == "DequantizeLinear"
+
+    def source(entry: onnx.NodeProto | None) -> onnx.NodeProto | None:
+        if entry is None or not is_rounded(entry):
+            return entry
+        quantize = producer.get(entry.input[0])
+        return producer.get(quantize.input[0]) if quantize is not None else None
+
+    branches = [producer.get(name) for name in node.input]
+    if not any(is_rounded(branch) for branch in branches):
+        return []  # stays float
+    if all(is_rounded(branch) for branch in branches):
+        return [f"{node.name} has both branches quantized, TensorRT needs the convolution's float"]
+    made = [getattr(source(branch), "op_type", "") in _QUANTIZED for branch in branches]
+    (rounded,) = (index for index, branch in enumerate(branches) if is_rounded(branch))
+    if made[rounded] and not made[1 - rounded]:
+        return [f"{node.name} has the convolution's branch quantized and not the residual one"]
+    return []
 
 
 def _operator(

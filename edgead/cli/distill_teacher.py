@@ -13,8 +13,9 @@ def add_parser(subparsers: _options.Subparsers) -> None:
     parser = subparsers.add_parser(
         "distill-teacher",
         help="make a teacher from a larger network",
-        description="Distil a teacher for EfficientAd from a larger network's features, on photos "
-        "of anything (needs edgead[train]).",
+        description="Distil a teacher for EfficientAd, or a ResNet-18 for stfpm and "
+        "reverse-distillation-resnet18, from a larger network's features, on photos of anything "
+        "(needs edgead[train]).",
     )
     parser.add_argument(
         "--from",
@@ -27,8 +28,14 @@ def add_parser(subparsers: _options.Subparsers) -> None:
     parser.add_argument(
         "--model",
         default="efficientad-n",
-        choices=["efficientad-n", "efficientad-s", "efficientad-m"],
-        help="detector that the teacher is for (default: efficientad-n)",
+        choices=[
+            "efficientad-n",
+            "efficientad-s",
+            "efficientad-m",
+            "efficientad-survey",
+            "resnet18",
+        ],
+        help="detector that the teacher is for, or resnet18 (default: efficientad-n)",
     )
     parser.add_argument("--out", required=True, metavar="FILE.safetensors", help="file to write")
     for option, kind, text in (
@@ -56,5 +63,6 @@ def run(args: argparse.Namespace) -> int:
     )
     error = distill_teacher(config, Path(args.out), args.device)
     print(f"wrote {args.out}: {error:.1%} of the source features' variance is left unexplained")
-    print(f"next: edgead train DATA --model {args.model} --teacher {args.out} --out RUN")
+    model = "stfpm" if args.model == "resnet18" else args.model
+    print(f"next: edgead train DATA --model {model} --teacher {args.out} --out RUN")
     return 0

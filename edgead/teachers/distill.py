@@ -1,8 +1,9 @@
-"""Distilling a patch-description teacher from a larger network.
+"""Distilling a teacher, a patch-description network or a ResNet-18, from a larger network.
 
 The recipe is the paper's (Algorithm 3) with two changes that make it fit a CPU: the source
 network's features are computed once a view and cached, and hidden layers are batch-normalised
-while they learn (folded away at the end), which reaches the same error in fewer steps.
+while they learn (folded away at the end), which reaches the same error in fewer steps. A ResNet
+learns through a 1x1 convolution on each of its three levels, which is thrown away at the end.
 """
 
 from __future__ import annotations
@@ -27,13 +28,15 @@ from torch import Tensor, nn
 import edgead
 from edgead import cpu, files, images
 from edgead.errors import DataError, EdgeadError, UsageError
-from edgead.models import _pdn
+from edgead.models import _pdn, _resnet
 from edgead.models.base import channels_last, to_network_input
 from edgead.models.efficientad import TEACHER_CHANNELS
 from edgead.progress import progress
 from edgead.training.device import launch
 
 SIDE = 256
+RESNET = "resnet18"
+_RESNET_CELLS = 32
 GREY_SHARE = 0.2
 _CACHE_LIMIT = 16 << 30
 _VALIDATION = 200
@@ -52,7 +55,7 @@ class DistillConfig:
         source: ONNX file of the source network: one image input float32 ``[N, 3, 256, 256]`` RGB
             in 0..1, one output float32 ``[N, 384, h, w]`` over the whole image.
         images: Folder of photos of anything.
-        size: ``"n"``, ``"s"`` or ``"m"``.
+        size: ``"n"``, ``"s"``, ``"m"``, ``"survey"``, or ``"resnet18"``.
         steps: Iterations.
         batch_size: Views an iteration.
         views: Crops of each photo: the centre, then random ones, flipped and grey at times.
@@ -99,7 +102,10 @@ def distill_teacher(config: DistillConfig, out: Path, device: str = "auto") -> f
         views = _Views(paths, config, features, Path(scratch))
         network, log = _fit(fabric, config, views)
     error = float(log[-1]["validation"])
-    state = _without_batch_norm(network).state_dict()
+    if isinstance(network, _ResNetPupil):
+        state = network.trunk.state_dict()
+    else:
+        state = _without_batch_norm(network).state_dict()
     _write(out, state, config, len(paths), log)
     return error
 
@@ -173,14 +179,17 @@ class _Views:
 
 def _fit(
     fabric: Fabric, config: DistillConfig, views: _Views
-) -> tuple[nn.Sequential, list[dict[str, float]]]:
+) -> tuple[_ResNetPupil | nn.Sequential, list[dict[str, float]]]:
     torch.manual_seed(config.seed)
     per_view = views.count // config.views
     validation = list(range(per_view - _VALIDATION, per_view))  # centre crops of the last photos
     learned = [i for i in range(views.count) if i % per_view < per_view - _VALIDATION]
     mean, std = _statistics(views, learned[:_STATISTICS])
     mean, std = mean.to(fabric.device), std.to(fabric.device)
-    network = channels_last(_with_batch_norm(config.size).to(fabric.device))
+    pupil: _ResNetPupil | nn.Sequential = (
+        _ResNetPupil() if config.size == RESNET else _with_batch_norm(config.size)
+    )
+    network = channels_last(pupil.to(fabric.device))
     optimizer = torch.optim.AdamW(
         network.parameters(), config.learning_rate, weight_decay=_WEIGHT_DECAY
     )
@@ -199,7 +208,7 @@ def _fit(
         for group in optimizer.param_groups:
             group["lr"] = config.learning_rate * _schedule(step, config.steps)
         inputs, target = batch([next(order) for _ in range(config.batch_size)])
-        loss = (wrapped(inputs).float() - target).square().mean()
+        loss = _errors(wrapped(inputs), target).mean()
         wrapped_optimizer.zero_grad()
         fabric.backward(loss)
         wrapped_optimizer.step()
@@ -209,7 +218,7 @@ def _fit(
             with torch.no_grad():
                 for start in range(0, len(validation), config.batch_size):
                     inputs, target = batch(validation[start : start + config.batch_size])
-                    errors += (network(inputs) - target).square().mean((1, 2, 3)).tolist()
+                    errors += _errors(network(inputs), target).tolist()
             network.train()
             log.append({"step": step + 1, "validation": float(np.mean(errors))})
             if not math.isfinite(log[-1]["validation"]):
@@ -217,6 +226,36 @@ def _fit(
                     f"the distillation diverged by step {step + 1}: use a lower --learning-rate"
                 )
     return network.cpu().eval(), log
+
+
+class _ResNetPupil(nn.Module):
+    """A ResNet-18 trunk with a head on each level that speaks the source network's features."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.trunk = _resnet.Trunk(RESNET)
+        channels = _resnet.ARCHITECTURES[RESNET].channels
+        self.heads = nn.ModuleList(nn.Conv2d(width, TEACHER_CHANNELS, 1) for width in channels)
+
+    def forward(self, images: Tensor) -> list[Tensor]:
+        """Predict the source's features from each level, no finer than they are cached."""
+        predicted = []
+        for level, head in zip(self.trunk(images), self.heads, strict=True):
+            finer = level.shape[-1] // _RESNET_CELLS
+            pooled = nn.functional.avg_pool2d(level, finer) if finer > 1 else level
+            predicted.append(head(pooled))
+        return predicted
+
+
+def _errors(predicted: Tensor | list[Tensor], target: Tensor) -> Tensor:
+    """Mean squared error of each photo ``[N]``, averaged over the levels where there are some."""
+    if isinstance(predicted, Tensor):
+        return (predicted.float() - target).square().mean((1, 2, 3))
+    errors = []
+    for level in predicted:
+        pooled = nn.functional.avg_pool2d(target, target.shape[-1] // level.shape[-1])
+        errors.append((level.float() - pooled).square().mean((1, 2, 3)))
+    return torch.stack(errors).mean(0)
 
 
 def _statistics(views: _Views, indices: list[int]) -> tuple[Tensor, Tensor]:
@@ -284,6 +323,8 @@ def _grid(size: str, source_shape: tuple[int, ...]) -> Callable[[Any], Any]:
             f"the source network gives an output of shape {list(source_shape)}, but a teacher "
             f"needs [N, {TEACHER_CHANNELS}, h, w]"
         )
+    if size == RESNET:
+        return _averaged(source_shape, _RESNET_CELLS)
     spec = _pdn.map_spec(size, (SIDE, SIDE))
     cell = (spec.bottom - spec.top) / spec.height
     factor = round(cell / (SIDE / source_shape[2]))
@@ -302,6 +343,23 @@ def _grid(size: str, source_shape: tuple[int, ...]) -> Callable[[Any], Any]:
             n, channels, height // factor, factor, width // factor, factor
         ).mean((3, 5))
         return np.asarray(pooled[:, :, start : start + cells, start : start + cells], np.float32)
+
+    return grid
+
+
+def _averaged(source_shape: tuple[int, ...], cells: int) -> Callable[[Any], Any]:
+    """Return what averages the source's map to ``cells`` a side."""
+    side = source_shape[2]
+    if side % cells or side != source_shape[3]:
+        raise EdgeadError(
+            f"the source network's map is {side}x{source_shape[3]}, which does not divide into the "
+            f"{cells}x{cells} cells that a ResNet is distilled on"
+        )
+
+    def grid(features: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        n, channels = features.shape[:2]
+        parts = features.reshape(n, channels, cells, side // cells, cells, side // cells)
+        return np.asarray(parts.mean((3, 5)), np.float32)
 
     return grid
 
@@ -358,7 +416,7 @@ def _write(
 
     metadata = {
         "name": config.name or f"edgead {config.size.upper()}",
-        "model": f"efficientad-{config.size}",
+        "model": config.size if config.size == RESNET else f"efficientad-{config.size}",
         "source": f"distilled from {config.source.name}",
         "source_sha256": files.sha256_file(config.source),
         "images": f"{photos} photos, {config.views} view(s) of each",
@@ -370,7 +428,11 @@ def _write(
         "date": datetime.date.today().isoformat(),
         "licence": config.licence,
     }
-    halves = {name: value.half().contiguous() for name, value in state.items()}
+    halves = {
+        name: value.half().contiguous()
+        for name, value in state.items()
+        if value.is_floating_point()
+    }
     files.write_bytes(out, save(halves, metadata))
 
     files.write_text(out.with_suffix(".jsonl"), "".join(json.dumps(line) + "\n" for line in log))
