@@ -45,7 +45,7 @@ class STFPM(AnomalyModel):
 
     recipe = Recipe(
         steps=600,
-        cpu_steps=60,
+        cpu_steps=120,
         batch_size=32,
         learning_rate=0.4,
         wants_penalty=False,

@@ -51,7 +51,7 @@ def _fewer_blocks() -> Iterator[None]:
 def photos() -> CalibrationPhotos:
     good = smooth_photos(4, SIZE).numpy()
     defective = smooth_photos(4, SIZE, seed=1).numpy()
-    return CalibrationPhotos((Path("x"),) * 4, good, defective, "0" * 64)
+    return CalibrationPhotos((Path("x"),) * 4, good, defective, (SIZE,) * 4, "0" * 64)
 
 
 def fp32(name: str, options: dict[str, str | float]) -> tuple[torch.nn.Module, onnx.ModelProto]:
