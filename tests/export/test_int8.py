@@ -102,7 +102,7 @@ def test_the_threshold_is_fitted_to_the_variants_own_scores(
     everything: Path, trained_run: Path
 ) -> None:
     record = json.loads((trained_run / "run.json").read_text())
-    with EdgeDetector(everything / "efficientad-n-int8.onnx") as detect:
+    with EdgeDetector(everything / "efficientad-n-int8.onnx", "onnxruntime") as detect:
         own = [detect(path).score for path in record["held_out"]]
         statistics = detect.manifest.score_statistics
     assert statistics.mean == pytest.approx(np.mean(own), rel=1e-5)
