@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import cv2
 
 from edgead import files, images
 from edgead.cli import _options
-from edgead.errors import EdgeadError
+from edgead.errors import EdgeadError, ImageError
 
 
 def add_parser(subparsers: _options.Subparsers) -> None:
@@ -30,7 +31,11 @@ def add_parser(subparsers: _options.Subparsers) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Score the photos, print a line each, write what was asked for."""
+    """Score the photos, print a line each, write what was asked for.
+
+    A photo that cannot be read is reported and the others are scored: a folder from a line has one
+    half-written file at times. The exit code is 1 then.
+    """
     from edgead.detector import open_detector
 
     paths = images.find_images(args.images)
@@ -38,7 +43,12 @@ def run(args: argparse.Namespace) -> int:
     results: list[dict[str, Any]] = []
     with open_detector(args.detector, args.runtime, args.threshold, args.threads) as detect:
         for path in paths:
-            photo = images.read_image(path)
+            try:
+                photo = images.read_image(path)
+            except ImageError as error:
+                print(f"edgead: error: {error}", file=sys.stderr)
+                results.append(_unread(path, detect.threshold, str(error)))
+                continue
             detection = detect(photo)
             verdict = "ANOMALOUS" if detection.is_anomalous else "good"
             print(f"{verdict:9}  {detection.score:9.4f}  {path}")
@@ -55,14 +65,26 @@ def run(args: argparse.Namespace) -> int:
                 _write_png(Path(args.out) / names[path], detection.overlay(photo))
         info = detect.runtime
         threshold = detect.threshold
-    anomalous = sum(result["is_anomalous"] for result in results)
-    print(
-        f"{anomalous} of {len(results)} photos are anomalous (threshold {threshold:.4f}, "
-        f"{info.name} {info.version}, {info.threads} threads)"
-    )
-    if args.json:
+    verdicts = [result["is_anomalous"] for result in results if "error" not in result]
+    if verdicts:
+        print(
+            f"{sum(verdicts)} of {len(verdicts)} photos are anomalous (threshold {threshold:.4f}, "
+            f"{info.name} {info.version}, {info.threads} threads)"
+        )
+    if args.json and verdicts:
         files.write_json(args.json, results)
-    return 0
+    return 0 if len(verdicts) == len(results) else 1
+
+
+def _unread(path: Path, threshold: float, error: str) -> dict[str, Any]:
+    return {
+        "path": str(path),
+        "score": None,
+        "threshold": threshold,
+        "is_anomalous": None,
+        "regions": [],
+        "error": error,
+    }
 
 
 def _output_names(paths: list[Path]) -> dict[Path, str]:

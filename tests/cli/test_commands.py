@@ -3,10 +3,12 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from edgead.artifact import Artifact
 from edgead.cli import main
 from tests.conftest import part, write_photo
 
@@ -31,6 +33,23 @@ def test_a_device_without_torch_predicts(exported: Path, tmp_path: Path) -> None
     )
     (result,) = json.loads((tmp_path / "scores.json").read_text())
     assert set(result) == {"path", "score", "threshold", "is_anomalous", "regions"}
+
+
+def test_one_unreadable_photo_does_not_cost_the_others_their_scores(
+    tiny_artifact: Callable[..., Artifact], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_photo(tmp_path / "photos" / "a.png", part(0))
+    (tmp_path / "photos" / "b.png").write_bytes(b"half a fi")
+    write_photo(tmp_path / "photos" / "c.png", part(1))
+    target = tmp_path / "scores.json"
+    words = ["predict", tiny_artifact().path, tmp_path / "photos", "--json", target]
+    assert main(list(map(str, words))) == 1
+    assert "b.png" in capsys.readouterr().err
+    first, broken, last = json.loads(target.read_text())
+    assert (broken["score"], broken["is_anomalous"]) == (None, None)
+    assert "b.png" in broken["error"]
+    assert isinstance(first["score"], float)
+    assert isinstance(last["score"], float)
 
 
 def test_importing_edgead_loads_neither_torch_nor_a_runtime() -> None:
