@@ -46,6 +46,7 @@ class Comparison:
         refused: Precisions that did not pass the accuracy gate, or cannot be run here.
         left_out: Detectors that did not take part.
         remarks: What a reader must know: empty columns, uncertainty, warnings about the data.
+        doubts: What speaks against every latency, such as a busy machine.
         constraints: The user's limits.
         recommendation: What to take under them.
         command: What makes this report again.
@@ -59,6 +60,7 @@ class Comparison:
     refused: tuple[LeftOut, ...]
     left_out: tuple[LeftOut, ...]
     remarks: tuple[str, ...]
+    doubts: tuple[str, ...]
     constraints: Constraints
     recommendation: Recommendation
     command: str
@@ -98,6 +100,7 @@ class Comparison:
             "refused": [vars(entry) for entry in self.refused],
             "not_compared": [vars(entry) for entry in self.left_out],
             "remarks": list(self.remarks),
+            "doubts": list(self.doubts),
             "constraints": vars(self.constraints),
             "recommendation": {
                 "chosen": chosen and chosen.to_json(),

@@ -14,10 +14,11 @@ def document(comparison: Comparison) -> str:
     """Return ``compare.md``."""
     machine = comparison.machine
     height, width = machine.frame_size
+    threads = f"{machine.threads} thread{'' if machine.threads == 1 else 's'}"
     runtimes = ", ".join(f"{name} {version}" for name, version in machine.runtimes.items())
     parts = [
         f"# Detectors compared on {comparison.data}",
-        f"{_photos(comparison)} Measured on {machine.cpu}, {machine.threads} threads; {runtimes}; "
+        f"{_photos(comparison)} Measured on {machine.cpu}, {threads}; {runtimes}; "
         f"frames of {width}x{height} px.",
         "## Recommendation",
         recommendation(comparison),
@@ -74,7 +75,8 @@ def recommendation(comparison: Comparison) -> str:
         head = f"**None keeps every limit; the nearest is {found.nearest.name}.**"
     else:
         head = "**None.**"
-    return "\n".join([head, "", *(f"- {reason}" for reason in found.reasons)])
+    doubts = [f"- not to be relied on: {doubt}" for doubt in comparison.doubts]
+    return "\n".join([head, "", *(f"- {reason}" for reason in found.reasons), *doubts])
 
 
 def survey_table(comparison: Comparison) -> str:

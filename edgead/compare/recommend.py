@@ -202,7 +202,8 @@ def _reasons(
         )
     else:
         reasons.append(
-            f"it has the highest image AUROC of them, {chosen.image_auroc:.4f}, at {speed}"
+            f"none is more accurate (image AUROC {chosen.image_auroc:.4f}), and none as accurate "
+            f"is faster: {speed}"
         )
     better = [v for v in measured if v not in fitting and _above(v, chosen)]
     if better:

@@ -27,12 +27,12 @@ class Speed:
     Attributes:
         latencies: One for each variant, in order.
         memory_mib: Peak of a process that only predicts, likewise.
-        remarks: What speaks against the measurement as a whole.
+        doubts: What speaks against the measurement as a whole.
     """
 
     latencies: tuple[Latency, ...]
     memory_mib: tuple[float, ...]
-    remarks: tuple[str, ...]
+    doubts: tuple[str, ...]
 
 
 def measure(
@@ -70,11 +70,11 @@ def measure(
             + "; compare fewer detectors or precisions at a time"
         )
     device = Device.of()
-    latencies, remarks = [], []
+    latencies, of_all = [], []
     for measurement in turns.measurements:
         reasons = judge(measurement, device).reasons
         doubts = [str(reason) for reason in reasons if reason.code in _OF_A_VARIANT]
-        remarks += [str(reason) for reason in reasons if reason.code in _OF_THE_MACHINE]
+        of_all += [str(reason) for reason in reasons if reason.code in _OF_THE_MACHINE]
         summary = measurement.summary
         latencies.append(
             Latency(
@@ -90,4 +90,4 @@ def measure(
     peaks = [
         memory.peak(artifact.path, runtime, threads, size).rss_mib for artifact, runtime in variants
     ]
-    return Speed(tuple(latencies), tuple(peaks), tuple(dict.fromkeys(remarks)))
+    return Speed(tuple(latencies), tuple(peaks), tuple(dict.fromkeys(of_all)))

@@ -67,11 +67,12 @@ def write(path: str | os.PathLike[str], comparison: Comparison, maps: str) -> No
 def _head(comparison: Comparison) -> str:
     machine, counts = comparison.machine, comparison.photos
     name = html.escape(Path(comparison.data).resolve().name)
+    threads = f"{machine.threads} thread{'' if machine.threads == 1 else 's'}"
     return (
         f"<h1>Detectors compared on {name}</h1>"
         f"<p class='soft'>{counts['train']} photos of good parts to learn from; tested on "
         f"{counts['good']} good and {counts['defective']} defective ones. "
-        f"{html.escape(machine.cpu)}, {machine.threads} threads.</p>"
+        f"{html.escape(machine.cpu)}, {threads}.</p>"
         f"{_headline(comparison)}{_recommendation(comparison)}"
     )
 
@@ -107,7 +108,12 @@ def _recommendation(comparison: Comparison) -> str:
         head = "<b>No variant keeps every limit.</b>"
     reasons = "".join(f"<li>{html.escape(reason)}</li>" for reason in found.reasons)
     kind = "verdict" if found.chosen else "verdict none"
-    return f"<h2>Recommendation</h2><div class='{kind}'><p>{head}</p><ul>{reasons}</ul></div>"
+    doubts = "".join(
+        f"<p class='bad'>Not to be relied on: {html.escape(doubt)}</p>"
+        for doubt in comparison.doubts
+    )
+    block = f"<div class='{kind}'><p>{head}</p><ul>{reasons}</ul>{doubts}</div>"
+    return f"<h2>Recommendation</h2>{block}"
 
 
 def _plots(comparison: Comparison) -> list[str]:
