@@ -37,7 +37,7 @@ def equalisable(model: onnx.ModelProto) -> dict[str, str]:
         consumers = _consumers(graph, node.output[0])
         if [consumer.op_type for consumer in consumers] == ["Relu"]:
             tensor = consumers[0].output[0]
-            if _readers(graph, tensor, 0) is not None:
+            if readers(graph, tensor, 0) is not None:
                 found[tensor] = node.name
     return found
 
@@ -67,12 +67,12 @@ def equalise(
         tensors[name].CopyFrom(numpy_helper.from_array(new.astype(np.float32), name))
 
     for tensor, producer in equalisable(changed).items():
-        readers = _readers(graph, tensor, 0)
-        assert readers is not None
+        reading = readers(graph, tensor, 0)
+        assert reading is not None
         maxima = channel_maxima[tensor].astype(np.float64)
         count = len(maxima)
         reach = np.zeros(count)
-        for reader, offset in readers:
+        for reader, offset in reading:
             weights = np.abs(values(reader.input[1])[:, offset : offset + count])
             reach = np.maximum(reach, weights.max((0, 2, 3)))
         alive = (maxima > 1e-6) & (reach > 1e-12)
@@ -84,7 +84,7 @@ def equalise(
         store(made_by.input[1], values(made_by.input[1]) / factor.reshape(-1, 1, 1, 1))
         if len(made_by.input) > 2:
             store(made_by.input[2], values(made_by.input[2]) / factor)
-        for reader, offset in readers:
+        for reader, offset in reading:
             weights = values(reader.input[1])
             weights[:, offset : offset + count] *= factor.reshape(1, -1, 1, 1)
             store(reader.input[1], weights)
@@ -95,7 +95,7 @@ def _consumers(graph: onnx.GraphProto, tensor: str) -> list[onnx.NodeProto]:
     return [node for node in graph.node if tensor in node.input]
 
 
-def _readers(
+def readers(
     graph: onnx.GraphProto, tensor: str, offset: int
 ) -> list[tuple[onnx.NodeProto, int]] | None:
     """Find the convolutions that read a tensor, each with the channel where it begins there.
@@ -116,7 +116,7 @@ def _readers(
             start += sum(width for width in widths if width is not None)
         elif node.op_type not in _LINEAR:
             return None
-        behind = _readers(graph, node.output[0], start)
+        behind = readers(graph, node.output[0], start)
         if behind is None:
             return None
         found += behind

@@ -16,7 +16,7 @@ from edgead.artifact import Artifact, Manifest, ParitySpec, QuantizationSpec, wr
 from edgead.calibration.photos import CalibrationPhotos, warnings
 from edgead.datasets import Dataset
 from edgead.errors import GateRefused, MissingDependencyError, UsageError
-from edgead.export import gate, latency, parity, report
+from edgead.export import compress, gate, latency, parity, report
 from edgead.export.report import Variant
 from edgead.export.source import Source
 from edgead.runtimes import Runtime, available, names, open_runtime
@@ -37,6 +37,8 @@ class ExportOptions:
         calibrator: How ranges are chosen (``edgead.calibration.calibrators``).
         validate: Folder with labelled photos: accuracy before and after is measured on them.
         max_drop: Largest loss of accuracy, in points of a hundred.
+        compress: Take operations out first: GMAC to be left at most, ``"auto"`` for the fewest that
+            pass, or ``None``. The other precisions are then made from the compressed graph.
     """
 
     fp16: bool = False
@@ -45,6 +47,7 @@ class ExportOptions:
     calibrator: str = "minmax"
     validate: str | None = None
     max_drop: float = 0.5
+    compress: float | str | None = None
 
     def missing(self, variants: list[Variant]) -> dict[str, set[str]]:
         """Return the kinds of file asked for of which none was accepted, with their precisions."""
@@ -86,6 +89,7 @@ class _Checked:
     scored: parity.Scored
     manifest: Manifest
     apart: dict[str, float]
+    accuracy: gate.Accuracy | None = None
 
     @property
     def fastest(self) -> Runtime:
@@ -135,8 +139,14 @@ def export(
     opened = Source.open(source)
     paths = opened.calibration_photos(options.calibration)
     photos = CalibrationPhotos.read(paths, opened.manifest.input.size)
-    if options.fp16 or options.int8:
+    if options.fp16 or options.int8 or options.compress:
         photos.require_enough()
+    if options.compress and opened.manifest.compression is not None:
+        raise UsageError(
+            f"{source} is compressed already, from "
+            f"{opened.manifest.compression.gmac_before:.4g} to {opened.manifest.model.gmac:.4g} "
+            "GMAC: compress the file (or the run folder) that it was made from"
+        )
     out.mkdir(parents=True, exist_ok=True)
     with (
         ExitStack() as stack,
@@ -145,7 +155,10 @@ def export(
         work = _Export(opened, options, photos, validate, out, Path(scratch), stack)
         variants = work.run()
     best = report.recommended(variants)
-    report.write(out, variants, f"edgead predict {out / str(best.file)} IMAGES --out results")
+    command = f"edgead predict {out / str(best.file)} IMAGES --out results"
+    report.write(out, variants, command, work.rungs)
+    if work.uncompressed is not None:
+        raise GateRefused(f"{work.uncompressed}; only {best.file} was written to {out}")
     missing = options.missing(variants)
     if missing:
         refused = [
@@ -179,16 +192,28 @@ class _Export:
         self.validate, self.out, self.scratch, self.stack = validate, out, scratch, stack
         self.batch = np.concatenate([photos.good, photos.defective])
         self.impossible: list[str] = []
+        self.graph, self.manifest = source.graph, source.manifest
+        self.rungs: list[compress.Rung] = []
+        self.uncompressed: GateRefused | None = None
 
     def run(self) -> list[Variant]:
         checked = [self._check_fp32()]
+        if self.options.compress is not None:
+            try:
+                checked.append(self._compress(checked[0], self.options.compress))
+            except GateRefused as error:  # nothing to make the other variants from
+                self.uncompressed = error
+                return self._judge(checked, self._time(checked))
         for build in self._builders():
             try:
                 checked += [self._check(candidate) for candidate in build()]
             except GateRefused as error:  # the other variants may still be made
                 self.impossible.append(str(error))
                 print(f"warning: {error}", file=sys.stderr)
-        timed = latency.side_by_side(
+        return self._judge(checked, self._time(checked))
+
+    def _time(self, checked: list[_Checked]) -> dict[str, float]:
+        return latency.side_by_side(
             {
                 entry.manifest.name: entry.fastest
                 for entry in checked
@@ -196,7 +221,59 @@ class _Export:
             },
             self.batch[:1],
         )
-        return self._judge(checked, timed)
+
+    def _compress(self, fp32: _Checked, target: float | str) -> _Checked:
+        """Make the compressed graph the one that the other variants are made from."""
+        import onnx
+
+        model = onnx.load_from_string(self.source.graph)
+        entries: dict[int, _Checked] = {}
+
+        def judge(made: compress.Compressed) -> compress.Rung:
+            self.manifest = made.described(self.source.manifest)
+            entry = self._check(_Candidate("fp32", made.model.SerializeToString()))
+            entries[id(made)] = entry
+            good = len(self.photos.good)
+            before = gate.measure(fp32.draft, fp32.scored.scores, good, None)
+            after = gate.measure(entry.draft, entry.scored.scores, good, None)
+            found = self._compared(fp32, entry)
+            refused = gate.refusal(before, after, found, self.options.max_drop)
+            return compress.Rung(made.gmac, made.parameters, after.synthetic_auroc, found, refused)
+
+        search = compress.Search(compress.Compressor(model, self.photos), judge)
+        try:
+            made = search.find(target)
+        finally:
+            self.manifest = self.source.manifest
+            runtimes = {str(id(made)): entries[id(made)].runtime for made, _ in search.tried}
+            timed = latency.side_by_side({"fp32": fp32.runtime, **runtimes}, self.batch[:1])
+            self.rungs = [
+                rung.timed(timed["fp32"], timed[str(id(made))]) for made, rung in search.tried
+            ]
+        entry = entries[id(made)]
+        refused = gate.refusal(
+            self._accuracy(fp32),
+            self._accuracy(entry),
+            self._compared(fp32, entry),
+            self.options.max_drop,
+        )
+        if refused:  # by the labelled photos, which took no part in the choice
+            raise GateRefused(
+                f"the compression to {made.gmac:.3g} GMAC was refused ({refused}); allow more "
+                f"operations, for example --compress {1.4 * made.gmac:.2g}"
+            )
+        self.graph, self.manifest = entry.candidate.model, made.described(self.source.manifest)
+        return entry
+
+    def _compared(self, fp32: _Checked, entry: _Checked) -> ParitySpec:
+        thresholds = fp32.manifest.threshold.value, entry.manifest.threshold.value
+        return parity.compare(fp32.scored, entry.scored, thresholds, "fp32")
+
+    def _accuracy(self, entry: _Checked) -> gate.Accuracy:
+        if entry.accuracy is None:
+            good = len(self.photos.good)
+            entry.accuracy = gate.measure(entry.draft, entry.scored.scores, good, self.validate)
+        return entry.accuracy
 
     def _check_fp32(self) -> _Checked:
         manifest = self.source.manifest
@@ -241,7 +318,7 @@ class _Export:
         from edgead.export import fp16, qdq
         from edgead.export.tensorrt.onnx_nodes import cast_first
 
-        model = onnx.load_from_string(self.source.graph)
+        model = onnx.load_from_string(self.graph)
         counted = histograms(model, qdq.calibrated_tensors(model), self.photos.for_ranges())
         made = fp16.for_gpus(model, counted)
         graph = cast_first(made.SerializeToString())
@@ -253,7 +330,7 @@ class _Export:
         from edgead.export.dynamic import SCHEME, dynamic_int8
         from edgead.export.refit import refit_head
 
-        model = onnx.load_from_string(self.source.graph)
+        model = onnx.load_from_string(self.graph)
         made = refit_head(model, dynamic_int8(model), self.photos.good)
         spec = QuantizationSpec("dynamic", SCHEME, None, 0, None)
         return [_Candidate("int8-dynamic", made.SerializeToString(), spec)]
@@ -265,7 +342,7 @@ class _Export:
         from edgead.export.static import static_int8
         from edgead.export.tensorrt.onnx_nodes import cast_first
 
-        model = onnx.load_from_string(self.source.graph)
+        model = onnx.load_from_string(self.graph)
         made = static_int8(model, self.photos, self.options.calibrator)
         count, digest = len(self.photos.good), self.photos.sha256
         method = self.options.calibrator
@@ -289,7 +366,7 @@ class _Export:
         """Score the photos with a candidate and fit threshold and statistics to its scores."""
         from edgead.export.refit import refit_manifest
 
-        manifest = self.source.manifest.replace(
+        manifest = self.manifest.replace(
             precision=candidate.precision, quantization=candidate.quantization
         )
         draft = write_artifact(self.scratch / f"{manifest.name}.onnx", candidate.model, manifest)
@@ -306,7 +383,7 @@ class _Export:
             for name, runtime in runtimes.items()
             if name != "onnxruntime"
         }
-        if candidate.precision != "fp32":
+        if candidate.model is not self.source.graph:
             good = scored.scores[: len(self.photos.good)]
             manifest = refit_manifest(manifest, good.tolist())
             draft = write_artifact(draft.path, candidate.model, manifest)
@@ -314,8 +391,7 @@ class _Export:
 
     def _judge(self, checked: list[_Checked], timed: dict[str, float]) -> list[Variant]:
         fp32 = checked[0]
-        good = len(self.photos.good)
-        before = gate.measure(fp32.draft, fp32.scored.scores, good, self.validate)
+        before = self._accuracy(fp32)
         variants = []
         for entry in checked:
             name, candidate = entry.manifest.name, entry.candidate
@@ -326,13 +402,7 @@ class _Export:
                         fp32.scored, entry.scored, (0.0, 0.0), str(self.source.path)
                     )
             else:
-                found = parity.compare(
-                    fp32.scored,
-                    entry.scored,
-                    (fp32.manifest.threshold.value, entry.manifest.threshold.value),
-                    "fp32",
-                )
-                after = gate.measure(entry.draft, entry.scored.scores, good, self.validate)
+                found, after = self._compared(fp32, entry), self._accuracy(entry)
                 refused = gate.refusal(before, after, found, self.options.max_drop)
                 refused = refused or gate.runtime_refusal(entry.apart)
                 entry.manifest = entry.manifest.replace(
@@ -345,6 +415,7 @@ class _Export:
                     file=f"{name}.onnx" if refused is None else None,
                     precision=candidate.precision,
                     gmac=entry.manifest.model.gmac,
+                    parameters=entry.manifest.model.parameters,
                     size_bytes=entry.draft.size_bytes,
                     latency_ms=milliseconds,
                     speed_up=timed[fp32.manifest.name] / milliseconds if milliseconds else None,
@@ -356,7 +427,7 @@ class _Export:
                     au_pro=after.au_pro,
                     au_pro_drop=gate.points_lost(before.au_pro, after.au_pro),
                     accepted=refused is None,
-                    reason=refused or _accepted(entry.candidate, found),
+                    reason=refused or _accepted(entry, found),
                 )
             )
         if self.options.int8 == "auto":
@@ -369,7 +440,11 @@ class _Export:
         return variants
 
 
-def _accepted(candidate: _Candidate, found: ParitySpec) -> str:
-    if candidate.precision == "fp32":
+def _accepted(entry: _Checked, found: ParitySpec) -> str:
+    compression = entry.manifest.compression
+    if entry.candidate.precision == "fp32" and found.reference != "fp32":
         return f"same scores as {found.reference}"
-    return "passed the gate" + candidate.note
+    less = ""
+    if compression is not None:
+        less = f" with {entry.manifest.model.gmac / compression.gmac_before:.0%} of the operations"
+    return f"passed the gate{less}{entry.candidate.note}"

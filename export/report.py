@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from edgead import files
 from edgead.artifact import ParitySpec
+from edgead.export.compress.search import Rung
 
 
 @dataclass(frozen=True)
@@ -20,6 +22,7 @@ class Variant:
         file: File name in the export folder, or ``None`` where it was refused.
         precision: ``"fp32"`` and so on.
         gmac: Multiply-accumulates of one image, in billions.
+        parameters: Weights and biases.
         size_bytes: Of the file.
         latency_ms: Median inference here, in the same alternating run for all variants.
         speed_up: How many times faster than FP32 that is.
@@ -39,6 +42,7 @@ class Variant:
     file: str | None
     precision: str
     gmac: float
+    parameters: int
     size_bytes: int
     latency_ms: float | None
     speed_up: float | None
@@ -59,6 +63,7 @@ class Variant:
             "file": self.file,
             "precision": self.precision,
             "gmac": self.gmac,
+            "parameters": self.parameters,
             "size_bytes": self.size_bytes,
             "latency_ms": self.latency_ms,
             "speed_up": self.speed_up,
@@ -117,6 +122,8 @@ def table(variants: list[Variant]) -> str:
     rows = [
         (
             "variant",
+            "GMAC",
+            "M param.",
             "MB",
             "ms",
             "speed",
@@ -133,6 +140,8 @@ def table(variants: list[Variant]) -> str:
         rows.append(
             (
                 variant.name,
+                f"{variant.gmac:.3g}",
+                f"{variant.parameters / 1e6:.3g}",
                 f"{variant.size_bytes / 1e6:.2f}",
                 "-" if variant.latency_ms is None else f"{variant.latency_ms:.2f}",
                 "-" if variant.speed_up is None else f"{variant.speed_up:.2f}x",
@@ -144,6 +153,30 @@ def table(variants: list[Variant]) -> str:
                 variant.reason if variant.accepted else f"not written: {variant.reason}",
             )
         )
+    return _aligned(rows)
+
+
+def ladder(rungs: Sequence[Rung]) -> str:
+    """Return the compressions that were tried as a text table."""
+    rows = [("GMAC", "M param.", "ms", "speed", "synthetic AUROC", "rank corr.", "flips", "gate")]
+    for rung in sorted(rungs, key=lambda rung: -rung.gmac):
+        correlation = rung.parity.rank_correlation
+        rows.append(
+            (
+                f"{rung.gmac:.3g}",
+                f"{rung.parameters / 1e6:.3g}",
+                "-" if rung.latency_ms is None else f"{rung.latency_ms:.2f}",
+                "-" if rung.speed_up is None else f"{rung.speed_up:.2f}x",
+                f"{rung.synthetic_auroc:.4f}",
+                "-" if correlation is None else f"{correlation:.4f}",
+                f"{rung.parity.label_flips}/{rung.parity.images}",
+                rung.refusal or "passed",
+            )
+        )
+    return _aligned(rows)
+
+
+def _aligned(rows: Sequence[tuple[str, ...]]) -> str:
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     return "\n".join(
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
@@ -156,10 +189,20 @@ def write(
     variants: list[Variant],
     next_command: str,
     engine: dict[str, Any] | None = None,
+    rungs: Sequence[Rung] = (),
 ) -> None:
-    """Write ``report.json`` and ``report.md``; ``engine`` is how a TensorRT engine was built."""
+    """Write ``report.json`` and ``report.md``.
+
+    Args:
+        folder: The export folder.
+        variants: What was exported.
+        next_command: What to do next.
+        engine: How a TensorRT engine was built.
+        rungs: The compressions that were tried.
+    """
     content: dict[str, Any] = {
         "variants": [variant.to_json() for variant in variants],
+        "compression": [rung.to_json() for rung in rungs],
         "next": next_command,
     }
     if engine is not None:
@@ -180,7 +223,7 @@ def write(
   its own threshold.
 - `image AUROC`, `AU-PRO`: on the labelled photos given with `--validate`; in brackets the change
   from FP32 in points of a hundred.
-
+{_compression(rungs)}
 Next: `{next_command}`
 {_engine_section(engine) if engine else ""}"""
     files.write_text(folder / "report.md", text)
@@ -213,6 +256,21 @@ TensorRT; its `speed` is against the first row in ONNX Runtime on this machine's
 
 def _runtimes(variants: list[Variant]) -> str:
     return " and ".join(dict.fromkeys(v.runtime for v in variants if v.latency_ms is not None))
+
+
+def _compression(rungs: Sequence[Rung]) -> str:
+    if not rungs:
+        return ""
+    return f"""
+## Compressions tried
+
+```
+{ladder(rungs)}
+```
+
+Each in FP32, against the original, on held-out good photos and synthetic defects of them; `speed`
+is against the original in one alternating run.
+"""
 
 
 def _figure(value: float | None, drop: float | None) -> str:

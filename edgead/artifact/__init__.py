@@ -4,6 +4,7 @@ from edgead.artifact.artifact import Artifact, read_artifact, write_artifact
 from edgead.artifact.engine import rebuild_command, sidecar_path, write_engine
 from edgead.artifact.manifest import (
     SCHEMA,
+    CompressionSpec,
     EngineSpec,
     InputSpec,
     Manifest,
@@ -21,6 +22,7 @@ from edgead.artifact.manifest import (
 __all__ = [
     "SCHEMA",
     "Artifact",
+    "CompressionSpec",
     "EngineSpec",
     "InputSpec",
     "Manifest",

@@ -26,6 +26,10 @@ class ModelSpec:
     gmac: float
     options: dict[str, Any]
 
+    def replace(self, **changes: Any) -> ModelSpec:
+        """Return a copy with some fields changed."""
+        return dataclasses.replace(self, **changes)
+
 
 @dataclass(frozen=True)
 class InputSpec:
@@ -201,6 +205,25 @@ class EngineSpec:
 
 
 @dataclass(frozen=True)
+class CompressionSpec:
+    """How operations were taken out of the trained networks (docs/compression.md).
+
+    ``directions``, ``channels`` and ``ranks`` say what was kept: principal directions of a
+    difference of features, output channels of a convolution, and the inner channels of one that
+    became two. ``predicted_loss`` is a share of the differences' energy.
+    """
+
+    gmac_before: float
+    parameters_before: int
+    predicted_loss: float
+    directions: dict[str, Any]
+    channels: dict[str, Any]
+    ranks: dict[str, Any]
+    images: int
+    images_sha256: str
+
+
+@dataclass(frozen=True)
 class Manifest:
     """Everything a device needs to know to use the graph and trust its score."""
 
@@ -220,13 +243,17 @@ class Manifest:
     gate: dict[str, Any] | None = None
     engine: EngineSpec | None = None
     schema: int = SCHEMA
+    compression: CompressionSpec | None = None
 
     @property
     def name(self) -> str:
-        """The variant's name: model and precision, as in its default file name."""
-        return (
-            self.model.name if self.precision == "fp32" else f"{self.model.name}-{self.precision}"
-        )
+        """The variant's name: model, GMAC where compressed, precision; its default file name."""
+        parts = [self.model.name]
+        if self.compression is not None:
+            parts.append(f"c{float(f'{self.model.gmac:.2g}'):g}")
+        if self.precision != "fp32":
+            parts.append(self.precision)
+        return "-".join(parts)
 
     @classmethod
     def from_json(cls, text: str, where: str) -> Manifest:

@@ -53,6 +53,21 @@ def whole_number(text: str) -> int:
     return value
 
 
+def compression(text: str) -> float | str:
+    """Read ``auto`` or a number of GMAC above 0."""
+    if text == "auto":
+        return text
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(
+            f"'{text}' is neither 'auto' nor a number of GMAC above 0, for example 1.2"
+        )
+    return value
+
+
 def points(text: str) -> float:
     """Read a number of points, 0 to 100."""
     try:

@@ -36,6 +36,15 @@ def add_parser(subparsers: _options.Subparsers) -> None:
         help="also INT8; auto (the default) builds both kinds and keeps the faster one that passes",
     )
     parser.add_argument(
+        "--compress",
+        nargs="?",
+        const="auto",
+        type=_options.compression,
+        metavar="GMAC",
+        help="first take operations out of the trained networks, down to GMAC billions a photo, or "
+        "(without a number) as many as the accuracy gate allows",
+    )
+    parser.add_argument(
         "--calibration",
         metavar="DIR",
         help="good photos to calibrate and check on (default: those that the training held out)",
@@ -76,6 +85,7 @@ def run(args: argparse.Namespace) -> int:
         calibrator=args.calibrator,
         validate=args.validate,
         max_drop=args.max_drop,
+        compress=args.compress,
     )
     variants = export(args.source, args.out, options)
     print(table(variants))

@@ -47,6 +47,7 @@ def _rows(manifest: Manifest) -> list[tuple[str, str]]:
     parity, quantization = manifest.parity, manifest.quantization
     return [
         ("model", f"{model.name}, {model.parameters:,} parameters, {model.gmac:.2f} GMAC"),
+        *_compression(manifest),
         ("precision", manifest.precision),
         ("input", f"{size.height}x{size.width} px, {size.color}, {size.dtype}"),
         ("anomaly map", f"{manifest.map.height}x{manifest.map.width} cells"),
@@ -90,4 +91,18 @@ def _engine_rows(manifest: Manifest) -> list[tuple[str, str]]:
         ),
         ("batch", f"{engine.batch[0]} to {engine.batch[-1]}, tuned for {engine.batch[1]}"),
         ("built", f"from {engine.onnx} in {engine.build_seconds:.1f} s"),
+    ]
+
+
+def _compression(manifest: Manifest) -> list[tuple[str, str]]:
+    done = manifest.compression
+    if done is None:
+        return []
+    return [
+        (
+            "compressed",
+            f"from {done.gmac_before:.4g} GMAC and {done.parameters_before:,} parameters, on "
+            f"{done.images} good photos: {len(done.directions)} differences projected, "
+            f"{len(done.channels)} convolutions pruned, {len(done.ranks)} factorised",
+        )
     ]

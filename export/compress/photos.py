@@ -1,0 +1,36 @@
+"""What a compression is fitted on: good photos, defects painted into them, generated pictures.
+
+The defects are drawn anew: those of the accuracy gate are for the gate alone.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from edgead import images
+from edgead.calibration.photos import CalibrationPhotos, covering
+from edgead.calibration.pictures import generate
+from edgead.calibration.synthetic import with_defect
+
+_GOOD, _DEFECTIVE, _GENERATED = 16, 24, 8
+_SEED = 17
+
+
+def fitting_photos(photos: CalibrationPhotos) -> list[npt.NDArray[np.uint8]]:
+    """Return batches of one, uint8 ``[1, height, width, 3]`` BGR, at most 48.
+
+    Args:
+        photos: Good photos that the training held out.
+
+    Raises:
+        ImageError: One cannot be read any more.
+    """
+    height, width = photos.good.shape[1:3]
+    rng = np.random.default_rng(_SEED)
+    chosen = covering(photos.paths, _GOOD)
+    good = [images.read_image(path) for path in chosen]
+    defective = [with_defect(good[index % len(good)], rng) for index in range(_DEFECTIVE)]
+    resized = [images.resize(photo, (height, width)) for photo in [*good, *defective]]
+    generated = generate(_GENERATED, (height, width), _SEED)
+    return [photo[None] for photo in [*resized, *generated]]

@@ -1,0 +1,147 @@
+"""Which compression to take: the target asked for, or the largest saving that the gate allows."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from edgead.artifact import ParitySpec
+from edgead.errors import GateRefused, UsageError
+from edgead.export.compress.compressor import Compressed, Compressor
+
+AUTO = "auto"
+
+SHARES = (0.6, 0.45, 0.33, 0.24, 0.17, 0.12)
+"""Shares of the operations that ``auto`` tries."""
+
+_FIRST = 3  # where auto begins: what the detectors measured so far pass with room
+
+
+@dataclass(frozen=True)
+class Rung:
+    """One compression that was tried.
+
+    Attributes:
+        gmac: Multiply-accumulates of one photo, in billions.
+        parameters: Weights and biases.
+        synthetic_auroc: Good photos against synthetic defects.
+        parity: Against the original.
+        refusal: Why the gate refuses it, or ``None``.
+        latency_ms: Median inference here, in one alternating run with the original.
+        speed_up: How many times faster than the original that is.
+    """
+
+    gmac: float
+    parameters: int
+    synthetic_auroc: float
+    parity: ParitySpec
+    refusal: str | None
+    latency_ms: float | None = None
+    speed_up: float | None = None
+
+    def timed(self, original_ms: float, own_ms: float) -> Rung:
+        """Return a copy with latencies."""
+        return dataclasses.replace(self, latency_ms=own_ms, speed_up=original_ms / own_ms)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the keys that scripts may rely on."""
+        return {
+            "gmac": self.gmac,
+            "parameters": self.parameters,
+            "synthetic_auroc": self.synthetic_auroc,
+            "rank_correlation": self.parity.rank_correlation,
+            "max_score_diff_relative": self.parity.max_score_diff_relative,
+            "label_flips": self.parity.label_flips,
+            "latency_ms": self.latency_ms,
+            "speed_up": self.speed_up,
+            "accepted": self.refusal is None,
+            "reason": self.refusal or "passed the gate on good photos and synthetic defects",
+        }
+
+
+Judge = Callable[[Compressed], Rung]
+"""Scores a compression on held-out good photos and synthetic defects of them."""
+
+
+class Search:
+    """Tries compressions and remembers them.
+
+    Args:
+        compressor: The detector.
+        judge: Called once for each compression tried.
+    """
+
+    def __init__(self, compressor: Compressor, judge: Judge) -> None:
+        self._compressor, self._judge = compressor, judge
+        self.tried: list[tuple[Compressed, Rung]] = []
+
+    def find(self, target: float | str) -> Compressed:
+        """Return the compression to take.
+
+        Args:
+            target: GMAC, or :data:`AUTO`.
+
+        Raises:
+            UsageError: The target is no saving.
+            GateRefused: The target cannot be met within the gate; says which one can.
+        """
+        if isinstance(target, str):
+            return self._automatic()
+        whole = self._compressor.gmac
+        if target >= whole:
+            raise UsageError(
+                f"the detector has {whole:.4g} GMAC already, so --compress {target:g} saves "
+                "nothing: give a smaller number, or no number for the largest saving that passes"
+            )
+        if target < self._compressor.least_gmac:
+            why = f"the fewest that can be left are {self._compressor.least_gmac:.3g}"
+        else:
+            made, rung = self._try(target)
+            if rung.refusal is None:
+                return made
+            why = rung.refusal
+        raise GateRefused(f"--compress {target:g} was refused ({why}); {self.nearest(target)}")
+
+    def nearest(self, above: float) -> str:
+        """Say which target above a refused one passes."""
+        for share in reversed(SHARES):
+            gmac = share * self._compressor.gmac
+            if gmac > above and gmac >= self._compressor.least_gmac:
+                made, rung = self._try(gmac)
+                if rung.refusal is None:
+                    return f"the nearest target that passes is --compress {_rounded_up(made.gmac)}"
+        return "no target passes: use --int8 without --compress, or more good photos"
+
+    def _automatic(self) -> Compressed:
+        gmacs = [share * self._compressor.gmac for share in SHARES]
+        gmacs = [gmac for gmac in gmacs if gmac >= self._compressor.least_gmac]
+        index = min(_FIRST, len(gmacs) - 1)
+        made, rung = self._try(gmacs[index])
+        if rung.refusal is None:
+            for gmac in gmacs[index + 1 :]:
+                smaller, rung = self._try(gmac)
+                if rung.refusal is not None:
+                    break
+                made = smaller
+            return made
+        for gmac in reversed(gmacs[:index]):
+            made, rung = self._try(gmac)
+            if rung.refusal is None:
+                return made
+        raise GateRefused(
+            f"no compression passes the gate: even {made.gmac:.3g} of {self._compressor.gmac:.4g} "
+            f"GMAC is refused ({rung.refusal}); use --int8 without --compress, or calibrate on "
+            "more good photos (--calibration DIR)"
+        )
+
+    def _try(self, gmac: float) -> tuple[Compressed, Rung]:
+        made = self._compressor.compress(gmac)
+        self.tried.append((made, self._judge(made)))
+        return self.tried[-1]
+
+
+def _rounded_up(gmac: float) -> str:
+    """Write a target so that asking for it gives the same plan again."""
+    return f"{gmac + 5e-4:.3f}" if gmac < 10 else f"{gmac + 5e-3:.2f}"

@@ -1,0 +1,69 @@
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from edgead.artifact import ParitySpec
+from edgead.errors import GateRefused, UsageError
+from edgead.export.compress import AUTO, Rung, Search
+from edgead.export.compress.search import SHARES
+
+
+@dataclass
+class Plans:
+    """Stands in for a compressor: plans end a little below what was asked for."""
+
+    gmac: float = 10.0
+    least_gmac: float = 1.0
+
+    def compress(self, gmac: float) -> Any:
+        return Made(gmac - 0.01)
+
+
+@dataclass
+class Made:
+    gmac: float
+
+
+def search(passes_from: float, **plans: float) -> Search:
+    def judge(made: Any) -> Rung:
+        refusal = None if made.gmac >= passes_from else "AUROC falls by 9.00 points"
+        parity = ParitySpec("fp32", 1, 0.0, 0.0, 0.0, 0)
+        return Rung(made.gmac, 1, 1.0, parity, refusal)
+
+    return Search(Plans(**plans), judge)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("passes_from", [0.0, 1.5, 2.3, 3.0, 5.0])
+def test_auto_takes_the_smallest_that_passes(passes_from: float) -> None:
+    found = search(passes_from).find(AUTO)
+    passing = [10 * share - 0.01 for share in SHARES if 10 * share - 0.01 >= passes_from]
+    assert found.gmac == pytest.approx(min(passing))
+
+
+def test_auto_stops_at_what_can_be_left() -> None:
+    assert search(0, least_gmac=3.0).find(AUTO).gmac == pytest.approx(3.29)
+
+
+def test_nothing_passes() -> None:
+    with pytest.raises(GateRefused, match=r"no compression passes .* --int8 without --compress"):
+        search(9.0).find(AUTO)
+
+
+def test_a_target_is_taken_or_the_nearest_named() -> None:
+    assert search(2.0).find(4.0).gmac == pytest.approx(3.99)
+    tried = search(3.0)
+    with pytest.raises(
+        GateRefused, match=r"falls by 9.00 points\); the nearest .* --compress 3.29"
+    ):
+        tried.find(2.0)
+    assert [rung.refusal is None for _, rung in tried.tried] == [False, False, True]
+    with pytest.raises(GateRefused, match=r"fewest that can be left are 1\)"):
+        search(0).find(0.5)
+
+
+def test_a_target_that_saves_nothing_is_wrong_usage() -> None:
+    with pytest.raises(UsageError, match="has 10 GMAC already"):
+        search(0).find(12.0)
