@@ -1,0 +1,187 @@
+"""What a compression costs and buys: accuracy, operations, size and latency, before and after.
+
+    python -m edgead.benchmarks.compression OUT RUN=DATA [RUN=DATA ...] [--compress GMAC]
+
+Needs the training install: it exports. For each run it exports the detector as it is and
+compressed, both in FP32 and INT8, evaluates the four files on the labelled photos, and times them
+in one alternating run with every runtime here. The labelled photos are looked at only afterwards:
+they choose nothing. Writes ``OUT/compression.md`` and ``.json``, and two export folders a run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edgead import cpu, files, images
+from edgead.artifact import Artifact, read_artifact
+from edgead.cli import _options
+from edgead.datasets import Dataset
+from edgead.detector import EdgeDetector
+from edgead.errors import EdgeadError
+from edgead.evaluation import evaluate
+from edgead.runtimes import open_runtime
+
+_RUNTIMES = ("onnxruntime", "openvino")
+_HEADER = ("run", "file", "GMAC", "MB", "image AUROC", "AU-PRO", "ONNX Runtime ms", "OpenVINO ms")
+_RATIOS = ("run", "precision", "GMAC", "size", "ONNX Runtime", "OpenVINO", "AUROC", "AU-PRO")
+
+
+def measure(run: str, data: str, out: Path, target: float | str) -> list[dict[str, Any]]:
+    """Export a run as it is and compressed, and measure the four files.
+
+    Args:
+        run: Run folder or FP32 artifact.
+        data: Labelled photos.
+        out: For the exports.
+        target: GMAC, or ``"auto"``.
+
+    Returns:
+        One row a file: the original's FP32 and INT8, then the compressed ones.
+
+    Raises:
+        GateRefused: A file does not pass.
+    """
+    from edgead.export import ExportOptions, export
+
+    original = export(run, out / "original", ExportOptions(int8="static"))
+    smaller = export(run, out / "compressed", ExportOptions(int8="static", compress=target))
+    paths = [
+        *(out / "original" / str(v.file) for v in original if v.precision in ("fp32", "int8")),
+        *(out / "compressed" / str(v.file) for v in smaller[1:] if v.precision in ("fp32", "int8")),
+    ]
+    artifacts = [read_artifact(path) for path in paths]
+    dataset = Dataset.from_folder(data)
+    size = artifacts[0].manifest.input.size
+    photo = images.resize(images.read_image(dataset.test_photos()[0].path), size)
+    timed = {name: _latencies(artifacts, name, photo) for name in _RUNTIMES}
+    rows = []
+    for index, artifact in enumerate(artifacts):
+        with EdgeDetector(artifact.path, "onnxruntime") as detect:
+            found = evaluate(detect, dataset)
+        manifest = artifact.manifest
+        rows.append(
+            {
+                "name": manifest.name,
+                "precision": manifest.precision,
+                "compressed": manifest.compression is not None,
+                "gmac": manifest.model.gmac,
+                "size_bytes": artifact.size_bytes,
+                "image_auroc": found.image_auroc,
+                "au_pro": found.au_pro,
+                "latency_ms": {name: found_ms[index] for name, found_ms in timed.items()},
+            }
+        )
+    return rows
+
+
+def _latencies(
+    artifacts: Sequence[Artifact], runtime: str, photo: images.Image
+) -> list[float | None]:
+    from edgead.export.latency import side_by_side
+
+    with ExitStack() as stack:
+        try:
+            opened = {
+                str(index): stack.enter_context(open_runtime(artifact, runtime).runtime)
+                for index, artifact in enumerate(artifacts)
+            }
+        except EdgeadError as error:
+            print(f"warning: {error}", file=sys.stderr)
+            return [None] * len(artifacts)
+        return [*side_by_side(opened, np.ascontiguousarray(photo[None])).values()]
+
+
+def tables(runs: dict[str, list[dict[str, Any]]]) -> str:
+    """Return the files, and the compressed ones divided by the original ones, as Markdown."""
+    rows, ratios = [], []
+    for run, entries in runs.items():
+        name = Path(run).name
+        for entry in entries:
+            rows.append(
+                (
+                    name,
+                    entry["name"],
+                    f"{entry['gmac']:.3g}",
+                    f"{entry['size_bytes'] / 1e6:.2f}",
+                    _figure(entry["image_auroc"], "{:.4f}"),
+                    _figure(entry["au_pro"], "{:.4f}"),
+                    *(_figure(entry["latency_ms"][key], "{:.2f}") for key in _RUNTIMES),
+                )
+            )
+        for precision in ("fp32", "int8"):
+            before, after = (
+                next(e for e in entries if e["precision"] == precision and e["compressed"] is done)
+                for done in (False, True)
+            )
+            ratios.append(
+                (
+                    name,
+                    precision,
+                    f"{after['gmac'] / before['gmac']:.2f}",
+                    f"{after['size_bytes'] / before['size_bytes']:.2f}",
+                    *(
+                        _ratio(after["latency_ms"][key], before["latency_ms"][key])
+                        for key in _RUNTIMES
+                    ),
+                    *(_change(after[key], before[key]) for key in ("image_auroc", "au_pro")),
+                )
+            )
+    return f"{_markdown(_HEADER, rows)}\nCompressed over original:\n\n{_markdown(_RATIOS, ratios)}"
+
+
+def _figure(value: float | None, form: str) -> str:
+    return "-" if value is None else form.format(value)
+
+
+def _ratio(after: float | None, before: float | None) -> str:
+    return "-" if after is None or before is None else f"{after / before:.2f}"
+
+
+def _change(after: float | None, before: float | None) -> str:
+    return "-" if after is None or before is None else f"{100 * (after - before):+.2f} points"
+
+
+def _markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the benchmark."""
+    parser = argparse.ArgumentParser(prog="python -m edgead.benchmarks.compression")
+    parser.add_argument("out", type=Path, metavar="OUT", help="folder for tables and exports")
+    parser.add_argument("pairs", nargs="+", metavar="RUN=DATA", help="run folder = labelled photos")
+    parser.add_argument(
+        "--compress",
+        type=_options.compression,
+        default="auto",
+        metavar="GMAC",
+        help="target (default: as few operations as the gate allows)",
+    )
+    args = parser.parse_args(arguments)
+    runs: dict[str, list[dict[str, Any]]] = {}
+    try:
+        for pair in args.pairs:
+            run, _, data = pair.rpartition("=")
+            if not run:
+                parser.error(f"'{pair}' is not RUN=DATA")
+            runs[run] = measure(run, data, args.out / Path(run).name, args.compress)
+            text = f"{cpu.model_name()}, {cpu.physical_cores()} threads\n\n{tables(runs)}"
+            files.write_text(args.out / "compression.md", text)
+            files.write_json(args.out / "compression.json", {"runs": runs})
+    except EdgeadError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
+    print(text)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,29 @@
+from __future__ import annotations
+
+from edgead.benchmarks import compression
+
+
+def entry(precision: str, compressed: bool, gmac: float, auroc: float) -> dict[str, object]:
+    return {
+        "name": f"n-{precision}",
+        "precision": precision,
+        "compressed": compressed,
+        "gmac": gmac,
+        "size_bytes": int(1e6 * gmac),
+        "image_auroc": auroc,
+        "au_pro": None,
+        "latency_ms": {"onnxruntime": 4 * gmac, "openvino": None},
+    }
+
+
+def test_ratios_compare_like_with_like() -> None:
+    entries = [
+        entry("fp32", False, 2.0, 0.9),
+        entry("int8", False, 2.0, 0.9),
+        entry("fp32", True, 0.5, 0.901),
+        entry("int8", True, 0.4, 0.897),
+    ]
+    text = compression.tables({"runs/n-bottle": entries})
+    assert "| n-bottle | fp32 | 0.25 | 0.25 | 0.25 | - | +0.10 points | - |" in text
+    assert "| n-bottle | int8 | 0.20 | 0.20 | 0.20 | - | -0.30 points | - |" in text
+    assert text.count("| n-bottle |") == 6
