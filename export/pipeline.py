@@ -16,7 +16,8 @@ from edgead.artifact import Artifact, Manifest, ParitySpec, QuantizationSpec, wr
 from edgead.calibration.photos import CalibrationPhotos, warnings
 from edgead.datasets import Dataset
 from edgead.errors import GateRefused, MissingDependencyError, UsageError
-from edgead.export import compress, gate, latency, parity, report
+from edgead.export import gate, latency, parity, report
+from edgead.export.compress.search import Rung, Search
 from edgead.export.report import Variant
 from edgead.export.source import Source
 from edgead.runtimes import Runtime, available, names, open_runtime
@@ -193,7 +194,7 @@ class _Export:
         self.batch = np.concatenate([photos.good, photos.defective])
         self.impossible: list[str] = []
         self.graph, self.manifest = source.graph, source.manifest
-        self.rungs: list[compress.Rung] = []
+        self.rungs: list[Rung] = []
         self.uncompressed: GateRefused | None = None
 
     def run(self) -> list[Variant]:
@@ -226,10 +227,12 @@ class _Export:
         """Make the compressed graph the one that the other variants are made from."""
         import onnx
 
+        from edgead.export.compress.compressor import Compressed, Compressor
+
         model = onnx.load_from_string(self.source.graph)
         entries: dict[int, _Checked] = {}
 
-        def judge(made: compress.Compressed) -> compress.Rung:
+        def judge(made: Compressed) -> Rung:
             self.manifest = made.described(self.source.manifest)
             entry = self._check(_Candidate("fp32", made.model.SerializeToString()))
             entries[id(made)] = entry
@@ -238,9 +241,9 @@ class _Export:
             after = gate.measure(entry.draft, entry.scored.scores, good, None)
             found = self._compared(fp32, entry)
             refused = gate.refusal(before, after, found, self.options.max_drop)
-            return compress.Rung(made.gmac, made.parameters, after.synthetic_auroc, found, refused)
+            return Rung(made.gmac, made.parameters, after.synthetic_auroc, found, refused)
 
-        search = compress.Search(compress.Compressor(model, self.photos), judge)
+        search = Search(Compressor(model, self.photos), judge)
         try:
             made = search.find(target)
         finally:

@@ -4,8 +4,3 @@
 
 Needs onnx and NumPy, not torch. docs/compression.md has the derivation and what was measured.
 """
-
-from edgead.export.compress.compressor import Compressed, Compressor
-from edgead.export.compress.search import AUTO, Rung, Search
-
-__all__ = ["AUTO", "Compressed", "Compressor", "Rung", "Search"]

@@ -5,11 +5,13 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from edgead.artifact import ParitySpec
 from edgead.errors import GateRefused, UsageError
-from edgead.export.compress.compressor import Compressed, Compressor
+
+if TYPE_CHECKING:
+    from edgead.export.compress.compressor import Compressed, Compressor
 
 AUTO = "auto"
 
@@ -61,7 +63,7 @@ class Rung:
         }
 
 
-Judge = Callable[[Compressed], Rung]
+Judge = Callable[["Compressed"], Rung]
 """Scores a compression on held-out good photos and synthetic defects of them."""
 
 

@@ -17,7 +17,7 @@ from edgead.cli import main
 from edgead.detector import EdgeDetector
 from edgead.errors import GateRefused, UsageError
 from edgead.export import ExportOptions, export
-from edgead.export.compress import Compressor
+from edgead.export.compress.compressor import Compressor
 from edgead.export.compress.importance import importance
 from edgead.export.compress.moments import observe
 from edgead.export.compress.network import Network
@@ -153,7 +153,7 @@ def test_the_files_say_what_was_done(compressed: Path, exported: Path) -> None:
     report = json.loads((compressed / "report.json").read_text())
     whole, smaller, int8, _for_tensorrt = report["variants"]
     assert whole["precision"] == smaller["precision"] == "fp32"
-    assert smaller["gmac"] <= 0.15 < 0.45 * whole["gmac"]
+    assert smaller["gmac"] <= 0.15 < 0.5 * whole["gmac"]
     assert smaller["parameters"] < whole["parameters"]
     assert int8["gmac"] == smaller["gmac"]
     (rung,) = report["compression"]

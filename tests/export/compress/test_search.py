@@ -7,8 +7,7 @@ import pytest
 
 from edgead.artifact import ParitySpec
 from edgead.errors import GateRefused, UsageError
-from edgead.export.compress import AUTO, Rung, Search
-from edgead.export.compress.search import SHARES
+from edgead.export.compress.search import AUTO, SHARES, Rung, Search
 
 
 @dataclass
