@@ -157,7 +157,7 @@ def export(
         variants = work.run()
     best = report.recommended(variants)
     command = f"edgead predict {out / str(best.file)} IMAGES --out results"
-    report.write(out, variants, command, work.rungs)
+    report.write(out, variants, command, rungs=work.rungs)
     if work.uncompressed is not None:
         raise GateRefused(f"{work.uncompressed}; only {best.file} was written to {out}")
     missing = options.missing(variants)

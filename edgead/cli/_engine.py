@@ -70,7 +70,7 @@ def is_source(args: argparse.Namespace) -> bool:
                 "--tensorrt, or leave them out"
             )
         return False
-    if not Path(args.source).is_file():
+    if not Path(args.source).is_file() or args.compress is not None:
         return False
     makes = precision_of(read_artifact(args.source))
     return makes != "fp32" or args.tensorrt in (_AUTO, "fp32") or bool(args.tensorrt_calibrator)
@@ -114,7 +114,8 @@ def build_from_export(args: argparse.Namespace, variants: list[Variant]) -> int:
     """Build an engine from a file that was just written, or say where to do that."""
     precision = _wanted(args)
     source = "fp32" if args.tensorrt_calibrator else _SOURCE[precision]
-    made_from = next((v for v in variants if v.precision == source), None)
+    # The last one: a compressed FP32 file comes after the original.
+    made_from = next((v for v in reversed(variants) if v.precision == source), None)
     if made_from is None or made_from.file is None:
         why = made_from.reason if made_from else f"there is no {source} file"
         raise GateRefused(f"no engine can be built in {precision}: {why}")

@@ -332,6 +332,7 @@ def _variant(
         file=artifact.path.name,
         precision=artifact.manifest.precision,
         gmac=artifact.manifest.model.gmac,
+        parameters=artifact.manifest.model.parameters,
         size_bytes=artifact.size_bytes,
         latency_ms=None,
         speed_up=None,

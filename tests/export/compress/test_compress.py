@@ -71,6 +71,18 @@ def test_the_graph_is_read_as_it_is(fp32: onnx.ModelProto, exported: Path) -> No
     ]
 
 
+def test_weights_that_two_convolutions_share_are_changed_for_one(fp32: onnx.ModelProto) -> None:
+    shared = onnx.ModelProto()
+    shared.CopyFrom(fp32)
+    nodes = {node.name: node for node in shared.graph.node}
+    nodes["student/2"].input[2] = nodes["teacher/2"].input[2]
+    network = Network(shared)
+    network.keep_channels("student/2", range(48))
+    assert len(network.weights("student/2")[1]) == 48
+    assert len(network.weights("teacher/2")[1]) == 96
+    network.finished()
+
+
 def test_turning_differences_to_all_their_directions_changes_nothing(
     fp32: onnx.ModelProto, photos: CalibrationPhotos
 ) -> None:
