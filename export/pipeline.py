@@ -248,8 +248,8 @@ class _Export:
             made = search.find(target)
         finally:
             self.manifest = self.source.manifest
-            runtimes = {str(id(made)): entries[id(made)].runtime for made, _ in search.tried}
-            timed = latency.side_by_side({"fp32": fp32.runtime, **runtimes}, self.batch[:1])
+            runtimes = {str(id(made)): entries[id(made)].fastest for made, _ in search.tried}
+            timed = latency.side_by_side({"fp32": fp32.fastest, **runtimes}, self.batch[:1])
             self.rungs = [
                 rung.timed(timed["fp32"], timed[str(id(made))]) for made, rung in search.tried
             ]
