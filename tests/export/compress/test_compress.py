@@ -47,9 +47,12 @@ def good(shared_dataset: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def compressed(exported: Path, good: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An export to less than half of the operations, and INT8 made from that."""
+    """An export to less than two thirds of the operations, and INT8 made from that.
+
+    The detector is hardly trained, so its scores are close together and their order is fragile.
+    """
     out = tmp_path_factory.mktemp("compressed")
-    asked = ExportOptions(compress=0.15, int8="static", max_drop=5, calibration=str(good))
+    asked = ExportOptions(compress=0.2, int8="static", max_drop=5, calibration=str(good))
     export(exported, out, asked)
     return out
 
@@ -165,7 +168,7 @@ def test_the_files_say_what_was_done(compressed: Path, exported: Path) -> None:
     report = json.loads((compressed / "report.json").read_text())
     whole, smaller, int8, _for_tensorrt = report["variants"]
     assert whole["precision"] == smaller["precision"] == "fp32"
-    assert smaller["gmac"] <= 0.15 < 0.5 * whole["gmac"]
+    assert smaller["gmac"] <= 0.2 < 0.65 * whole["gmac"]
     assert smaller["parameters"] < whole["parameters"]
     assert int8["gmac"] == smaller["gmac"]
     (rung,) = report["compression"]
@@ -190,7 +193,7 @@ def test_threshold_and_statistics_are_the_compressed_graphs_own(
     compressed: Path, good: Path
 ) -> None:
     report = json.loads((compressed / "report.json").read_text())
-    with EdgeDetector(compressed / report["variants"][1]["file"]) as detect:
+    with EdgeDetector(compressed / report["variants"][1]["file"], "onnxruntime") as detect:
         own = [detect(path).score for path in sorted(good.iterdir())]
         assert detect.manifest.score_statistics.mean == pytest.approx(np.mean(own), rel=1e-5)
 
