@@ -13,21 +13,18 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from edgead.artifact.manifest import MapSpec, TeacherSpec
+from edgead.artifact.manifest import MapSpec
 from edgead.models import _resnet
-from edgead.models._feature_cache import PyramidCache
 from edgead.models._maps import bilinear_matrix, cosine_distance, gaussian_matrix
+from edgead.models._trunk_model import TrunkModel
 from edgead.models.base import (
     IMAGENET_MEAN,
-    AnomalyModel,
-    PhotoBatches,
     Recipe,
     StepBatch,
     to_network_input,
 )
 from edgead.models.options import Choice, Number, OptionValue
 from edgead.models.registry import register_model
-from edgead.teachers.backbones import load_backbone
 
 SMOOTHING = 4.0  # deviation of the Gaussian, pixels of the map (official code, test.py)
 
@@ -93,7 +90,7 @@ class Decoder(nn.Module):
         return features[::-1]
 
 
-class ReverseDistillationBase(AnomalyModel):
+class ReverseDistillationBase(TrunkModel):
     """Reverse distillation with any of the ResNets here.
 
     Args:
@@ -124,27 +121,12 @@ class ReverseDistillationBase(AnomalyModel):
         self.bottleneck = Bottleneck(shape, self.embedding_blocks)
         self.decoder = Decoder(shape)
         self.head = _Head(self._sizes, image_size, float(self.options["l2"]))
-        self._cache: PyramidCache | None = None
 
     @property
     def map_spec(self) -> MapSpec:
         """A cell for each pixel: the paper's maps have the image's resolution."""
         height, width = self.image_size
         return MapSpec(height, width, 0.0, 0.0, float(height), float(width))
-
-    def load_teacher(self, source: str | None) -> TeacherSpec:
-        """Load the encoder's pretrained weights."""
-        return load_backbone(self.teacher_net, source)
-
-    def train(self, mode: bool = True) -> ReverseDistillationBase:
-        """Switch batch normalisation of bottleneck and decoder; the encoder never trains."""
-        super().train(mode)
-        self.teacher_net.eval()
-        return self
-
-    def fit_statistics(self, batches: PhotoBatches) -> None:
-        """Keep the encoder's features of the training photos for the steps."""
-        self._cache = PyramidCache.of(self.teacher_net, batches)
 
     def make_optimizer(
         self, steps: int, learning_rate: float
@@ -156,11 +138,7 @@ class ReverseDistillationBase(AnomalyModel):
 
     def training_losses(self, batch: StepBatch) -> dict[str, Tensor]:
         """Cosine distance by level (paper, equations 1 and 2), and the extra term if asked for."""
-        if self._cache is None:
-            with torch.no_grad():
-                targets = self.teacher_net(to_network_input(batch.photos))
-        else:
-            targets = [level.to(batch.photos.device) for level in self._cache.get(batch.indices)]
+        targets = self._targets(batch)
         found = [level.float() for level in self.decoder(self.bottleneck(targets))]
         losses = {}
         for name, target, level in zip(_resnet.LEVELS, targets, found, strict=True):

@@ -12,13 +12,12 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from edgead.artifact.manifest import MapSpec, TeacherSpec
+from edgead.artifact.manifest import MapSpec
 from edgead.models import _fusion, _resnet
-from edgead.models._feature_cache import PyramidCache
 from edgead.models._maps import bilinear_matrix, unit_features
+from edgead.models._trunk_model import TrunkModel
 from edgead.models.base import (
     IMAGENET_MEAN,
-    AnomalyModel,
     PhotoBatches,
     Recipe,
     StepBatch,
@@ -26,13 +25,12 @@ from edgead.models.base import (
 )
 from edgead.models.options import Choice, OptionValue
 from edgead.models.registry import register_model
-from edgead.teachers.backbones import load_backbone
 
 _ARCHITECTURE = "resnet18"
 
 
 @register_model("stfpm")
-class STFPM(AnomalyModel):
+class STFPM(TrunkModel):
     """STFPM with ResNet-18, as published: 5,565,568 parameters, 3.66 GMAC at 256x256.
 
     Args:
@@ -65,27 +63,12 @@ class STFPM(AnomalyModel):
         self.fusion = _fusion.create(str(self.options["fusion"]))
         # Maps are measured in this unit, so that scores are of the order of 1.
         self.register_buffer("unit", torch.ones(()))
-        self._cache: PyramidCache | None = None
 
     @property
     def map_spec(self) -> MapSpec:
         """The first level's cells (paper: 64x64 for 256x256)."""
         height, width = self.image_size
         return MapSpec(*self._sizes[0], 0.0, 0.0, float(height), float(width))
-
-    def load_teacher(self, source: str | None) -> TeacherSpec:
-        """Load the ResNet's pretrained weights."""
-        return load_backbone(self.teacher_net, source)
-
-    def train(self, mode: bool = True) -> STFPM:
-        """Switch the student's batch normalisation; the teacher never trains."""
-        super().train(mode)
-        self.teacher_net.eval()
-        return self
-
-    def fit_statistics(self, batches: PhotoBatches) -> None:
-        """Keep the teacher's features of the training photos for the steps."""
-        self._cache = PyramidCache.of(self.teacher_net, batches)
 
     def make_optimizer(
         self, steps: int, learning_rate: float
@@ -102,17 +85,10 @@ class STFPM(AnomalyModel):
         Source: paper, equations 1-3, without the factor 1/2 of equation 2, as the learning rate of
         the official code goes with.
         """
-        images = to_network_input(batch.photos)
-        if self._cache is None:
-            with torch.no_grad():
-                targets = self.teacher_net(images)
-        else:
-            targets = [level.to(images.device) for level in self._cache.get(batch.indices)]
+        found = self.student(to_network_input(batch.photos))
         return {
-            name: _distance(target, found).mean()
-            for name, target, found in zip(
-                _resnet.LEVELS, targets, self.student(images), strict=True
-            )
+            name: _distance(target, level).mean()
+            for name, target, level in zip(_resnet.LEVELS, self._targets(batch), found, strict=True)
         }
 
     def level_maps(self, photos: Tensor) -> list[Tensor]:
