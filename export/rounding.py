@@ -128,24 +128,29 @@ def _columns(
 def _round_rows(
     weights: npt.NDArray[np.float64], scales: npt.NDArray[np.float64], patches: Floats
 ) -> npt.NDArray[np.float64]:
-    """Round ``[outputs, inputs]`` row by row's scale, passing errors on (GPTQ, algorithm 1)."""
+    """Round ``[outputs, inputs]`` row by row's scale, passing errors on (GPTQ, algorithm 1).
+
+    With the moments factored as ``R R'``, R upper triangular, the error of the outputs is
+    ``|R'(w - q)|^2``, and its j-th term holds the first j weights alone: choosing them one after
+    the other is GPTQ without the inverse of the moments (Chen et al., "The geometry of LLM
+    quantization: GPTQ as Babai's nearest plane algorithm", 2025).
+    """
     moments = (patches.T @ patches).astype(np.float64) / len(patches)
-    damping = _DAMPING * float(np.diag(moments).mean()) + 1e-12
-    moments[np.diag_indices_from(moments)] += damping
-    inverse = np.linalg.inv(moments)
-    upper = np.linalg.cholesky((inverse + inverse.T) / 2).T
-    left = weights.copy()
-    rounded: npt.NDArray[np.float64] = np.zeros(left.shape, np.float64)
-    for start in range(0, left.shape[1], _BLOCK):
-        stop = min(start + _BLOCK, left.shape[1])
-        errors = np.zeros((len(left), stop - start))
+    moments[np.diag_indices_from(moments)] += _DAMPING * float(np.diag(moments).mean()) + 1e-12
+    factor = np.linalg.cholesky(moments[::-1, ::-1])[::-1, ::-1]
+    passed_on = factor / np.diag(factor)
+    rounded: npt.NDArray[np.float64] = np.zeros(weights.shape, np.float64)
+    errors: npt.NDArray[np.float64] = np.zeros(weights.shape, np.float64)
+    for start in range(0, weights.shape[1], _BLOCK):
+        stop = min(start + _BLOCK, weights.shape[1])
+        left = weights[:, start:stop] + errors[:, :start] @ passed_on[:start, start:stop]
         for column in range(start, stop):
-            integers = np.clip(np.rint(left[:, column] / scales), -127, 127)
+            integers = np.clip(np.rint(left[:, column - start] / scales), -127, 127)
             rounded[:, column] = integers * scales
-            error = (left[:, column] - rounded[:, column]) / upper[column, column]
-            left[:, column + 1 : stop] -= np.outer(error, upper[column, column + 1 : stop])
-            errors[:, column - start] = error
-        left[:, stop:] -= errors @ upper[start:stop, stop:]
+            errors[:, column] = weights[:, column] - rounded[:, column]
+            left[:, column - start + 1 :] += np.outer(
+                errors[:, column], passed_on[column, column + 1 : stop]
+            )
     return rounded
 
 
