@@ -41,6 +41,7 @@ def add_parser(subparsers: _options.Subparsers) -> None:
     for option, kind, text in (
         ("--steps", _options.positive_int, "iterations"),
         ("--batch-size", _options.positive_int, "views an iteration"),
+        ("--window", _options.positive_int, "pixels a side that an iteration takes of a view"),
         ("--views", _options.positive_int, "crops of each photo"),
         ("--learning-rate", float, "at its highest"),
         ("--seed", int, "of every draw"),
@@ -56,7 +57,7 @@ def run(args: argparse.Namespace) -> int:
     """Distil and say how to use the result."""
     from edgead.teachers.distill import DistillConfig, distill_teacher
 
-    options = ("steps", "batch_size", "views", "learning_rate", "seed", "name", "licence")
+    options = ("steps", "batch_size", "window", "views", "learning_rate", "seed", "name", "licence")
     given = {name: value for name in options if (value := getattr(args, name)) is not None}
     config = DistillConfig(
         Path(args.source), Path(args.images), args.model.removeprefix("efficientad-"), **given

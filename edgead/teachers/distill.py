@@ -1,9 +1,12 @@
 """Distilling a teacher, a patch-description network or a ResNet-18, from a larger network.
 
-The recipe is the paper's (Algorithm 3) with two changes that make it fit a CPU: the source
-network's features are computed once a view and cached, and hidden layers are batch-normalised
+The recipe is the paper's (Algorithm 3) with three changes that make it fit a CPU. The source
+network's features are computed once a view and cached. A step learns from a window of each view,
+without padding: a patch-description network is local, so a window's cells are those of the whole
+view, and more different photos fit in a step of the same cost. Hidden layers are batch-normalised
 while they learn (folded away at the end), which reaches the same error in fewer steps. A ResNet
-learns through a 1x1 convolution on each of its three levels, which is thrown away at the end.
+learns from whole views through a 1x1 convolution on each of its three levels, which is thrown away
+at the end.
 """
 
 from __future__ import annotations
@@ -41,7 +44,8 @@ GREY_SHARE = 0.2
 _CACHE_LIMIT = 16 << 30
 _VALIDATION = 200
 _STATISTICS = 400
-_REPORT_EVERY = 500
+_REPORT_EVERY = 250
+_SOURCE_BATCH = 8
 _WEIGHT_DECAY = 1e-4
 
 Features = Callable[[npt.NDArray[np.uint8]], npt.NDArray[np.float32]]
@@ -58,6 +62,8 @@ class DistillConfig:
         size: ``"n"``, ``"s"``, ``"m"``, ``"survey"``, or ``"resnet18"``.
         steps: Iterations.
         batch_size: Views an iteration.
+        window: Side in pixels of the square that an iteration takes from a view, for the networks
+            that are local (``"n"``, ``"s"``, ``"m"``); the others take whole views.
         views: Crops of each photo: the centre, then random ones, flipped and grey at times.
         learning_rate: At its highest.
         seed: Of everything drawn.
@@ -69,7 +75,8 @@ class DistillConfig:
     images: Path
     size: str
     steps: int = 9_000
-    batch_size: int = 8
+    batch_size: int = 20
+    window: int = 160
     views: int = 2
     learning_rate: float = 2e-3
     seed: int = 0
@@ -97,6 +104,7 @@ def distill_teacher(config: DistillConfig, out: Path, device: str = "auto") -> f
     features = _source(config.source)
     paths = _usable(images.find_images([config.images]), config)
     precision = "bf16-mixed" if cpu.has_bfloat16() or torch.cuda.is_available() else "32-true"
+    _window_cells(config)
     fabric = launch(device, precision, devices=1)
     with tempfile.TemporaryDirectory(prefix=".distill-", dir=out.resolve().parent) as scratch:
         views = _Views(paths, config, features, Path(scratch))
@@ -138,9 +146,9 @@ class _Views:
             self._pixels = np.lib.format.open_memmap(
                 scratch / "views.npy", "w+", np.uint8, (self.count, SIDE, SIDE, 3)
             )
-            starts = range(0, self.count, config.batch_size)
+            starts = range(0, self.count, _SOURCE_BATCH)
             for start in progress(starts, total=len(starts), label="source features"):
-                indices = range(start, min(start + config.batch_size, self.count))
+                indices = range(start, min(start + _SOURCE_BATCH, self.count))
                 crops = np.stack([self._crop(index) for index in indices])
                 self._pixels[start : indices.stop] = crops
                 self._cache[start : indices.stop] = self._grid(features(crops))
@@ -153,6 +161,29 @@ class _Views:
             chosen = np.stack([self._crop(index) for index in indices])
             target = self._grid(self._features(chosen))
         return torch.from_numpy(chosen), torch.from_numpy(target)
+
+    def windows(self, indices: list[int], rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+        """Return a random window of each view, on whole cells, with its source features."""
+        pixels, target = self.get(indices)
+        side, cells = self._config.window, _window_cells(self._config)
+        if not _is_local(self._config.size) or side == SIDE:
+            return pixels, target
+        cell = _cell_side(self._config.size)
+        starts = rng.integers((SIDE - side) // cell + 1, size=(len(indices), 2)).tolist()
+        return (
+            torch.stack(
+                [
+                    view[row * cell : row * cell + side, column * cell : column * cell + side]
+                    for view, (row, column) in zip(pixels, starts, strict=True)
+                ]
+            ),
+            torch.stack(
+                [
+                    features[:, row : row + cells, column : column + cells]
+                    for features, (row, column) in zip(target, starts, strict=True)
+                ]
+            ),
+        )
 
     def _crop(self, index: int) -> npt.NDArray[np.uint8]:
         view, photo_index = divmod(index, len(self._paths))
@@ -195,8 +226,7 @@ def _fit(
     )
     wrapped, wrapped_optimizer = fabric.setup(network, optimizer)
 
-    def batch(indices: list[int]) -> tuple[Tensor, Tensor]:
-        pixels, target = views.get(indices)
+    def normalised(pixels: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
         return (
             to_network_input(pixels.to(fabric.device)),
             (target.to(fabric.device) - mean) / std,
@@ -204,10 +234,12 @@ def _fit(
 
     log: list[dict[str, float]] = []
     order = _endless(learned, config.seed)
+    rng = np.random.default_rng([config.seed, 10])
     for step in progress(range(config.steps), total=config.steps, label="distilling"):
         for group in optimizer.param_groups:
             group["lr"] = config.learning_rate * _schedule(step, config.steps)
-        inputs, target = batch([next(order) for _ in range(config.batch_size)])
+        chosen = [next(order) for _ in range(config.batch_size)]
+        inputs, target = normalised(*views.windows(chosen, rng))
         loss = _errors(wrapped(inputs), target).mean()
         wrapped_optimizer.zero_grad()
         fabric.backward(loss)
@@ -216,8 +248,10 @@ def _fit(
             network.eval()
             errors = []
             with torch.no_grad():
-                for start in range(0, len(validation), config.batch_size):
-                    inputs, target = batch(validation[start : start + config.batch_size])
+                for start in range(0, len(validation), _SOURCE_BATCH):
+                    inputs, target = normalised(
+                        *views.get(validation[start : start + _SOURCE_BATCH])
+                    )
                     errors += _errors(network(inputs), target).tolist()
             network.train()
             log.append({"step": step + 1, "validation": float(np.mean(errors))})
@@ -283,13 +317,32 @@ def _schedule(step: int, steps: int) -> float:
     return min(1.0, (step + 1) / 100) * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * step / steps)))
 
 
-def _is_padded(size: str) -> bool:
-    return size != "n"  # the paper pads while it distils; ours has no padding anywhere
+def _is_local(size: str) -> bool:
+    """Whether a detector uses the teacher without padding, so that windows show all it sees."""
+    return size in ("n", "s", "m")
+
+
+def _cell_side(size: str) -> int:
+    spec = _pdn.map_spec(size, (SIDE, SIDE))
+    return round((spec.bottom - spec.top) / spec.height)
+
+
+def _window_cells(config: DistillConfig) -> int:
+    """Return how many cells a side the teacher makes of a window.
+
+    Raises:
+        UsageError: The window is larger than a view or smaller than a patch.
+    """
+    if not _is_local(config.size):
+        return 0
+    if config.window > SIDE:
+        raise UsageError(f"--window {config.window} is larger than a view, which is {SIDE} pixels")
+    return _pdn.map_spec(config.size, (config.window, config.window)).height
 
 
 def _with_batch_norm(size: str) -> nn.Sequential:
     """Build the teacher with a batch normalisation behind each hidden convolution."""
-    plain = _pdn.PDN(size, TEACHER_CHANNELS, padding=_is_padded(size))
+    plain = _pdn.PDN(size, TEACHER_CHANNELS, padding=not _is_local(size))
     last = plain.convolutions[-1]
     layers: list[nn.Module] = []
     for layer in plain.layers:
@@ -326,16 +379,16 @@ def _grid(size: str, source_shape: tuple[int, ...]) -> Callable[[Any], Any]:
     if size == RESNET:
         return _averaged(source_shape, _RESNET_CELLS)
     spec = _pdn.map_spec(size, (SIDE, SIDE))
-    cell = (spec.bottom - spec.top) / spec.height
+    cell = _cell_side(size)
     factor = round(cell / (SIDE / source_shape[2]))
-    first = round(spec.top / cell)
-    cells = spec.height if not _is_padded(size) else source_shape[2] // factor
+    start, cells = 0, source_shape[2] // max(factor, 1)
+    if _is_local(size):
+        start, cells = round(spec.top / cell), spec.height
     if factor < 1 or source_shape[2] % factor or source_shape[2] != source_shape[3]:
         raise EdgeadError(
             f"the source network's map is {source_shape[2]}x{source_shape[3]} for {SIDE}x{SIDE} "
-            f"pixels, which does not divide into efficientad-{size}'s cells of {cell:g} pixels"
+            f"pixels, which does not divide into efficientad-{size}'s cells of {cell} pixels"
         )
-    start = 0 if _is_padded(size) else first
 
     def grid(features: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         n, channels, height, width = features.shape
@@ -414,6 +467,7 @@ def _write(
 ) -> None:
     from safetensors.torch import save
 
+    seen = f"windows of {config.window} px" if _is_local(config.size) else "views"
     metadata = {
         "name": config.name or f"edgead {config.size.upper()}",
         "model": config.size if config.size == RESNET else f"efficientad-{config.size}",
@@ -421,7 +475,7 @@ def _write(
         "source_sha256": files.sha256_file(config.source),
         "images": f"{photos} photos, {config.views} view(s) of each",
         "recipe": (
-            f"edgead {edgead.__version__}, {config.steps} steps of {config.batch_size} views, "
+            f"edgead {edgead.__version__}, {config.steps} steps of {config.batch_size} {seen}, "
             f"AdamW {config.learning_rate:g}, seed {config.seed}"
         ),
         "validation": f"{log[-1]['validation']:.4f} of the variance unexplained",
