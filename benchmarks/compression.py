@@ -1,62 +1,71 @@
 """What a compression costs and buys: accuracy, operations, size and latency, before and after.
 
     python -m edgead.benchmarks.compression OUT RUN=DATA [RUN=DATA ...] [--compress GMAC]
+        [--max-drop POINTS]
 
 Needs the training install: it exports. For each run it exports the detector as it is and
 compressed, both in FP32 and INT8, evaluates the four files on the labelled photos, and times them
 in one alternating run with every runtime here. The labelled photos are looked at only afterwards:
-they choose nothing. Writes ``OUT/compression.md`` and ``.json``, and two export folders a run.
+they choose nothing. Writes ``OUT/compression.md`` and ``.json``, and two export folders a run. A
+run that was measured before (same weights, data, target, edgead) is not measured again.
 """
 
 from __future__ import annotations
 
 import argparse
+import functools
+import shutil
 import sys
-from collections.abc import Sequence
+import time
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from edgead import cpu, files, images
 from edgead.artifact import Artifact, read_artifact
+from edgead.benchmarks.remember import remembered, run_key
 from edgead.cli import _options
 from edgead.datasets import Dataset
 from edgead.detector import EdgeDetector
-from edgead.errors import EdgeadError
+from edgead.errors import EdgeadError, GateRefused
 from edgead.evaluation import evaluate
 from edgead.runtimes import open_runtime
+
+if TYPE_CHECKING:
+    from edgead.export import ExportOptions
 
 _RUNTIMES = ("onnxruntime", "openvino")
 _HEADER = ("run", "file", "GMAC", "MB", "image AUROC", "AU-PRO", "ONNX Runtime ms", "OpenVINO ms")
 _RATIOS = ("run", "precision", "GMAC", "size", "ONNX Runtime", "OpenVINO", "AUROC", "AU-PRO")
 
 
-def measure(run: str, data: str, out: Path, target: float | str) -> list[dict[str, Any]]:
-    """Export a run as it is and compressed, and measure the four files.
+def measure(run: str, data: str, out: Path, target: float | str, max_drop: float) -> dict[str, Any]:
+    """Export a run as it is and compressed, and measure the files.
 
     Args:
         run: Run folder or FP32 artifact.
         data: Labelled photos.
         out: For the exports.
         target: GMAC, or ``"auto"``.
+        max_drop: Points that the gate lets a file lose.
 
     Returns:
-        One row a file: the original's FP32 and INT8, then the compressed ones.
-
-    Raises:
-        GateRefused: A file does not pass.
+        ``"files"``, one row each: the original's FP32 and INT8, then the compressed ones; a file
+        that was refused has no row, and its reason is among ``"refused"``. ``"seconds"`` is what
+        the compressed export took, checks of every kind included.
     """
-    from edgead.export import ExportOptions, export
+    from edgead.export import ExportOptions
 
-    original = export(run, out / "original", ExportOptions(int8="static"))
-    smaller = export(run, out / "compressed", ExportOptions(int8="static", compress=target))
-    paths = [
-        *(out / "original" / str(v.file) for v in original if v.precision in ("fp32", "int8")),
-        *(out / "compressed" / str(v.file) for v in smaller[1:] if v.precision in ("fp32", "int8")),
-    ]
-    artifacts = [read_artifact(path) for path in paths]
+    original = ExportOptions(int8="static", max_drop=max_drop)
+    smaller = ExportOptions(int8="static", max_drop=max_drop, compress=target)
+    artifacts, refused = _exported(run, out / "original", original)
+    start = time.perf_counter()
+    compressed, also_refused = _exported(run, out / "compressed", smaller)
+    seconds = time.perf_counter() - start
+    artifacts += [a for a in compressed if a.manifest.compression is not None]
     dataset = Dataset.from_folder(data)
     size = artifacts[0].manifest.input.size
     photo = images.resize(images.read_image(dataset.test_photos()[0].path), size)
@@ -78,7 +87,22 @@ def measure(run: str, data: str, out: Path, target: float | str) -> list[dict[st
                 "latency_ms": {name: found_ms[index] for name, found_ms in timed.items()},
             }
         )
-    return rows
+    return {"files": rows, "refused": [*refused, *also_refused], "seconds": seconds}
+
+
+def _exported(run: str, out: Path, options: ExportOptions) -> tuple[list[Artifact], list[str]]:
+    """Export; return the FP32 and INT8 files that were written, and what was refused and why."""
+    from edgead.export import export
+
+    shutil.rmtree(out, ignore_errors=True)  # a file of an earlier try is not of this export
+    refused = []
+    try:
+        export(run, out, options)
+    except GateRefused as error:
+        refused.append(str(error))
+    written = [read_artifact(path) for path in sorted(out.glob("*.onnx"))]
+    kept = [artifact for artifact in written if artifact.manifest.precision in ("fp32", "int8")]
+    return sorted(kept, key=lambda a: (-a.manifest.model.gmac, a.manifest.precision)), refused
 
 
 def _latencies(
@@ -98,11 +122,13 @@ def _latencies(
         return [*side_by_side(opened, np.ascontiguousarray(photo[None])).values()]
 
 
-def tables(runs: dict[str, list[dict[str, Any]]]) -> str:
+def tables(runs: Mapping[str, dict[str, Any]]) -> str:
     """Return the files, and the compressed ones divided by the original ones, as Markdown."""
-    rows, ratios = [], []
-    for run, entries in runs.items():
-        name = Path(run).name
+    rows, ratios, notes = [], [], []
+    for run, measured in runs.items():
+        name, entries = Path(run).name, measured["files"]
+        notes.append(f"{name}: the compressed export took {measured['seconds']:.0f} s")
+        notes += [f"{name}: {reason}" for reason in measured["refused"]]
         for entry in entries:
             rows.append(
                 (
@@ -116,10 +142,10 @@ def tables(runs: dict[str, list[dict[str, Any]]]) -> str:
                 )
             )
         for precision in ("fp32", "int8"):
-            before, after = (
-                next(e for e in entries if e["precision"] == precision and e["compressed"] is done)
-                for done in (False, True)
-            )
+            of_kind = {e["compressed"]: e for e in entries if e["precision"] == precision}
+            if len(of_kind) < 2:
+                continue
+            before, after = of_kind[False], of_kind[True]
             ratios.append(
                 (
                     name,
@@ -133,7 +159,10 @@ def tables(runs: dict[str, list[dict[str, Any]]]) -> str:
                     *(_change(after[key], before[key]) for key in ("image_auroc", "au_pro")),
                 )
             )
-    return f"{_markdown(_HEADER, rows)}\nCompressed over original:\n\n{_markdown(_RATIOS, ratios)}"
+    return (
+        f"{_markdown(_HEADER, rows)}\nCompressed over original:\n\n{_markdown(_RATIOS, ratios)}\n"
+        + "".join(f"- {note}\n" for note in notes)
+    )
 
 
 def _figure(value: float | None, form: str) -> str:
@@ -165,14 +194,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
         metavar="GMAC",
         help="target (default: as few operations as the gate allows)",
     )
+    parser.add_argument(
+        "--max-drop",
+        type=_options.points,
+        default=0.5,
+        metavar="POINTS",
+        help="largest loss of accuracy that the gate allows (default: 0.5)",
+    )
     args = parser.parse_args(arguments)
-    runs: dict[str, list[dict[str, Any]]] = {}
+    runs: dict[str, dict[str, Any]] = {}
     try:
         for pair in args.pairs:
             run, _, data = pair.rpartition("=")
             if not run:
                 parser.error(f"'{pair}' is not RUN=DATA")
-            runs[run] = measure(run, data, args.out / Path(run).name, args.compress)
+            folder = args.out / Path(run).name
+            key = {**run_key(run, data), "target": args.compress, "max_drop": args.max_drop}
+            runs[run] = remembered(
+                folder / "files.json",
+                key,
+                functools.partial(measure, run, data, folder, args.compress, args.max_drop),
+            )
             text = f"{cpu.model_name()}, {cpu.physical_cores()} threads\n\n{tables(runs)}"
             files.write_text(args.out / "compression.md", text)
             files.write_json(args.out / "compression.json", {"runs": runs})

@@ -15,15 +15,15 @@ import contextlib
 import functools
 import json
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-import edgead
 from edgead import cpu, files, images, metrics
+from edgead.benchmarks.remember import remembered, run_key
 from edgead.datasets import Dataset
 from edgead.errors import EdgeadError, GateRefused
 
@@ -187,29 +187,6 @@ def _markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
 
 
-def _key(run: str, data: str) -> dict[str, str]:
-    """Return what a run's figures depend on, besides this machine."""
-    from edgead.training import Run
-
-    return {
-        "source_sha256": Run(run).read_manifest().source_sha256,
-        "data": str(Path(data).resolve()),
-        "edgead_version": edgead.__version__,
-    }
-
-
-def _remembered(file: Path, key: dict[str, str], make: Callable[[], Any]) -> Any:
-    """Return what a file holds for a key, or make it and write the file."""
-    if file.is_file():
-        stored = json.loads(file.read_text())
-        if stored["key"] == key:
-            print(f"{file} is there, not measured again", file=sys.stderr)
-            return stored["result"]
-    made = make()
-    files.write_json(file, {"key": key, "result": made})
-    return made
-
-
 def _write(
     out: Path, runs: Mapping[str, list[dict[str, Any]]], steps: Sequence[Sequence[str]]
 ) -> str:
@@ -239,16 +216,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     runs: dict[str, list[dict[str, Any]]] = {}
     try:
         for run, data in pairs:
-            runs[run] = _remembered(
+            runs[run] = remembered(
                 args.out / Path(run).name / "variants.json",
-                _key(run, data),
+                run_key(run, data),
                 functools.partial(measure, run, data, args.out / Path(run).name),
             )
             text = _write(args.out, runs, steps)
         for run, data in pairs if args.ladder else ():
-            steps += _remembered(
+            steps += remembered(
                 args.out / Path(run).name / "ladder.json",
-                _key(run, data),
+                run_key(run, data),
                 functools.partial(ladder, run, data),
             )
             text = _write(args.out, runs, steps)

@@ -32,19 +32,6 @@ def test_the_summary_speaks_of_the_int8_that_was_kept() -> None:
     ]
 
 
-def test_a_run_is_measured_once_for_each_source(tmp_path: Path) -> None:
-    made: list[int] = []
-
-    def measure() -> list[int]:
-        made.append(len(made))
-        return made[:]
-
-    file = tmp_path / "variants.json"
-    for source, result in (("a", [0]), ("a", [0]), ("b", [0, 1])):
-        assert quantization._remembered(file, {"source": source}, measure) == result
-    assert len(made) == 2
-
-
 def test_runs_of_one_name_would_overwrite_each_other(tmp_path: Path) -> None:
     with pytest.raises(SystemExit):
         quantization.main([str(tmp_path), "x/run=data", "y/run=data"])
