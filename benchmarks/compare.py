@@ -137,11 +137,13 @@ def _labels(results: Sequence[Result]) -> list[str]:
 
 def _parts(result: Result) -> Mapping[str, str]:
     config, runtime, device = result["config"], result["runtime"], result["device"]
-    threads = runtime["threads"]
+    threads, details = runtime["threads"], runtime["details"]
     return {
         "name": result["artifact"]["name"],
         "runtime": runtime["name"],
         "threads": "1 thread" if threads == 1 else f"{threads or 'default'} threads",
+        "precision": f"float layers in {details.get('precision', 'the default')}",
+        "hint": f"for {details.get('hint', 'latency')}",
         "file": result["artifact"]["file"],
         "batch": f"batch {config['batch']}",
         "streams": f"{config['streams']} cameras",

@@ -116,7 +116,13 @@ def open_subject(
         EdgeadError: The artifact cannot be opened here.
     """
     start = time.perf_counter()
-    detect = EdgeDetector(artifact, protocol.runtime, threads=protocol.threads)
+    detect = EdgeDetector(
+        artifact,
+        protocol.runtime,
+        threads=protocol.threads,
+        precision=protocol.precision,
+        hint=protocol.hint,
+    )
     load_ms = _since(start)
     try:
         calls = scenarios.queries(frames, protocol.batch)

@@ -40,13 +40,18 @@ def peak(
     runtime: str,
     threads: int | None,
     frame_size: tuple[int, int],
+    *,
+    precision: str | None = None,
+    hint: str = "latency",
 ) -> Peak:
     """Start a process that scores twenty frames and return what it took.
 
     Raises:
         EdgeadError: That process failed; with what it said last.
     """
-    arguments = json.dumps([os.fspath(artifact), runtime, threads, list(frame_size)])
+    arguments = json.dumps(
+        [os.fspath(artifact), runtime, threads, list(frame_size), precision, hint]
+    )
     done = subprocess.run(
         [sys.executable, "-m", "edgead.benchmarks.memory", arguments],
         capture_output=True,
@@ -61,10 +66,10 @@ def peak(
 
 
 def _main(arguments: str) -> None:
-    artifact, runtime, threads, size = json.loads(arguments)
+    artifact, runtime, threads, size, precision, hint = json.loads(arguments)
     # Made without temporary arrays: they would count as the detector's memory.
     frame = np.zeros((size[0], size[1], 3), np.uint8)
-    with EdgeDetector(artifact, runtime, threads=threads) as detect:
+    with EdgeDetector(artifact, runtime, threads=threads, precision=precision, hint=hint) as detect:
         for _ in range(_PREDICTIONS):
             detect(frame)
         rss = _peak_kib() / 1024

@@ -27,6 +27,8 @@ class Protocol:
         samples: Least number of latencies; the default supports a p90.
         runtime: ``"auto"`` or a runtime's name.
         threads: Of one inference; ``None`` for the runtime's default.
+        precision: Arithmetic of the layers that are not INT8; ``None`` for the runtime's default.
+        hint: ``"latency"`` or ``"throughput"``.
         batch: Frames of one call; above 1 the scenario is offline.
         streams: Cameras that share the detector, each with a thread; above 1 it is multi-stream.
         camera_fps: Frames a second of each camera; ``None`` for frames without a pause.
@@ -38,6 +40,8 @@ class Protocol:
     samples: int = SAMPLES_FOR[90.0]
     runtime: str = "auto"
     threads: int | None = None
+    precision: str | None = None
+    hint: str = "latency"
     batch: int = 1
     streams: int = 1
     camera_fps: float | None = None

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from edgead.benchmarks.result import Result
 from edgead.benchmarks.sensors.base import MISSING
@@ -57,8 +58,21 @@ def what(result: Result) -> str:
         f"{result['artifact']['name']} · {width}x{height}",
         f"{runtime['name']} {runtime['version']} ({runtime['provider']})",
         *([f"{threads} thread{'' if threads == 1 else 's'}"] if threads else []),
+        *_choices(runtime["details"]),
     ]
     return " · ".join(parts)
+
+
+def _choices(details: Mapping[str, Any]) -> list[str]:
+    """Say in what arithmetic and for what aim a runtime really ran, where it says so."""
+    precision, hint, streams = (details.get(key) for key in ("precision", "hint", "streams"))
+    aim = f"for {hint}"
+    if streams is not None:
+        aim += f" in {streams} stream{'' if streams == 1 else 's'}"
+    return [
+        *([f"float layers in {precision}"] if precision else []),
+        *([aim] if hint else []),
+    ]
 
 
 def artifact(result: Result) -> str:

@@ -78,6 +78,8 @@ def to_result(
             "scenario": protocol.scenario.value,
             "runtime": measurement.runtime.name,
             "threads": protocol.threads,
+            "precision": protocol.precision,
+            "hint": protocol.hint,
             "batch": protocol.batch,
             "streams": protocol.streams,
             "camera_fps": protocol.camera_fps,

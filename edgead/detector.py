@@ -33,10 +33,14 @@ class EdgeDetector:
             takes that one or fails.
         threshold: Overrides the artifact's own threshold.
         threads: Threads of one inference; ``None`` means one per physical core.
+        precision: Arithmetic of the layers that are not INT8, ``"f32"``, ``"bf16"`` or ``"f16"``;
+            ``None`` is what the scores were checked with. Less than that moves scores.
+        hint: ``"latency"`` for one frame as soon as possible, ``"throughput"`` for most frames of
+            several threads.
 
     Raises:
         ArtifactError: The file is not a usable artifact.
-        RuntimeUnavailableError: No runtime, or not the one asked for, can open it here.
+        RuntimeUnavailableError: No runtime, or not the one asked for, can open it here like that.
 
     Example:
         >>> from edgead import EdgeDetector
@@ -51,8 +55,12 @@ class EdgeDetector:
         runtime: str = "auto",
         threshold: float | None = None,
         threads: int | None = None,
+        *,
+        precision: str | None = None,
+        hint: str = "latency",
     ) -> None:
-        selection = open_runtime(read_artifact(path), runtime, RuntimeOptions(threads=threads))
+        options = RuntimeOptions(threads=threads, precision=precision, hint=hint)
+        selection = open_runtime(read_artifact(path), runtime, options)
         self._set_up(selection.runtime, threshold)
         self.passed_over: Mapping[str, str] = selection.passed_over
 

@@ -30,7 +30,7 @@ class RuntimeOptions:
             checked with: float32 on a CPU. ``"bf16"`` and ``"f16"`` are faster where the
             processor has them, and move scores; a runtime that cannot is an error.
         hint: ``"latency"`` for one frame as soon as possible; ``"throughput"`` for most frames of
-            several threads, where the runtime has the choice.
+            several threads; a runtime that has no such choice is an error.
     """
 
     threads: int | None = None

@@ -28,6 +28,8 @@ _PROTOCOL = (
     "frame_size",
     "runtime",
     "threads",
+    "precision",
+    "hint",
     "batch",
     "streams",
     "camera_fps",
@@ -67,6 +69,18 @@ def add_parser(subparsers: _options.Subparsers) -> None:
         type=_options.image_size,
         metavar="HxW",
         help="size of generated frames (default: 1080x1920)",
+    )
+    how.add_argument(
+        "--precision",
+        choices=["f32", "bf16", "f16"],
+        help="arithmetic of the layers that are not INT8, where the runtime has the choice; less "
+        "than f32 moves scores (default: what the scores were checked with)",
+    )
+    how.add_argument(
+        "--hint",
+        choices=["latency", "throughput"],
+        help="what the runtime shall aim at, where it has the choice: one frame as soon as "
+        "possible, or most frames of several streams (default: latency)",
     )
     how.add_argument(
         "--batch", type=_options.positive_int, metavar="N", help="offline: N frames a call"
@@ -134,6 +148,11 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError("give an exported file or a folder of them: edgead bench ARTIFACT")
     if args.save_settings and not args.tune:
         raise UsageError("--save-settings writes what --tune found: add --tune")
+    if args.save_settings and (args.precision or args.hint):
+        raise UsageError(
+            "--save-settings keeps the runtime and the threads only, so that scores stay as they "
+            "were checked: leave out --precision and --hint"
+        )
     from edgead.benchmarks.governor import governor
 
     _warn_of_threads(args.threads)
@@ -175,7 +194,12 @@ def _peak(artifact: Artifact, measurement: Measurement) -> Peak | None:
     protocol = measurement.protocol
     try:
         return memory.peak(
-            artifact.path, protocol.runtime, protocol.threads, measurement.frame_sizes[0]
+            artifact.path,
+            protocol.runtime,
+            protocol.threads,
+            measurement.frame_sizes[0],
+            precision=protocol.precision,
+            hint=protocol.hint,
         )
     except EdgeadError as error:
         print(f"warning: memory is not measured: {error}", file=sys.stderr)
@@ -286,6 +310,8 @@ def _rerun(args: argparse.Namespace) -> int:
             f"{artifact.path} --json NEW.json, then edgead bench --compare {args.rerun} NEW.json"
         )
     args.runtime, args.threads = config["runtime"], config["threads"]
+    # Files of earlier versions have neither.
+    args.precision, args.hint = config.get("precision"), config.get("hint")
     args.batch, args.streams, args.camera_fps = (
         config["batch"],
         config["streams"],
@@ -358,6 +384,8 @@ def _protocol(args: argparse.Namespace) -> Protocol:
         "samples": args.samples,
         "runtime": args.runtime,
         "threads": args.threads,
+        "precision": args.precision,
+        "hint": args.hint,
         "batch": args.batch,
         "streams": args.streams,
         "camera_fps": args.camera_fps,

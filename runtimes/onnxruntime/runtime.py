@@ -39,6 +39,11 @@ class OnnxRuntime(Runtime):
                 f"ONNX Runtime computes in f32 on a CPU, not in {self.options.precision}: leave "
                 "out the precision, or use the runtime 'openvino'"
             )
+        if self.options.hint != "latency":
+            raise RuntimeUnavailableError(
+                f"ONNX Runtime has no setting for {self.options.hint}: leave out the hint, or use "
+                "the runtime 'openvino'"
+            )
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = self._threads
         options.inter_op_num_threads = 1
@@ -88,7 +93,7 @@ class OnnxRuntime(Runtime):
             provider=_PROVIDER,
             device=cpu.model_name(),
             threads=self._threads,
-            details={"spinning": self.options.spinning},
+            details={"spinning": self.options.spinning, "precision": "f32", "hint": "latency"},
         )
 
     @property

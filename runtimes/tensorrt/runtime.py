@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edgead.artifact import Artifact, EngineSpec, rebuild_command
-from edgead.errors import ArtifactError, EdgeadError
+from edgead.errors import ArtifactError, EdgeadError, RuntimeUnavailableError
 from edgead.runtimes.base import RawOutput, Runtime, RuntimeInfo, Transfers
 from edgead.runtimes.tensorrt import library
 from edgead.runtimes.tensorrt.device import Device, OutOfDeviceMemory, open_device, why_not_pycuda
@@ -53,6 +53,7 @@ class TensorRT(Runtime):
         return spec
 
     def _open(self) -> None:
+        self._refuse_choices()
         self._lock = threading.Condition()
         self._idle: list[Session] = []
         self._made = 0
@@ -72,6 +73,20 @@ class TensorRT(Runtime):
         except BaseException:
             self._close()
             raise
+
+    def _refuse_choices(self) -> None:
+        """Refuse what was settled when the engine was built, instead of ignoring it."""
+        if self.options.precision is not None:
+            raise RuntimeUnavailableError(
+                f"{self.artifact.path} was built in {self._spec.precision}, which stays: leave out "
+                f"the precision ({self.options.precision}), or build another engine (edgead export "
+                "--tensorrt)"
+            )
+        if self.options.hint != "latency":
+            raise RuntimeUnavailableError(
+                f"TensorRT has no setting for {self.options.hint}: leave out the hint; several "
+                "threads get an execution context each"
+            )
 
     def _read_plan(self) -> bytes:
         """Read the engine, and make sure that it is the one that the sidecar describes."""

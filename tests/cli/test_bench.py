@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from edgead import EdgeDetector
+from edgead import EdgeDetector, cpu
 from edgead.artifact import Artifact
 from edgead.cli import main
 from edgead.settings import Settings
@@ -92,6 +92,54 @@ def test_photos_batches_cameras_and_streams(
     assert found["latency_ms"]["p90"] is None
     assert any("too few" in reason for reason in found["invalid_because"])
     assert bench(artifact, *quick, "--strict") == 3
+
+
+def test_precision_and_hint_are_used_recorded_and_run_again(
+    tiny_artifact: Callable[..., Artifact], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("openvino")
+    precision = "bf16" if cpu.has_bfloat16() else "f32"
+    artifact, figures, again = tiny_artifact().path, tmp_path / "a.json", tmp_path / "b.json"
+    # ONNX Runtime, which auto would take otherwise, has no setting for throughput.
+    words = (*QUICK, "--streams", "2", "--precision", precision, "--hint", "throughput")
+    assert bench(artifact, *words, "--json", figures) == 0
+    assert bench("--rerun", figures, "--json", again) == 0
+    for found in (read(figures), read(again)):
+        config, details = found["config"], found["runtime"]["details"]
+        assert (config["precision"], config["hint"]) == (precision, "throughput")
+        assert (details["precision"], details["hint"]) == (precision, "throughput")
+        assert details["streams"] == min(2, cpu.physical_cores())
+        assert found["runtime"]["name"] == "openvino"
+        assert found["peak_rss_mib"] > 20
+    assert f"float layers in {precision} · for throughput" in " ".join(
+        capsys.readouterr().out.split()
+    )
+    plain = tmp_path / "c.json"
+    assert bench(artifact, *QUICK, "--runtime", "openvino", "--json", plain) == 0
+    old = read(plain)
+    assert (old["config"]["precision"], old["config"]["hint"]) == (None, "latency")
+    del old["config"]["precision"], old["config"]["hint"]  # as earlier versions wrote it
+    plain.write_text(json.dumps(old))
+    assert bench("--rerun", plain) == 0
+    capsys.readouterr()
+    assert bench("--compare", plain, figures) == 0
+    assert "tiny" in capsys.readouterr().out
+
+
+def test_a_runtime_without_the_choice_is_one_sentence(
+    tiny_artifact: Callable[..., Artifact], capsys: pytest.CaptureFixture[str]
+) -> None:
+    artifact = tiny_artifact().path
+    for words, sentence in (
+        (("--hint", "throughput"), "ONNX Runtime has no setting for throughput: leave out"),
+        (("--precision", "bf16"), "ONNX Runtime computes in f32 on a CPU, not in bf16: leave out"),
+    ):
+        for where in (artifact, artifact.parent):
+            assert bench(where, *QUICK, "--runtime", "onnxruntime", *words) == 1
+            (line,) = capsys.readouterr().err.splitlines()
+            assert sentence in line
+    words = ("--tune", "--save-settings", "--precision", "f32")
+    assert "--precision" in refused(capsys, artifact, *words)
 
 
 def test_a_folder_takes_turns_and_can_be_compared(

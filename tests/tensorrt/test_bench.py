@@ -37,7 +37,7 @@ def test_an_engine_has_its_transfers_and_takes_turns_with_its_source(
     assert found["peak_rss_mib"] is None
     assert found["stages_ms"]["host_to_device"] >= 0
     assert len(found["raw_ms"]["device_to_host"]) == found["samples"]
-    monkeypatch.setattr(memory, "peak", lambda *_: memory.Peak(100.0, 50.0))
+    monkeypatch.setattr(memory, "peak", lambda *_, **__: memory.Peak(100.0, 50.0))
     assert main(["bench", str(engine.parent), *QUICK, "--json", str(figures)]) == 0
     names = [result["runtime"]["name"] for result in json.loads(figures.read_text())["results"]]
     assert {"tensorrt", "onnxruntime"} <= set(names)
@@ -61,3 +61,16 @@ def test_an_engine_of_another_gpu_is_one_sentence(
         assert "compute capability 8.7 (here 8.9)" in sentence
         assert "edgead export tiny-fp16.onnx" in sentence
         assert "Traceback" not in errors
+
+
+def test_what_an_engine_has_settled_is_refused_and_not_ignored(
+    install: Install, onnx_artifact: Make, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    install()
+    engine = built(onnx_artifact, "fp16", tmp_path / "out")
+    for words, sentence in (
+        (("--precision", "f32"), "was built in fp16, which stays"),
+        (("--hint", "throughput"), "no setting for throughput"),
+    ):
+        assert main(["bench", str(engine), *QUICK, "--runtime", "tensorrt", *words]) == 1
+        assert sentence in capsys.readouterr().err
