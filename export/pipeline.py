@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -17,11 +18,14 @@ from edgead.calibration.photos import CalibrationPhotos, warnings
 from edgead.datasets import Dataset
 from edgead.errors import GateRefused, MissingDependencyError, UsageError
 from edgead.export import gate, latency, parity, report
-from edgead.export.compress.search import Rung, Search
+from edgead.export.compress.search import AUTO, Rung, Search, Timer
 from edgead.export.report import Variant
 from edgead.export.source import Source
 from edgead.runtimes import Runtime, available, names, open_runtime
 from edgead.runtimes.select import runtime_class
+
+if TYPE_CHECKING:
+    from edgead.export.compress.compressor import Compressor
 
 INT8_CHOICES = ("auto", "static", "dynamic")
 
@@ -40,6 +44,8 @@ class ExportOptions:
         max_drop: Largest loss of accuracy, in points of a hundred.
         compress: Take operations out first: GMAC to be left at most, ``"auto"`` for the fewest that
             pass, or ``None``. The other precisions are then made from the compressed graph.
+        max_latency: In place of ``compress``: take operations out until one inference takes at most
+            so many milliseconds here, of the static INT8 file where INT8 is asked for, else FP32.
     """
 
     fp16: bool = False
@@ -49,6 +55,12 @@ class ExportOptions:
     validate: str | None = None
     max_drop: float = 0.5
     compress: float | str | None = None
+    max_latency: float | None = None
+
+    @property
+    def is_compressing(self) -> bool:
+        """Whether operations are taken out."""
+        return self.compress is not None or self.max_latency is not None
 
     def missing(self, variants: list[Variant]) -> dict[str, set[str]]:
         """Return the kinds of file asked for of which none was accepted, with their precisions."""
@@ -140,9 +152,13 @@ def export(
     opened = Source.open(source)
     paths = opened.calibration_photos(options.calibration)
     photos = CalibrationPhotos.read(paths, opened.manifest.input.size)
-    if options.fp16 or options.int8 or options.compress:
+    if options.compress is not None and options.max_latency is not None:
+        raise UsageError(
+            "--compress GMAC and --max-latency both say how much is taken out: leave one out"
+        )
+    if options.fp16 or options.int8 or options.is_compressing:
         photos.require_enough()
-    if options.compress and opened.manifest.compression is not None:
+    if options.is_compressing and opened.manifest.compression is not None:
         raise UsageError(
             f"{source} is compressed already, from "
             f"{opened.manifest.compression.gmac_before:.4g} to {opened.manifest.model.gmac:.4g} "
@@ -199,9 +215,9 @@ class _Export:
 
     def run(self) -> list[Variant]:
         checked = [self._check_fp32()]
-        if self.options.compress is not None:
+        if self.options.is_compressing:
             try:
-                checked.append(self._compress(checked[0], self.options.compress))
+                checked.append(self._compress(checked[0]))
             except GateRefused as error:  # nothing to make the other variants from
                 self.uncompressed = error
                 return self._judge(checked, self._time(checked))
@@ -223,7 +239,7 @@ class _Export:
             self.batch[:1],
         )
 
-    def _compress(self, fp32: _Checked, target: float | str) -> _Checked:
+    def _compress(self, fp32: _Checked) -> _Checked:
         """Make the compressed graph the one that the other variants are made from."""
         import onnx
 
@@ -243,9 +259,13 @@ class _Export:
             refused = gate.refusal(before, after, found, self.options.max_drop)
             return Rung(made.gmac, made.parameters, after.synthetic_auroc, found, refused)
 
-        search = Search(Compressor(model, self.photos), judge)
+        compressor = Compressor(model, self.photos)
+        search = Search(compressor, judge)
         try:
-            made = search.find(target)
+            if self.options.max_latency is None:
+                made = search.find(self.options.compress or AUTO)
+            else:
+                made = search.within(self.options.max_latency, self._timer(compressor))
         finally:
             self.manifest = self.source.manifest
             runtimes = {str(id(made)): entries[id(made)].fastest for made, _ in search.tried}
@@ -267,6 +287,14 @@ class _Export:
             )
         self.graph, self.manifest = entry.candidate.model, made.described(self.source.manifest)
         return entry
+
+    def _timer(self, compressor: Compressor) -> Timer:
+        from edgead.export.compress.speed import timer
+
+        manifest = self.source.manifest
+        if self.options.int8 in ("auto", "static"):
+            manifest = manifest.replace(precision="int8")
+        return timer(compressor, manifest, self.batch[:1], self.scratch)
 
     def _compared(self, fp32: _Checked, entry: _Checked) -> ParitySpec:
         thresholds = fp32.manifest.threshold.value, entry.manifest.threshold.value

@@ -70,7 +70,8 @@ def is_source(args: argparse.Namespace) -> bool:
                 "--tensorrt, or leave them out"
             )
         return False
-    if not Path(args.source).is_file() or args.compress is not None:
+    compresses = args.compress is not None or args.max_latency is not None
+    if not Path(args.source).is_file() or compresses:
         return False
     makes = precision_of(read_artifact(args.source))
     return makes != "fp32" or args.tensorrt in (_AUTO, "fp32") or bool(args.tensorrt_calibrator)

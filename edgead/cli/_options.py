@@ -68,6 +68,19 @@ def compression(text: str) -> float | str:
     return value
 
 
+def milliseconds(text: str) -> float:
+    """Read a number of milliseconds above 0."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(
+            f"'{text}' is not a number of milliseconds above 0, for example 12"
+        )
+    return value
+
+
 def points(text: str) -> float:
     """Read a number of points, 0 to 100."""
     try:

@@ -45,6 +45,13 @@ def add_parser(subparsers: _options.Subparsers) -> None:
         "(without a number) as many as the accuracy gate allows",
     )
     parser.add_argument(
+        "--max-latency",
+        type=_options.milliseconds,
+        metavar="MS",
+        help="take operations out until one inference takes at most MS milliseconds here, with the "
+        "INT8 file where --int8 is given",
+    )
+    parser.add_argument(
         "--calibration",
         metavar="DIR",
         help="good photos to calibrate and check on (default: those that the training held out)",
@@ -86,6 +93,7 @@ def run(args: argparse.Namespace) -> int:
         validate=args.validate,
         max_drop=args.max_drop,
         compress=args.compress,
+        max_latency=args.max_latency,
     )
     variants = export(args.source, args.out, options)
     print(table(variants))

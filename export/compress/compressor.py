@@ -12,7 +12,7 @@ import onnx
 from edgead.artifact import CompressionSpec, Manifest
 from edgead.calibration.photos import CalibrationPhotos
 from edgead.export.compress import plan as plans
-from edgead.export.compress.fit import PLACES, carry_out
+from edgead.export.compress.fit import PLACES, carry_out, outline
 from edgead.export.compress.moments import Observed, observe
 from edgead.export.compress.network import Network
 from edgead.export.compress.photos import fitting_photos
@@ -59,6 +59,11 @@ class Compressor:
         self._photos = photos
 
     @property
+    def original(self) -> onnx.ModelProto:
+        """The graph that is compressed."""
+        return self._network.model
+
+    @property
     def gmac(self) -> float:
         """Of the original."""
         return self._network.macs / 1e9
@@ -80,7 +85,7 @@ class Compressor:
             gmac: Multiply-accumulates of one photo in billions, at most; at least
                 :attr:`least_gmac`.
         """
-        chosen = next(plan for plan in self.path if plan.gmac <= gmac)
+        chosen = self._plan(gmac)
         changed = carry_out(self._network, chosen, self._choices, self._observed, self._fitting)
         made = Network(changed)
         spec = CompressionSpec(
@@ -95,6 +100,13 @@ class Compressor:
         )
         fitted = refit_head(self._network.model, changed, self._photos.good)
         return Compressed(fitted, spec, round(made.macs / 1e9, 4), made.parameters)
+
+    def outline(self, gmac: float) -> onnx.ModelProto:
+        """Return a graph as fast as :meth:`compress` makes it, whose scores mean nothing."""
+        return outline(self._network, self._plan(gmac))
+
+    def _plan(self, gmac: float) -> plans.Plan:
+        return next(plan for plan in self.path if plan.gmac <= gmac)
 
     @functools.cached_property
     def _fitting(self) -> list[npt.NDArray[np.uint8]]:

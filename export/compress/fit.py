@@ -68,6 +68,27 @@ def carry_out(
     return network.finished()
 
 
+def outline(original: Network, plan: Plan) -> onnx.ModelProto:
+    """Return a graph of a plan's shape with weights that mean nothing, to time it.
+
+    What an inference costs does not depend on the weights, and nothing has to be fitted for it.
+    """
+    network = Network(original.model)
+    for difference in original.differences:
+        kept = plan.directions.get(difference.tensor)
+        if kept is not None:
+            channels = original.convolutions[difference.convolutions[0]].channels
+            network.project(difference, np.eye(channels)[:, :kept])
+    for name, count in plan.channels.items():
+        network.keep_channels(name, range(count))
+    for name, rank in plan.ranks.items():
+        weights, bias = network.weights(name)
+        if rank < len(weights):
+            outer = np.eye(len(weights))[:, :rank]
+            network.factorise(name, (weights[:rank], bias[:rank]), (outer, bias))
+    return network.finished()
+
+
 def _stages(network: Network, original: Network, plan: Plan) -> list[list[str]]:
     """Group the convolutions to fit so that each stage needs only the stages before it."""
     depth: dict[str, int] = {}

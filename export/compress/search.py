@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -17,6 +18,8 @@ AUTO = "auto"
 
 SHARES = (0.6, 0.45, 0.33, 0.24, 0.17, 0.12)
 """Shares of the operations that ``auto`` tries."""
+
+_BISECTIONS = 5
 
 _FIRST = 3  # where auto begins: what the detectors measured so far pass with room
 
@@ -63,6 +66,9 @@ class Rung:
         }
 
 
+Timer = Callable[[float], float]
+"""Milliseconds of one inference here with so many GMAC left."""
+
 Judge = Callable[["Compressed"], Rung]
 """Scores a compression on held-out good photos and synthetic defects of them."""
 
@@ -105,6 +111,46 @@ class Search:
                 return made
             why = rung.refusal
         raise GateRefused(f"--compress {target:g} was refused ({why}); {self.nearest(target)}")
+
+    def within(self, milliseconds: float, timer: Timer) -> Compressed:
+        """Return the compression with the most operations that is fast enough here.
+
+        Args:
+            milliseconds: Of one inference, at most.
+            timer: Measures.
+
+        Raises:
+            UsageError: The whole detector is fast enough.
+            GateRefused: No compression is, or none of those passes the gate.
+        """
+        slow, fast = self._compressor.gmac, self._compressor.least_gmac
+        whole_ms = timer(slow)
+        if whole_ms <= milliseconds:
+            raise UsageError(
+                f"one inference takes {whole_ms:.3g} ms here without any compression: leave out "
+                f"--max-latency {milliseconds:g}, or ask for less"
+            )
+        fast_ms = timer(fast)
+        if fast_ms > milliseconds:
+            raise GateRefused(
+                f"--max-latency {milliseconds:g} cannot be met here: with the fewest operations "
+                f"that can be left, {fast:.3g} of {slow:.4g} GMAC, one inference takes "
+                f"{fast_ms:.3g} ms (whole: {whole_ms:.3g} ms)"
+            )
+        for _ in range(_BISECTIONS):
+            middle = math.sqrt(slow * fast)
+            middle_ms = timer(middle)
+            if middle_ms <= milliseconds:
+                fast, fast_ms = middle, middle_ms
+            else:
+                slow = middle
+        made, rung = self._try(fast)
+        if rung.refusal is None:
+            return made
+        raise GateRefused(
+            f"--max-latency {milliseconds:g} takes {fast:.3g} GMAC here ({fast_ms:.3g} ms), which "
+            f"was refused ({rung.refusal}); {self.nearest(fast)}"
+        )
 
     def nearest(self, above: float) -> str:
         """Say which target above a refused one passes."""

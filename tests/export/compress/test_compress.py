@@ -22,6 +22,7 @@ from edgead.export.compress.importance import importance
 from edgead.export.compress.moments import observe
 from edgead.export.compress.network import Network
 from edgead.export.compress.projection import difference_samples, principal_directions
+from edgead.export.compress.speed import timer
 from tests.conftest import part, tiny_model, write_photo
 
 
@@ -198,6 +199,19 @@ def test_threshold_and_statistics_are_the_compressed_graphs_own(
         assert detect.manifest.score_statistics.mean == pytest.approx(np.mean(own), rel=1e-5)
 
 
+def test_an_outline_has_the_shape_of_what_is_made_and_is_timed_as_int8_too(
+    compressor: Compressor, photos: CalibrationPhotos, exported: Path, tmp_path: Path
+) -> None:
+    target = 0.6 * compressor.gmac
+    made, outline = compressor.compress(target), compressor.outline(target)
+    assert Network(outline).macs / 1e9 == pytest.approx(made.gmac, abs=1e-4)
+    for precision in ("fp32", "int8"):
+        manifest = read_artifact(exported).manifest.replace(precision=precision)
+        milliseconds = timer(compressor, manifest, photos.good[:1], tmp_path)
+        assert milliseconds(target) > 0
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.slow
 def test_a_run_is_compressed_as_far_as_the_gate_allows(
     trained_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -233,6 +247,9 @@ def test_a_target_that_does_not_pass_names_one_that_does(
         (["--compress", "much"], "neither 'auto' nor a number of GMAC"),
         (["--compress", "-1"], "neither 'auto' nor a number of GMAC"),
         (["--compress", "99"], "GMAC already"),
+        (["--max-latency", "0"], "not a number of milliseconds above 0"),
+        (["--max-latency", "5", "--compress", "1"], "leave one out"),
+        (["--max-latency", "1e6"], "without any compression"),
     ],
 )
 def test_targets_that_mean_nothing(

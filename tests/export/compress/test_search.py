@@ -66,3 +66,20 @@ def test_a_target_is_taken_or_the_nearest_named() -> None:
 def test_a_target_that_saves_nothing_is_wrong_usage() -> None:
     with pytest.raises(UsageError, match="has 10 GMAC already"):
         search(0).find(12.0)
+
+
+def test_the_latency_decides_how_much_goes() -> None:
+    """Here a GMAC takes 2 ms, and 3 ms go to everything else."""
+
+    def timer(gmac: float) -> float:
+        return 3 + 2 * gmac
+
+    found = search(0).within(9.0, timer)
+    assert timer(found.gmac) <= 9
+    assert found.gmac == pytest.approx(3, rel=0.1)
+    with pytest.raises(UsageError, match=r"takes 23 ms here without any compression"):
+        search(0).within(30.0, timer)
+    with pytest.raises(GateRefused, match=r"fewest operations .* 1 of 10 GMAC.* takes 5 ms"):
+        search(0).within(4.0, timer)
+    with pytest.raises(GateRefused, match=r"--max-latency 9 takes .*falls by 9.*nearest target"):
+        search(4.0).within(9.0, timer)
