@@ -29,8 +29,8 @@ class EdgeDetector:
 
     Args:
         path: The artifact (``.onnx``).
-        runtime: ``"auto"`` takes the fastest runtime that can open the artifact here; a name
-            takes that one or fails.
+        runtime: ``"auto"`` takes the runtime that is expected to be fastest for the artifact, of
+            those that can open it here; a name takes that one or fails.
         threshold: Overrides the artifact's own threshold.
         threads: Threads of one inference; ``None`` means one per physical core.
         precision: Arithmetic of the layers that are not INT8, ``"f32"``, ``"bf16"`` or ``"f16"``;

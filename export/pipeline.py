@@ -21,8 +21,8 @@ from edgead.export import gate, latency, parity, report
 from edgead.export.compress.search import AUTO, Rung, Search, Timer
 from edgead.export.report import Variant
 from edgead.export.source import Source
-from edgead.runtimes import Runtime, available, names, open_runtime
-from edgead.runtimes.select import runtime_class
+from edgead.runtimes import Runtime, available, open_runtime
+from edgead.runtimes.select import order, runtime_class
 
 if TYPE_CHECKING:
     from edgead.export.compress.compressor import Compressor
@@ -107,7 +107,7 @@ class _Checked:
     @property
     def fastest(self) -> Runtime:
         """The runtime that ``auto`` takes for it here."""
-        return next(self.runtimes[name] for name in names() if name in self.runtimes)
+        return next(self.runtimes[name] for name in order(self.draft) if name in self.runtimes)
 
 
 def export(

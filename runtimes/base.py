@@ -93,7 +93,7 @@ class Runtime(abc.ABC):
 
     name: ClassVar[str]
     speed_rank: ClassVar[int]
-    """``auto`` tries the highest first."""
+    """The order of listings, highest first; ``auto`` asks :meth:`speed_rank_for`."""
 
     def __init__(self, artifact: Artifact, options: RuntimeOptions | None = None) -> None:
         self.artifact = artifact
@@ -111,6 +111,11 @@ class Runtime(abc.ABC):
         if artifact.path.suffix != ".onnx":
             return f"it opens .onnx files, not {artifact.path.suffix or 'files without a suffix'}"
         return None
+
+    @classmethod
+    def speed_rank_for(cls, artifact: Artifact) -> int:
+        """Return this runtime's place for one artifact: ``auto`` tries the highest first."""
+        return cls.speed_rank
 
     @abc.abstractmethod
     def _open(self) -> None:

@@ -31,8 +31,13 @@ class Selection:
 
 @functools.cache
 def names() -> tuple[str, ...]:
-    """Return the names of all runtimes known here, fastest kind first."""
+    """Return the names of all runtimes known here, in the order for most files."""
     return tuple(sorted(_locations(), key=lambda name: -runtime_class(name).speed_rank))
+
+
+def order(artifact: Artifact) -> tuple[str, ...]:
+    """Return the names of all runtimes known here, the one expected to be fastest for it first."""
+    return tuple(sorted(names(), key=lambda name: -runtime_class(name).speed_rank_for(artifact)))
 
 
 @functools.cache
@@ -66,8 +71,8 @@ def open_runtime(
 
     Args:
         artifact: What to open.
-        name: ``"auto"`` for the fastest one that can, or a runtime's name. A runtime asked for by
-            name is used or it is an error: there is no fallback.
+        name: ``"auto"`` for the first of :func:`order` that can, or a runtime's name. A runtime
+            asked for by name is used or it is an error: there is no fallback.
         options: Threads and the like.
 
     Returns:
@@ -88,7 +93,7 @@ def open_runtime(
         runtime.open()
         return Selection(runtime, {})
     passed_over: dict[str, str] = {}
-    for candidate in names():
+    for candidate in order(artifact):
         chosen = runtime_class(candidate)
         reason = chosen.refuses(artifact) or chosen.unavailable()
         if reason is None:

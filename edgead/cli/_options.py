@@ -97,7 +97,7 @@ def add_runtime(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--runtime",
         default="auto",
-        help="runtime to use (default: the fastest that works here; see 'edgead runtimes')",
+        help="runtime to use (default: the first that can open the file; see 'edgead runtimes')",
     )
     parser.add_argument(
         "--threads",

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import dataclasses
+import platform
 from collections.abc import Callable
 from typing import ClassVar
 
@@ -10,6 +12,7 @@ from edgead.artifact import Artifact
 from edgead.errors import EdgeadError, RuntimeUnavailableError, UsageError
 from edgead.runtimes import Runtime, RuntimeOptions, available, open_runtime, select
 from edgead.runtimes.onnxruntime import OnnxRuntime
+from edgead.runtimes.openvino.runtime import PAYS_FROM_GMAC
 
 Make = Callable[..., Artifact]
 
@@ -29,6 +32,15 @@ class Broken(OnnxRuntime):
 
     def _open(self) -> None:
         raise EdgeadError("it does not start")
+
+
+class FastForRed(OnnxRuntime):
+    name: ClassVar[str] = "fast-for-red"
+    speed_rank: ClassVar[int] = 1
+
+    @classmethod
+    def speed_rank_for(cls, artifact: Artifact) -> int:
+        return 50 if artifact.path.stem == "red" else cls.speed_rank
 
 
 @pytest.fixture
@@ -60,7 +72,46 @@ def test_auto_takes_the_first_that_works_and_says_why_not_the_others(
     assert available()["onnxruntime"] is None
 
 
-def test_a_runtime_asked_for_by_name_is_used_or_it_is_an_error(
+@pytest.mark.parametrize(
+    ("machine", "precision", "gmac", "first"),
+    [
+        ("x86_64", "int8", 37.9, "openvino"),
+        ("AMD64", "int8", PAYS_FROM_GMAC, "openvino"),
+        ("x86_64", "int8", 2.4, "onnxruntime"),
+        ("x86_64", "fp32", 37.9, "onnxruntime"),
+        ("x86_64", "int8-dynamic", 37.9, "onnxruntime"),
+        ("aarch64", "int8", 37.9, "onnxruntime"),
+    ],
+)
+def test_the_order_is_that_of_the_artifact(
+    machine: str,
+    precision: str,
+    gmac: float,
+    first: str,
+    tiny_artifact: Make,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(platform, "machine", lambda: machine)
+    made = tiny_artifact()
+    model = made.manifest.model.replace(gmac=gmac)
+    manifest = made.manifest.replace(precision=precision, model=model)
+    found = select.order(dataclasses.replace(made, manifest=manifest))
+    assert set(found) == set(select.names())
+    assert next(name for name in found if name in ("openvino", "onnxruntime")) == first
+
+
+def test_auto_takes_what_is_first_for_the_file(
+    tiny_artifact: Make, only: Callable[..., None]
+) -> None:
+    only(OnnxRuntime, FastForRed)
+    with open_runtime(tiny_artifact("red.onnx")).runtime as runtime:
+        assert runtime.name == "fast-for-red"
+    with open_runtime(tiny_artifact("blue.onnx")).runtime as runtime:
+        assert runtime.name == "onnxruntime"
+    assert select.names() == ("onnxruntime", "fast-for-red")
+
+
+def test_when_none_works_by_name_is_used_or_it_is_an_error(
     tiny_artifact: Make, only: Callable[..., None]
 ) -> None:
     only(OnnxRuntime, Broken, Absent)
