@@ -206,11 +206,7 @@ def _pixel_metrics(
         return None, None
     masks = [mask for _, mask, _ in marked]
     maps = [anomaly_map for _, _, anomaly_map in marked]
-    pixel_auroc = metrics.auroc(
-        np.concatenate([mask.ravel() for mask in masks]),
-        np.concatenate([anomaly_map.ravel() for anomaly_map in maps]),
-    )
-    return pixel_auroc, metrics.au_pro(masks, maps)
+    return metrics.pixel_metrics(masks, maps)
 
 
 def _figure(value: float | None) -> str:

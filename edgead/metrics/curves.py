@@ -1,7 +1,4 @@
-"""Metrics from labels and scores: AUROC, average precision, best F1, errors at a threshold.
-
-For pixel AUROC give the flattened masks and maps of all test photos.
-"""
+"""Metrics from labels and scores: AUROC, average precision, best F1, errors at a threshold."""
 
 from __future__ import annotations
 

@@ -72,6 +72,11 @@ def test_au_pro_is_mvtecs_definition(digits: int, limit: float) -> None:
         np.round(rng.normal(0, 0.5, mask.shape) + mask, digits).astype(np.float32) for mask in masks
     ]
     assert metrics.au_pro(masks, maps, limit) == pytest.approx(au_pro_by_hand(masks, maps, limit))
+    labels = np.concatenate([mask.ravel() for mask in masks])
+    scores = np.concatenate([anomaly_map.ravel() for anomaly_map in maps])
+    assert metrics.pixel_auroc(masks, maps) == pytest.approx(
+        reference.roc_auc_score(labels, scores)
+    )
 
 
 def test_regions_that_touch_at_a_corner_are_one() -> None:
