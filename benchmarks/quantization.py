@@ -96,8 +96,8 @@ def ladder(run: str, data: str) -> list[tuple[str, str, str, str, str]]:
 
 
 def _steps(model: Any, photos: Any) -> Iterator[tuple[str, Any]]:
-    from edgead.calibration.calibrators import CALIBRATORS, minmax
-    from edgead.calibration.ranges import channel_maxima, histograms
+    from edgead.calibration.calibrators import CALIBRATORS
+    from edgead.calibration.ranges import channel_maxima, extremes
     from edgead.export import qdq
     from edgead.export.equalise import equalisable, equalise
     from edgead.export.refit import refit_head
@@ -107,8 +107,8 @@ def _steps(model: Any, photos: Any) -> Iterator[tuple[str, Any]]:
     batches = photos.for_ranges()
 
     def written(graph: Any) -> Any:
-        counted = histograms(graph, qdq.calibrated_tensors(graph), batches)
-        return qdq.for_onnxruntime(graph, {name: minmax(seen) for name, seen in counted.items()})
+        seen = extremes(graph, qdq.calibrated_tensors(graph), batches)
+        return qdq.for_onnxruntime(graph, seen)
 
     yield "onnxruntime quantize_static, its defaults", _library(model, batches)
     nearest = written(model)

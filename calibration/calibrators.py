@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -108,7 +109,9 @@ def entropy(histogram: Histogram) -> Range:
     return _best(histogram, divergence)
 
 
-CALIBRATORS: dict[str, Callable[[Histogram], Range]] = {
+Calibrator: TypeAlias = Callable[[Histogram], Range]
+
+CALIBRATORS: dict[str, Calibrator] = {
     "minmax": minmax,
     "percentile": percentile,
     "entropy": entropy,
@@ -116,7 +119,7 @@ CALIBRATORS: dict[str, Callable[[Histogram], Range]] = {
 }
 
 
-def calibrator(name: str) -> Callable[[Histogram], Range]:
+def calibrator(name: str) -> Calibrator:
     """Return a calibrator by name.
 
     Raises:

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 
-from edgead.calibration.calibrators import Histogram
+from edgead.calibration.calibrators import Calibrator, Histogram, Range, minmax
 from edgead.calibration.probe import probe
 from edgead.errors import EdgeadError
 
@@ -21,10 +21,8 @@ Batches = Sequence[npt.NDArray[np.uint8]]
 """Batches uint8 ``[N, height, width, 3]`` BGR at the network's input size."""
 
 
-def histograms(
-    model: onnx.ModelProto, tensors: Sequence[str], photos: Batches
-) -> dict[str, Histogram]:
-    """Count the values of activations: a first pass finds the ends, a second counts between them.
+def extremes(model: onnx.ModelProto, tensors: Sequence[str], photos: Batches) -> dict[str, Range]:
+    """Find the smallest and the largest value of activations.
 
     Args:
         model: FP32 graph with edgead's contract.
@@ -34,7 +32,7 @@ def histograms(
     Raises:
         EdgeadError: An activation is not finite.
     """
-    ends: dict[str, tuple[float, float]] = {}
+    ends: dict[str, Range] = {}
     for activations in probe(model, tensors, photos):
         for name, values in zip(tensors, activations, strict=True):
             low, high = float(values.min()), float(values.max())
@@ -42,14 +40,32 @@ def histograms(
                 raise EdgeadError(
                     f"the activation {name} is not finite on a calibration photo: train again"
                 )
-            known = ends.get(name, (low, high))
-            ends[name] = min(known[0], low), max(known[1], high)
+            known = ends.get(name, Range(low, high))
+            ends[name] = Range(min(known.low, low), max(known.high, high))
+    return ends
+
+
+def histograms(
+    model: onnx.ModelProto, tensors: Sequence[str], photos: Batches
+) -> dict[str, Histogram]:
+    """Count the values of activations between their extremes; arguments as in :func:`extremes`."""
+    ends = extremes(model, tensors, photos)
     counts = {name: np.zeros(_BINS, np.int64) for name in tensors}
     for activations in probe(model, tensors, photos):
         for name, values in zip(tensors, activations, strict=True):
-            low, high = ends[name]
+            low, high = ends[name].low, ends[name].high
             counts[name] += np.histogram(values, _BINS, (low, max(high, low + 1e-12)))[0]
-    return {name: Histogram(*ends[name], counts[name]) for name in tensors}
+    return {name: Histogram(ends[name].low, ends[name].high, counts[name]) for name in tensors}
+
+
+def chosen_ranges(
+    model: onnx.ModelProto, tensors: Sequence[str], photos: Batches, calibrator: Calibrator
+) -> dict[str, Range]:
+    """Let a calibrator choose the ranges of activations; the others as in :func:`extremes`."""
+    if calibrator is minmax:  # counting is most of the time of a calibration, and it needs none
+        return extremes(model, tensors, photos)
+    counted = histograms(model, tensors, photos)
+    return {name: calibrator(histogram) for name, histogram in counted.items()}
 
 
 def channel_maxima(

@@ -12,7 +12,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from edgead.calibration.calibrators import Histogram
+from edgead.calibration.calibrators import Range
 from edgead.errors import GateRefused
 
 _LARGEST = 65504.0
@@ -32,7 +32,7 @@ _NETWORK = {
 }
 
 
-def for_gpus(model: onnx.ModelProto, activations: Mapping[str, Histogram]) -> onnx.ModelProto:
+def for_gpus(model: onnx.ModelProto, activations: Mapping[str, Range]) -> onnx.ModelProto:
     """Convert a graph's networks to FP16; the squares, sums, head and score stay FP32.
 
     Squared differences summed over hundreds of channels are where FP16 overflows and where the
@@ -48,8 +48,8 @@ def for_gpus(model: onnx.ModelProto, activations: Mapping[str, Histogram]) -> on
     Raises:
         GateRefused: An activation comes too close to FP16's largest number.
     """
-    for name, histogram in activations.items():
-        reached = max(abs(histogram.low), abs(histogram.high))
+    for name, seen in activations.items():
+        reached = max(abs(seen.low), abs(seen.high))
         if reached * _HEADROOM > _LARGEST:
             raise GateRefused(
                 f"FP16 was refused: the activation {name} reaches {reached:.3g} on calibration "

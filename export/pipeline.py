@@ -345,13 +345,13 @@ class _Export:
     def _fp16(self) -> list[_Candidate]:
         import onnx
 
-        from edgead.calibration.ranges import histograms
+        from edgead.calibration.ranges import extremes
         from edgead.export import fp16, qdq
         from edgead.export.tensorrt.onnx_nodes import cast_first
 
         model = onnx.load_from_string(self.graph)
-        counted = histograms(model, qdq.calibrated_tensors(model), self.photos.for_ranges())
-        made = fp16.for_gpus(model, counted)
+        seen = extremes(model, qdq.calibrated_tensors(model), self.photos.for_ranges())
+        made = fp16.for_gpus(model, seen)
         graph = cast_first(made.SerializeToString())
         return [_Candidate("fp16", graph, None, "; for GPUs")]
 

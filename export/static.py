@@ -11,7 +11,7 @@ import onnx
 from edgead.calibration import cache
 from edgead.calibration.calibrators import Range, calibrator
 from edgead.calibration.photos import CalibrationPhotos
-from edgead.calibration.ranges import channel_maxima, histograms
+from edgead.calibration.ranges import channel_maxima, chosen_ranges
 from edgead.export import qdq, refit
 from edgead.export.equalise import equalisable, equalise
 from edgead.export.rounding import round_weights
@@ -65,8 +65,7 @@ def static_int8(
     prepared = onnx.load_from_string(cache.remembered("rounded", key, prepare))
 
     def measure() -> bytes:
-        counted = histograms(prepared, qdq.calibrated_tensors(prepared), batches)
-        chosen = {name: choose(histogram) for name, histogram in counted.items()}
+        chosen = chosen_ranges(prepared, qdq.calibrated_tensors(prepared), batches, choose)
         for name in qdq.compared_tensors(prepared):
             chosen[name] = Range(_HEADROOM * chosen[name].low, _HEADROOM * chosen[name].high)
         return json.dumps(

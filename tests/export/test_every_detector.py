@@ -16,7 +16,7 @@ from onnx import helper
 from edgead.calibration.calibrators import Range
 from edgead.calibration.photos import CalibrationPhotos
 from edgead.calibration.probe import probe
-from edgead.calibration.ranges import histograms
+from edgead.calibration.ranges import extremes
 from edgead.export import ExportOptions, export, fp16, graph, qdq, tensorrt_rules
 from edgead.export.dynamic import dynamic_int8
 from edgead.export.rounding import round_weights
@@ -81,8 +81,7 @@ def run(model: onnx.ModelProto, batch: np.ndarray, output: str = "anomaly_map") 
 
 
 def ranges(model: onnx.ModelProto, photos: CalibrationPhotos) -> dict[str, Range]:
-    counted = histograms(model, qdq.calibrated_tensors(model), photos.for_ranges())
-    return {name: Range(entry.low, entry.high) for name, entry in counted.items()}
+    return extremes(model, qdq.calibrated_tensors(model), photos.for_ranges())
 
 
 @pytest.mark.parametrize(
@@ -171,13 +170,13 @@ def test_fp16_and_dynamic_int8_keep_the_map(
     case: str, graphs: Callable[[str], onnx.ModelProto], photos: CalibrationPhotos
 ) -> None:
     model = graphs(case)
-    counted = histograms(model, qdq.calibrated_tensors(model), photos.for_ranges())
+    seen = ranges(model, photos)
     before = run(model, photos.good)
-    for made, least in ((fp16.for_gpus(model, counted), 0.999), (dynamic_int8(model), 0.95)):
+    for made, least in ((fp16.for_gpus(model, seen), 0.999), (dynamic_int8(model), 0.95)):
         after = run(made, photos.good)
         assert np.isfinite(after).all()
         assert np.corrcoef(before.ravel(), after.ravel())[0, 1] > least
-    kinds = {t.data_type for t in fp16.for_gpus(model, counted).graph.initializer if t.dims}
+    kinds = {t.data_type for t in fp16.for_gpus(model, seen).graph.initializer if t.dims}
     assert onnx.TensorProto.FLOAT16 in kinds
 
 
