@@ -45,6 +45,14 @@ def add_parser(subparsers: _options.Subparsers) -> None:
         metavar="MODEL=FILE",
         help="teacher or backbone weights of one detector; may be given several times",
     )
+    parser.add_argument(
+        "--option",
+        action="append",
+        default=[],
+        metavar="MODEL:NAME=VALUE",
+        help="one of a detector's own options, as 'edgead models' lists them; may be given several "
+        "times",
+    )
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="of every training")
     parser.add_argument(
         "--image-size",
@@ -124,6 +132,7 @@ def run(args: argparse.Namespace) -> int:
         detectors=args.models,
         steps=_steps(args.steps),
         teachers=_named(args.teacher, "--teacher", "MODEL=FILE"),
+        options=_options_of(args.option),
         seed=args.seed,
         image_size=args.image_size,
         train_device=args.train_device,
@@ -177,6 +186,17 @@ def _named(words: list[str], option: str, form: str) -> dict[str, str]:
         if not (name and equals and value):
             raise UsageError(f"{option} takes {form}, not '{word}'")
         found[name] = value
+    return found
+
+
+def _options_of(words: list[str]) -> dict[str, dict[str, str]]:
+    found: dict[str, dict[str, str]] = {}
+    for word in words:
+        model, colon, rest = word.partition(":")
+        name, equals, value = rest.partition("=")
+        if not (model and colon and name and equals and value):
+            raise UsageError(f"--option takes MODEL:NAME=VALUE, not '{word}'")
+        found.setdefault(model, {})[name] = value
     return found
 
 

@@ -27,6 +27,7 @@ class Plan:
             this machine can train in reasonable time.
         steps: Iterations by registered name, ``""`` for all others; the rest takes its recipe's.
         teachers: Teacher files by registered name.
+        options: The detectors' own options by registered name, as ``edgead models`` lists them.
         seed: Of every training.
         image_size: ``(height, width)`` of every network's input in pixels.
         train_device: ``"auto"``, ``"cpu"`` and so on.
@@ -43,6 +44,7 @@ class Plan:
     detectors: tuple[str, ...] = ()
     steps: Mapping[str, int] = field(default_factory=dict)
     teachers: Mapping[str, str] = field(default_factory=dict)
+    options: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     seed: int = 0
     image_size: tuple[int, int] = (256, 256)
     train_device: str = "auto"
@@ -73,6 +75,7 @@ class Contender:
         run: The run folder.
         steps: To train; ``None`` for the recipe's number, or for a finished run.
         teacher: Teacher file, or ``None``.
+        options: The detector's own options.
         is_taken: Whether the run was finished before.
     """
 
@@ -81,6 +84,7 @@ class Contender:
     run: Path
     steps: int | None = None
     teacher: str | None = None
+    options: Mapping[str, str] = field(default_factory=dict)
     is_taken: bool = False
 
 
@@ -108,6 +112,7 @@ def contenders(plan: Plan) -> tuple[list[Contender], list[LeftOut]]:
     trained = {contender.model for contender in found if not contender.is_taken}
     _check_names("--steps", plan.steps, trained)
     _check_names("--teacher", plan.teachers, trained)
+    _check_names("--option", plan.options, trained)
     if not plan.detectors:
         found, left_out = _without_the_slow(plan, found)
     kept = []
@@ -127,7 +132,17 @@ def _to_train(plan: Plan, model: str) -> Contender:
         plan.out / "runs" / model,
         plan.steps.get(model, plan.steps.get("")),
         plan.teachers.get(model),
+        _checked_options(plan, model),
     )
+
+
+def _checked_options(plan: Plan, model: str) -> Mapping[str, str]:
+    """Return a detector's options; a wrong one shall not be found after hours of training."""
+    from edgead.models.registry import model_class
+
+    given = plan.options.get(model, {})
+    model_class(model).resolve_options(given)
+    return given
 
 
 def _model_of(path: Path) -> str:
@@ -198,7 +213,7 @@ def _gmac(contender: Contender, plan: Plan) -> float | None:
     from edgead.models.base import count_macs
 
     try:
-        model = create_model(contender.model, plan.image_size).eval()
+        model = create_model(contender.model, plan.image_size, **contender.options).eval()
     except EdgeadError:
         return None
     return count_macs(model, torch.zeros(1, *plan.image_size, 3, dtype=torch.uint8)) / 1e9
@@ -213,7 +228,8 @@ def _cannot_be_trained(contender: Contender, plan: Plan) -> str | None:
     if Run(contender.run).is_finished:
         return None
     try:
-        create_model(contender.model, plan.image_size).load_teacher(contender.teacher)
+        model = create_model(contender.model, plan.image_size, **contender.options)
+        model.load_teacher(contender.teacher)
     except EdgeadError as error:
         return str(error)
     return None

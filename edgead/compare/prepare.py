@@ -115,6 +115,7 @@ def _config(contender: Contender, plan: Plan) -> TrainConfig:
         steps=contender.steps,
         seed=plan.seed,
         teacher=contender.teacher,
+        options=dict(contender.options),
     )
 
 

@@ -19,7 +19,7 @@ from edgead.datasets import Dataset
 from edgead.models import model_names
 from tests.conftest import part, write_dataset, write_photo
 
-STFPM = ["--teacher", "stfpm=random", "--steps", "stfpm=2"]
+STFPM = ["--teacher", "stfpm=random", "--steps", "stfpm=2", "--option", "stfpm:fusion=mean"]
 SMALL = ["--image-size", "96x128", "--precisions", "fp32", "--duration", "0.2"]
 
 
@@ -47,6 +47,8 @@ def found(compared: Path) -> dict[str, Any]:
 def test_every_detector_is_measured_in_every_way(found: dict[str, Any], compared: Path) -> None:
     assert [d["label"] for d in found["detectors"]] == ["efficientad-n", "stfpm"]
     assert [d["steps"] for d in found["detectors"]] == [12, 2]
+    recorded = json.loads((compared / "runs/stfpm/run.json").read_text())
+    assert recorded["config"]["options"] == {"fusion": "mean"}
     assert all(d["training_seconds"] > 0 for d in found["detectors"])
     for variant in found["variants"]:
         for key in ("image_auroc", "pixel_auroc", "au_pro"):
@@ -198,6 +200,10 @@ def test_photos_of_good_parts_alone(
         (["--models", "efficientad-n", "--steps", "stfpm=3"], "does not train"),
         (["--models", "efficientad-n", "--steps", "0"], "--steps"),
         (["--models", "efficientad-n", "--teacher", "x.pth"], "MODEL=FILE"),
+        (["--models", "efficientad-n", "--option", "fusion=mean"], "MODEL:NAME=VALUE"),
+        (["--models", "efficientad-n", "--option", "stfpm:fusion=mean"], "does not train"),
+        (["--models", "stfpm", "--option", "stfpm:fusion=best"], "one of: "),
+        (["--models", "stfpm", "--option", "stfpm:depth=3"], "depth"),
         (["--models", "efficientad-n", "--device", "pi"], "edgead bench"),
         (["--models", "efficientad-n", "--measure-on", "gone.json"], "gone.json"),
         (["--models", "efficientad-n", "--min-auroc", "98"], "0.98"),
