@@ -38,6 +38,8 @@ class ExportOptions:
         fp16: Also write an FP16 graph.
         int8: ``"static"``, ``"dynamic"``, ``"auto"`` for the faster of the two that passes, or
             ``None``.
+        tensorrt_int8: Also write the INT8 graph that TensorRT builds its engine from. It comes with
+            static INT8, too, but only here is it an error when it is refused.
         calibration: Folder of good photos in place of those that the training held out.
         calibrator: How ranges are chosen (``edgead.calibration.calibrators``).
         validate: Folder with labelled photos: accuracy before and after is measured on them.
@@ -50,12 +52,18 @@ class ExportOptions:
 
     fp16: bool = False
     int8: str | None = None
+    tensorrt_int8: bool = False
     calibration: str | None = None
     calibrator: str = "minmax"
     validate: str | None = None
     max_drop: float = 0.5
     compress: float | str | None = None
     max_latency: float | None = None
+
+    @property
+    def makes_static_int8(self) -> bool:
+        """Whether static INT8 graphs are made, for whatever runtime."""
+        return self.int8 in ("auto", "static") or self.tensorrt_int8
 
     @property
     def is_compressing(self) -> bool:
@@ -69,6 +77,7 @@ class ExportOptions:
             "INT8": (self.int8 == "auto", {"int8", "int8-dynamic"}),
             "static INT8": (self.int8 == "static", {"int8"}),
             "dynamic INT8": (self.int8 == "dynamic", {"int8-dynamic"}),
+            "INT8 for TensorRT": (self.tensorrt_int8, {"int8-tensorrt"}),
         }
         accepted = {variant.precision for variant in variants if variant.accepted}
         return {
@@ -156,7 +165,7 @@ def export(
         raise UsageError(
             "--compress GMAC and --max-latency both say how much is taken out: leave one out"
         )
-    if options.fp16 or options.int8 or options.is_compressing:
+    if options.fp16 or options.int8 or options.tensorrt_int8 or options.is_compressing:
         photos.require_enough()
     if options.is_compressing and opened.manifest.compression is not None:
         raise UsageError(
@@ -225,9 +234,12 @@ class _Export:
             try:
                 checked += [self._check(candidate) for candidate in build()]
             except GateRefused as error:  # the other variants may still be made
-                self.impossible.append(str(error))
-                print(f"warning: {error}", file=sys.stderr)
+                self._cannot(error)
         return self._judge(checked, self._time(checked))
+
+    def _cannot(self, error: GateRefused) -> None:
+        self.impossible.append(str(error))
+        print(f"warning: {error}", file=sys.stderr)
 
     def _time(self, checked: list[_Checked]) -> dict[str, float]:
         return latency.side_by_side(
@@ -339,7 +351,7 @@ class _Export:
             yield self._fp16
         if self.options.int8 in ("auto", "dynamic"):
             yield self._dynamic
-        if self.options.int8 in ("auto", "static"):
+        if self.options.makes_static_int8:
             yield self._static
 
     def _fp16(self) -> list[_Candidate]:
@@ -377,14 +389,21 @@ class _Export:
         made = static_int8(model, self.photos, self.options.calibrator)
         count, digest = len(self.photos.good), self.photos.sha256
         method = self.options.calibrator
-        for_tensorrt = cast_first(made.tensorrt.SerializeToString())
-        tensorrt_rules.require(onnx.load_from_string(for_tensorrt))
-        return [
+        candidates = [
             _Candidate(
                 "int8",
                 made.onnxruntime.SerializeToString(),
                 QuantizationSpec("static", qdq.ONNXRUNTIME_SCHEME, method, count, digest),
-            ),
+            )
+        ]
+        for_tensorrt = cast_first(made.tensorrt.SerializeToString())
+        try:
+            tensorrt_rules.require(onnx.load_from_string(for_tensorrt))
+        except GateRefused as error:  # nothing to ONNX Runtime
+            self._cannot(error)
+            return candidates
+        return [
+            *candidates,
             _Candidate(
                 "int8-tensorrt",
                 for_tensorrt,

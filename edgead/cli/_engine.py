@@ -82,16 +82,19 @@ def needs_fp16(args: argparse.Namespace) -> bool:
     return args.tensorrt is not None and _wanted(args) == "fp16"
 
 
-def int8_kind(args: argparse.Namespace) -> str | None:
-    """Return which INT8 files to write: what was asked for, and what the engine is built from."""
-    kind: str | None = args.int8
+def needs_int8(args: argparse.Namespace) -> bool:
+    """Whether the engine is built from an INT8 file.
+
+    Raises:
+        UsageError: The only INT8 files asked for are dynamic.
+    """
     if args.tensorrt is None or _wanted(args) != "int8" or args.tensorrt_calibrator:
-        return kind
-    if kind == "dynamic":
+        return False
+    if args.int8 == "dynamic":
         raise UsageError(
             "--tensorrt int8 is built from static INT8: use --int8 static, or leave --int8 out"
         )
-    return kind or "static"
+    return True
 
 
 def build(args: argparse.Namespace) -> int:

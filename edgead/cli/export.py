@@ -87,7 +87,8 @@ def run(args: argparse.Namespace) -> int:
         return _engine.build(args)
     options = ExportOptions(
         fp16=args.fp16 or _engine.needs_fp16(args),
-        int8=_engine.int8_kind(args),
+        int8=args.int8,
+        tensorrt_int8=_engine.needs_int8(args),
         calibration=args.calibration,
         calibrator=args.calibrator,
         validate=args.validate,

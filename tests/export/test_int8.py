@@ -3,6 +3,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -17,7 +18,7 @@ from edgead.calibration.probe import probe
 from edgead.cli import main
 from edgead.detector import EdgeDetector
 from edgead.errors import DataError, GateRefused
-from edgead.export import ExportOptions, export, fp16, qdq, tensorrt_rules
+from edgead.export import ExportOptions, export, fp16, qdq, static, tensorrt_rules
 from edgead.export.equalise import equalisable, equalise
 from edgead.export.refit import raw_maps, refit_head
 from edgead.export.rounding import round_weights
@@ -343,6 +344,71 @@ def test_a_kind_that_was_asked_for_and_refused_is_exit_code_3_beside_one_that_pa
     said = capsys.readouterr().err
     assert "FP16 was not written (FP16 was refused: an activation is too large)" in said
     assert list(tmp_path.glob("efficientad-n-int8*.onnx"))
+
+
+def upside_down(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Make the best part the worst: what every gate must refuse."""
+    changed = onnx.ModelProto()
+    changed.CopyFrom(model)
+    last = next(node for node in changed.graph.node if "score" in node.output)
+    last.output[0] = "score_before"
+    changed.graph.node.append(onnx.helper.make_node("Neg", ["score_before"], ["score"], "neg"))
+    return changed
+
+
+@pytest.mark.parametrize("broken", ["onnxruntime", "tensorrt"])
+def test_each_kind_of_static_int8_is_refused_for_itself_alone(
+    broken: str,
+    exported: Path,
+    shared_dataset: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    real = static.static_int8
+
+    def made(*arguments: Any) -> static.StaticInt8:
+        both = real(*arguments)
+        return dataclasses.replace(both, **{broken: upside_down(getattr(both, broken))})
+
+    monkeypatch.setattr(static, "static_int8", made)
+    words = ["export", str(exported), "--max-drop", "100", "--out", str(tmp_path)]
+    words += ["--calibration", str(shared_dataset / "train/good")]
+    refused, file = {
+        "onnxruntime": ("static INT8", "efficientad-n-int8.onnx"),
+        "tensorrt": ("INT8 for TensorRT", "efficientad-n-int8-tensorrt.onnx"),
+    }[broken]
+    for option, kind in (
+        (["--tensorrt", "int8"], "INT8 for TensorRT"),
+        (["--int8", "static"], "static INT8"),
+    ):
+        capsys.readouterr()
+        assert main([*words, *option]) == (3 if kind == refused else 0)
+        assert not (tmp_path / file).exists()
+        if kind == refused:
+            assert f"{kind} was not written ({Path(file).stem}: " in capsys.readouterr().err
+
+
+def test_a_graph_that_breaks_tensorrts_rules_costs_the_others_nothing(
+    exported: Path,
+    shared_dataset: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def broken(_: object) -> None:
+        raise GateRefused("the graph breaks 1 of TensorRT's rules")
+
+    monkeypatch.setattr(tensorrt_rules, "require", broken)
+    asked = ExportOptions(
+        int8="static", calibration=str(shared_dataset / "train/good"), max_drop=100
+    )
+    export(exported, tmp_path, asked)
+    assert "breaks 1 of TensorRT's rules" in capsys.readouterr().err
+    assert (tmp_path / "efficientad-n-int8.onnx").exists()
+    asked = dataclasses.replace(asked, int8=None, tensorrt_int8=True)
+    with pytest.raises(GateRefused, match=r"INT8 for TensorRT was not written .*TensorRT's rules"):
+        export(exported, tmp_path, asked)
 
 
 def test_held_out_photos_that_are_gone_are_named(trained_run: Path, tmp_path: Path) -> None:
