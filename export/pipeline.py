@@ -17,7 +17,7 @@ from edgead.artifact import Artifact, Manifest, ParitySpec, QuantizationSpec, wr
 from edgead.calibration.photos import CalibrationPhotos, warnings
 from edgead.datasets import Dataset
 from edgead.errors import GateRefused, MissingDependencyError, UsageError
-from edgead.export import gate, latency, parity, report
+from edgead.export import gate, latency, parity, report, stale
 from edgead.export.compress.search import AUTO, Rung, Search, Timer
 from edgead.export.report import Variant
 from edgead.export.source import Source
@@ -134,7 +134,8 @@ def export(
         source: A run folder, or an FP32 artifact (then torch is not needed, and ``calibration``
             is).
         out: The export folder; made when missing. Files of the same names in it are replaced
-            once the new ones have passed their checks.
+            once the new ones have passed their checks; others stay, with a warning where they are
+            of another training of the same detector.
         options: What to export.
 
     Returns:
@@ -183,6 +184,7 @@ def export(
     best = report.recommended(variants)
     command = f"edgead predict {out / str(best.file)} IMAGES --out results"
     report.write(out, variants, command, rungs=work.rungs)
+    stale.warn(out, opened.manifest)
     if work.uncompressed is not None:
         raise GateRefused(f"{work.uncompressed}; only {best.file} was written to {out}")
     missing = options.missing(variants)

@@ -99,7 +99,7 @@ def needs_int8(args: argparse.Namespace) -> bool:
 
 def build(args: argparse.Namespace) -> int:
     """Build an engine from the ONNX file given."""
-    from edgead.export import report
+    from edgead.export import report, stale
     from edgead.export.tensorrt.engine import precision_of
 
     artifact = read_artifact(args.source)
@@ -111,6 +111,7 @@ def build(args: argparse.Namespace) -> int:
         raise RuntimeUnavailableError(reason)
     made = _export(args, args.source, precision, None)
     print(report.table(list(made.variants)))
+    stale.warn(Path(args.out), artifact.manifest)
     return _finish(args, list(made.variants), made)
 
 

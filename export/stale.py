@@ -1,0 +1,58 @@
+"""Files of another training that lie beside what was just exported."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from edgead.artifact import Manifest, read_artifact
+from edgead.errors import ArtifactError
+
+_SUFFIXES = (".onnx", ".engine")
+_OPTIONS = {
+    "fp16": "--fp16",
+    "int8": "--int8 static",
+    "int8-dynamic": "--int8 dynamic",
+    "int8-tensorrt": "--tensorrt int8",
+}
+
+
+def of_another_training(folder: Path, manifest: Manifest) -> dict[Path, Manifest]:
+    """Find artifacts of the same detector whose weights came from another training.
+
+    Args:
+        folder: The export folder; files in it that are no whole artifacts are passed over.
+        manifest: Of what was exported.
+    """
+    found = {}
+    for path in sorted(folder.iterdir()):
+        if path.suffix not in _SUFFIXES:
+            continue
+        try:
+            other = read_artifact(path).manifest
+        except ArtifactError:
+            continue
+        is_same_detector = other.model.name == manifest.model.name
+        if is_same_detector and other.source_sha256 != manifest.source_sha256:
+            found[path] = other
+    return found
+
+
+def warn(folder: Path, manifest: Manifest) -> None:
+    """Say on stderr which files of another training lie in the folder; they are left there."""
+    for path, other in of_another_training(folder, manifest).items():
+        print(
+            f"warning: {path} is of another training (finished {other.training.finished}) than "
+            f"what was just exported ({manifest.training.finished}): {_advice(other)}",
+            file=sys.stderr,
+        )
+
+
+def _advice(manifest: Manifest) -> str:
+    if manifest.engine is not None:
+        return f"export again with --tensorrt {manifest.engine.precision}, or move it away"
+    words = ["--compress"] if manifest.compression is not None else []
+    if manifest.precision in _OPTIONS:
+        words.append(_OPTIONS[manifest.precision])
+    again = f"export again with {' '.join(words)}, or " if words else ""
+    return f"{again}move it away"
