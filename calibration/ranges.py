@@ -75,6 +75,7 @@ def channel_maxima(
     maxima: dict[str, npt.NDArray[np.float32]] = {}
     for activations in probe(model, tensors, photos):
         for name, values in zip(tensors, activations, strict=True):
-            found = values.max((0, 2, 3))
+            # Reducing the last axis alone is several times faster than several axes at once.
+            found = values.reshape(*values.shape[:2], -1).max(2).max(0)
             maxima[name] = np.maximum(maxima.get(name, found), found)
     return maxima
