@@ -89,12 +89,27 @@ class ScoreStatistics:
 
 @dataclass(frozen=True)
 class TeacherSpec:
-    """The pretrained network behind the detector, for the licence question."""
+    """The pretrained network behind the detector: what it knows, from where, on which terms.
+
+    Attributes:
+        name: What its maker calls it.
+        source: The network that it was distilled from, or the file that it came in.
+        licence: What a user must know about its terms.
+        sha256: Of its file.
+        images: What it was distilled on; this and what follows where its file says so.
+        recipe: How.
+        validation: How well it learned.
+        date: When.
+    """
 
     name: str
     source: str
     licence: str
     sha256: str
+    images: str | None = None
+    recipe: str | None = None
+    validation: str | None = None
+    date: str | None = None
 
 
 @dataclass(frozen=True)

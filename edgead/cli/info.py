@@ -6,7 +6,7 @@ import argparse
 import json
 from pathlib import Path
 
-from edgead.artifact import Manifest, read_artifact
+from edgead.artifact import Manifest, TeacherSpec, read_artifact
 from edgead.cli import _options
 from edgead.errors import UsageError
 
@@ -43,7 +43,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _rows(manifest: Manifest) -> list[tuple[str, str]]:
     model, size, threshold = manifest.model, manifest.input, manifest.threshold
-    statistics, training, teacher = manifest.score_statistics, manifest.training, manifest.teacher
+    statistics, training = manifest.score_statistics, manifest.training
     parity, quantization = manifest.parity, manifest.quantization
     return [
         ("model", f"{model.name}, {model.parameters:,} parameters, {model.gmac:.2f} GMAC"),
@@ -63,8 +63,7 @@ def _rows(manifest: Manifest) -> list[tuple[str, str]]:
             f"on {training.images} photos of {training.dataset}, {training.steps} steps, seed "
             f"{training.seed}, {training.finished}",
         ),
-        ("teacher", f"{teacher.name}, {teacher.source}" if teacher else "none"),
-        *([("licence", teacher.licence)] if teacher else []),
+        *_teacher(manifest.teacher),
         (
             "parity",
             f"{parity.max_score_diff_relative:.1e} of the score range from {parity.reference}, "
@@ -75,6 +74,17 @@ def _rows(manifest: Manifest) -> list[tuple[str, str]]:
         *_engine_rows(manifest),
         *([("INT8", f"{quantization.method}, {quantization.scheme}")] if quantization else []),
         ("made by", f"edgead {manifest.edgead_version}"),
+    ]
+
+
+def _teacher(teacher: TeacherSpec | None) -> list[tuple[str, str]]:
+    if teacher is None:
+        return [("teacher", "none")]
+    known = (teacher.images, teacher.recipe, teacher.validation, teacher.date)
+    return [
+        ("teacher", f"{teacher.name}, {teacher.source}"),
+        *[("", line) for line in known if line],
+        ("licence", teacher.licence),
     ]
 
 

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import pickle
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from edgead.artifact.manifest import TeacherSpec
 from edgead.errors import EdgeadError
+from edgead.files import sha256_file
 
 RANDOM = "random"
 """In place of a file: untrained weights, for experiments."""
@@ -58,6 +61,17 @@ def read_tensors(path: Path, what: str) -> tuple[dict[str, Tensor], dict[str, st
     if not isinstance(loaded, dict) or not all(isinstance(v, Tensor) for v in loaded.values()):
         raise EdgeadError(f"the {what} {path} does not hold a state dict of tensors")
     return loaded, {}
+
+
+def described(path: Path, metadata: Mapping[str, str]) -> TeacherSpec:
+    """Return what a teacher's file says of itself: ``edgead distill-teacher`` writes all of it."""
+    return TeacherSpec(
+        name=metadata.get("name", path.name),
+        source=metadata.get("source", f"file {path.name}"),
+        licence=metadata.get("licence", "not stated in the file: ask whoever gave it to you"),
+        sha256=sha256_file(path),
+        **{key: metadata.get(key) for key in ("images", "recipe", "validation", "date")},
+    )
 
 
 def weights_digest(network: nn.Module) -> str:

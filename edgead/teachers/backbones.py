@@ -17,7 +17,7 @@ from edgead.calibration import cache
 from edgead.errors import EdgeadError, UsageError
 from edgead.models._resnet import ARCHITECTURES, LEVELS, Trunk
 from edgead.progress import progress
-from edgead.teachers._weights import RANDOM, read_tensors, weights_digest
+from edgead.teachers._weights import RANDOM, described, read_tensors, weights_digest
 
 DOWNLOADS = "https://download.pytorch.org/models/"
 _TIMEOUT = 20.0  # seconds
@@ -99,12 +99,7 @@ def load_backbone(network: Trunk, source: str | None) -> TeacherSpec:
             licence="torchvision is BSD-3-Clause; ImageNet's photos are for research only",
             sha256=sha256,
         )
-    return TeacherSpec(
-        name=metadata.get("name", path.name),
-        source=metadata.get("source", f"file {path.name}"),
-        licence=metadata.get("licence", "not stated in the file: ask whoever gave it to you"),
-        sha256=sha256,
-    )
+    return described(path, metadata)
 
 
 def _published(architecture: str) -> Path:

@@ -10,9 +10,8 @@ from torch import Tensor
 
 from edgead.artifact.manifest import TeacherSpec
 from edgead.errors import EdgeadError, UsageError
-from edgead.files import sha256_file
 from edgead.models._pdn import PDN
-from edgead.teachers._weights import RANDOM, read_tensors, weights_digest
+from edgead.teachers._weights import RANDOM, described, read_tensors, weights_digest
 
 SHIPPED = {"n": "efficientad_n.safetensors"}
 """Teachers inside this package, by size."""
@@ -69,12 +68,7 @@ def load_pdn_teacher(network: PDN, size: str, source: str | None) -> TeacherSpec
         )
     state, metadata = read_tensors(path, "teacher file")
     network.load_state_dict(_matched(state, network, path, size))
-    return TeacherSpec(
-        name=metadata.get("name", path.name),
-        source=metadata.get("source", f"file {path.name}"),
-        licence=metadata.get("licence", "not stated in the file: ask whoever gave it to you"),
-        sha256=sha256_file(path),
-    )
+    return described(path, metadata)
 
 
 def _matched(state: dict[str, Tensor], network: PDN, path: Path, size: str) -> dict[str, Tensor]:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from edgead.artifact import Artifact
+from edgead.artifact import Artifact, read_artifact
 from edgead.cli import main
 from tests.conftest import part, write_photo
 
@@ -89,6 +89,12 @@ def test_evaluate_writes_the_keys_that_scripts_rely_on(
 
 def test_info_and_runtimes_speak(exported: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["info", str(exported)]) == 0
-    assert "efficientad-n" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "efficientad-n" in said
+    teacher = read_artifact(exported).manifest.teacher
+    assert teacher is not None
+    assert "steps of" in str(teacher.recipe)
+    for fact in (teacher.images, teacher.recipe, teacher.validation, teacher.licence):
+        assert str(fact) in said
     assert main(["runtimes"]) == 0
     assert "onnxruntime" in capsys.readouterr().out

@@ -84,6 +84,11 @@ def test_a_distilled_teacher_knows_its_source_and_says_how_it_was_made(
     spec = load_pdn_teacher(network, "n", str(out))
     assert spec.licence == "CC0"
     assert spec.source == "distilled from source.onnx"
+    assert spec.images == "420 photos, 1 view(s) of each"
+    assert spec.recipe is not None
+    assert "60 steps of 8 windows of 96 px" in spec.recipe
+    assert spec.validation is not None
+    assert spec.date is not None
     with torch.no_grad():
         assert network(torch.zeros(1, 3, 256, 256)).shape == (1, 384, 28, 28)
     assert not list(tmp_path.glob(".distill-*"))
