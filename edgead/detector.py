@@ -139,7 +139,8 @@ class EdgeDetector:
         spec = self.manifest.input
         start = time.perf_counter()
         photos = [_load(frame, index) for index, frame in enumerate(frames)]
-        batch = np.stack([images.resize(photo, spec.size) for photo in photos])
+        resized = [images.resize(photo, spec.size) for photo in photos]
+        batch = np.stack([images.as_bgr(photo) for photo in resized])
         loaded = time.perf_counter()
         output = self._runtime.infer(batch)
         inferred = time.perf_counter()
@@ -218,4 +219,4 @@ def open_detector(
 def _load(frame: Frame, index: int) -> images.Image:
     if isinstance(frame, (str, os.PathLike)):
         return images.read_image(frame)
-    return images.as_bgr(frame, f"frame {index}")
+    return images.as_frame(frame, f"frame {index}")

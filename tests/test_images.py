@@ -133,6 +133,22 @@ def test_shrinking_averages_and_equal_size_is_untouched() -> None:
     assert images.resize(photo, (100, 20)).shape == (100, 20, 3)
 
 
+@pytest.mark.parametrize(
+    "shape", [(1080, 1920), (301, 97), (256, 999), (40, 30), (64, 64), (128, 192), (63, 65)]
+)
+@pytest.mark.parametrize("size", [(64, 64), (48, 80)])
+def test_grey_is_the_same_before_and_after_the_resize(
+    shape: tuple[int, int], size: tuple[int, int]
+) -> None:
+    rng = np.random.default_rng(0)
+    for grey in (rng.integers(0, 256, shape, np.uint8), part(0, shape)[..., 1]):  # not contiguous
+        expected = images.resize(np.repeat(grey[..., None], 3, 2), size)
+        for frame in (grey, grey[..., None]):
+            found = images.as_bgr(images.resize(images.as_frame(frame), size))
+            assert np.array_equal(found, expected)
+            assert found.dtype == np.uint8
+
+
 def test_find_images_searches_folders_and_names_what_is_missing(tmp_path: Path) -> None:
     for name in ("b/2.JPG", "a.png", "b/.hidden.png", "b/note.txt"):
         write_photo(tmp_path / name.replace("txt", "png"), part(0))

@@ -21,7 +21,10 @@ for path in sorted(folder.glob("*.onnx")):
     found[path.name] = {
         "scores": [detection.score for detection in detections],
         "peaks": [int(detection.anomaly_map.argmax()) for detection in detections],
-        "pixels": [hashlib.sha256(images.resize(photo, size)).hexdigest() for photo in photos],
+        "pixels": [
+            hashlib.sha256(images.as_bgr(images.resize(photo, size))).hexdigest()
+            for photo in photos
+        ],
     }
 torch_free = "torch" not in sys.modules
 print(

@@ -83,6 +83,7 @@ def device_folder(tmp_path_factory: pytest.TempPathFactory, trained_run: Path) -
     rng = np.random.default_rng(0)
     frames = [part(0, defect=True), part(1, (480, 640)), part(2, (96, 128), defect=True)]
     frames += [parts.render(rng)[0] for _ in range(2)]
+    frames.append(part(3, (301, 222))[..., 1].copy())  # a grey camera
     for index, frame in enumerate(frames):
         np.save(folder / f"{index}.npy", frame)
     return folder
