@@ -116,9 +116,9 @@ def _plain_onnxruntime(path: Path) -> Infer:
 
 
 def _plain_openvino(path: Path) -> Infer:
-    import openvino
+    from edgead.runtimes.openvino import library
 
-    compiled = openvino.Core().compile_model(str(path), "CPU")
+    compiled = library.load().Core().compile_model(str(path), "CPU")
     return lambda photo: compiled({"image": photo})
 
 

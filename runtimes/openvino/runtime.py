@@ -16,6 +16,7 @@ from edgead.artifact import Artifact
 from edgead.errors import ArtifactError, EdgeadError, RuntimeUnavailableError
 from edgead.runtimes import heap
 from edgead.runtimes.base import RawOutput, Runtime, RuntimeInfo
+from edgead.runtimes.openvino import library
 
 _DEVICE = "CPU"
 _X86 = ("x86_64", "amd64")
@@ -89,7 +90,7 @@ class OpenVinoRuntime(Runtime):
 
     def describe(self) -> RuntimeInfo:
         """Say which version, precision and number of threads and streams are in use."""
-        import openvino
+        openvino = library.load()
 
         compiled = self._pool(is_single=True).compiled
         return RuntimeInfo(
@@ -116,7 +117,7 @@ class OpenVinoRuntime(Runtime):
         return pool
 
     def _compile(self, is_single: bool) -> Any:
-        import openvino
+        openvino = library.load()
 
         threads = self.options.threads or cpu.physical_cores()
         precision = self.options.precision or "f32"

@@ -1,0 +1,29 @@
+"""Imports OpenVINO, and keeps it from reporting home."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from typing import Any
+
+_TELEMETRY = "openvino_telemetry"
+_importing = threading.Lock()
+
+
+def load() -> Any:
+    """Import OpenVINO without its telemetry.
+
+    Importing ``openvino`` sends an event to Google Analytics from a process of its own and leaves
+    an identifier in the home folder, unless the user has opted out (seen in OpenVINO 2026.4).
+    Where the package ``openvino_telemetry`` cannot be imported, OpenVINO takes a stub of its own
+    instead. A program that has imported OpenVINO itself has made that choice already.
+    """
+    with _importing:
+        if "openvino" not in sys.modules and _TELEMETRY not in sys.modules:
+            sys.modules[_TELEMETRY] = None  # type: ignore[assignment]  # importing it fails
+            try:
+                import openvino
+            finally:
+                del sys.modules[_TELEMETRY]
+        import openvino
+    return openvino
