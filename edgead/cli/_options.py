@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from typing import Any
+
+from edgead.errors import UsageError
 
 Subparsers = Any
 """argparse's own type for this is private."""
@@ -90,6 +93,37 @@ def points(text: str) -> float:
     if not 0 <= value <= 100:
         raise argparse.ArgumentTypeError(f"'{text}' is not a number of points from 0 to 100")
     return value
+
+
+def listed(text: str) -> tuple[str, ...]:
+    """Read words with commas between them."""
+    words = tuple(word.strip() for word in text.split(",") if word.strip())
+    if not words:
+        raise argparse.ArgumentTypeError("the list is empty; write names with commas between them")
+    return words
+
+
+def steps_by_model(words: Sequence[str]) -> dict[str, int]:
+    """Read ``N`` and ``MODEL=N``; a bare number is for all and has the key ``""``."""
+    steps: dict[str, int] = {}
+    for word in words:
+        name, _, number = word.rpartition("=")
+        try:
+            steps[name] = positive_int(number)
+        except argparse.ArgumentTypeError as error:
+            raise UsageError(f"--steps: {error}; write N or MODEL=N") from error
+    return steps
+
+
+def by_model(words: Sequence[str], option: str, form: str) -> dict[str, str]:
+    """Read ``MODEL=VALUE`` words of an option."""
+    found = {}
+    for word in words:
+        name, equals, value = word.partition("=")
+        if not (name and equals and value):
+            raise UsageError(f"{option} takes {form}, not '{word}'")
+        found[name] = value
+    return found
 
 
 def add_runtime(parser: argparse.ArgumentParser) -> None:

@@ -25,7 +25,7 @@ def add_parser(subparsers: _options.Subparsers) -> None:
     parser.add_argument("--out", required=True, metavar="DIR", help="folder for everything")
     parser.add_argument(
         "--models",
-        type=_listed,
+        type=_options.listed,
         default=(),
         metavar="A,B,RUN",
         help="detectors to train, and run folders to take as they are (default: every detector "
@@ -33,7 +33,7 @@ def add_parser(subparsers: _options.Subparsers) -> None:
     )
     parser.add_argument(
         "--steps",
-        type=_listed,
+        type=_options.listed,
         default=(),
         metavar="N|MODEL=N,...",
         help="iterations, for all or by detector (default: each detector's own)",
@@ -69,7 +69,7 @@ def add_parser(subparsers: _options.Subparsers) -> None:
     )
     parser.add_argument(
         "--precisions",
-        type=_listed,
+        type=_options.listed,
         default=("fp32", "fp16", "int8"),
         metavar="LIST",
         help="what to export besides FP32 (default: fp32,fp16,int8)",
@@ -130,8 +130,8 @@ def run(args: argparse.Namespace) -> int:
         data=Path(args.data),
         out=Path(args.out),
         detectors=args.models,
-        steps=_steps(args.steps),
-        teachers=_named(args.teacher, "--teacher", "MODEL=FILE"),
+        steps=_options.steps_by_model(args.steps),
+        teachers=_options.by_model(args.teacher, "--teacher", "MODEL=FILE"),
         options=_options_of(args.option),
         seed=args.seed,
         image_size=args.image_size,
@@ -158,35 +158,6 @@ def run(args: argparse.Namespace) -> int:
         return 3
     print(f"next: edgead bench {out / chosen.file}")
     return 0
-
-
-def _listed(text: str) -> tuple[str, ...]:
-    words = tuple(word.strip() for word in text.split(",") if word.strip())
-    if not words:
-        raise argparse.ArgumentTypeError("the list is empty; write names with commas between them")
-    return words
-
-
-def _steps(words: tuple[str, ...]) -> dict[str, int]:
-    """Read ``N`` and ``MODEL=N``; a bare number is for all and has the key ``""``."""
-    steps: dict[str, int] = {}
-    for word in words:
-        name, _, number = word.rpartition("=")
-        try:
-            steps[name] = _options.positive_int(number)
-        except argparse.ArgumentTypeError as error:
-            raise UsageError(f"--steps: {error}; write N or MODEL=N") from error
-    return steps
-
-
-def _named(words: list[str], option: str, form: str) -> dict[str, str]:
-    found = {}
-    for word in words:
-        name, equals, value = word.partition("=")
-        if not (name and equals and value):
-            raise UsageError(f"{option} takes {form}, not '{word}'")
-        found[name] = value
-    return found
 
 
 def _options_of(words: list[str]) -> dict[str, dict[str, str]]:
