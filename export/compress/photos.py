@@ -18,7 +18,12 @@ _SEED = 17
 
 
 def fitting_photos(photos: CalibrationPhotos) -> list[npt.NDArray[np.uint8]]:
-    """Return batches of one, uint8 ``[1, height, width, 3]`` BGR, at most 48.
+    """Return batches of one, uint8 ``[1, height, width, 3]`` BGR, at most 48; see :func:`kinds`."""
+    return [photo for kind in kinds(photos).values() for photo in kind]
+
+
+def kinds(photos: CalibrationPhotos) -> dict[str, list[npt.NDArray[np.uint8]]]:
+    """Return good photos, synthetic defects of them and generated pictures, apart.
 
     Args:
         photos: Good photos that the training held out.
@@ -28,9 +33,10 @@ def fitting_photos(photos: CalibrationPhotos) -> list[npt.NDArray[np.uint8]]:
     """
     height, width = photos.good.shape[1:3]
     rng = np.random.default_rng(_SEED)
-    chosen = covering(photos.paths, _GOOD)
-    good = [images.read_image(path) for path in chosen]
+    good = [images.read_image(path) for path in covering(photos.paths, _GOOD)]
     defective = [with_defect(good[index % len(good)], rng) for index in range(_DEFECTIVE)]
-    resized = [images.resize(photo, (height, width)) for photo in [*good, *defective]]
-    generated = generate(_GENERATED, (height, width), _SEED)
-    return [photo[None] for photo in [*resized, *generated]]
+    return {
+        "good photos": [images.resize(photo, (height, width))[None] for photo in good],
+        "synthetic defects": [images.resize(photo, (height, width))[None] for photo in defective],
+        "generated pictures": [p[None] for p in generate(_GENERATED, (height, width), _SEED)],
+    }
