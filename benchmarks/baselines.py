@@ -22,7 +22,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edgead import cpu, files
-from edgead.artifact import read_artifact
+from edgead.artifact import Manifest, read_artifact
 from edgead.errors import EdgeadError, UsageError
 
 Photo: TypeAlias = npt.NDArray[np.uint8]
@@ -46,7 +46,8 @@ def alternatives(
 
     reference = stack.enter_context(TorchReference.from_run(run, threads))
     artifacts = [read_artifact(path) for path in sorted(exports.glob("*.onnx"))]
-    plain = next((a for a in artifacts if a.manifest.precision == "fp32"), None)
+    whole = (a for a in artifacts if a.manifest.compression is None)
+    plain = next((a for a in whole if a.manifest.precision == "fp32"), None)
     if plain is None:
         raise UsageError(f"{exports} holds no FP32 artifact: edgead export {run} --out {exports}")
     found: dict[str, Infer] = {"torch eager, FP32": reference.infer}
@@ -69,7 +70,7 @@ def alternatives(
         if artifact.manifest.precision not in ("fp32", "int8"):
             continue
         for name, reason in available().items():
-            label = f"edgead, {name}, {artifact.manifest.precision.upper()}"
+            label = f"edgead, {name}, {_precision(artifact.manifest)}"
             try:
                 selection = open_runtime(artifact, name, RuntimeOptions(threads=threads))
             except EdgeadError as error:
@@ -77,6 +78,12 @@ def alternatives(
             else:
                 found[label] = stack.enter_context(selection.runtime).infer
     return found, skipped
+
+
+def _precision(manifest: Manifest) -> str:
+    """Return the precision, and the operations where some were taken out."""
+    less = f", compressed to {manifest.model.gmac:.2g} GMAC" if manifest.compression else ""
+    return f"{manifest.precision.upper()}{less}"
 
 
 def side_by_side(
