@@ -44,7 +44,9 @@ def measure(run: str, data: str, counts: Sequence[int]) -> Iterator[dict[str, An
 
     source = Source.open(run)
     size = source.manifest.input.size
-    photos = CalibrationPhotos.read(source.calibration_photos(None), size)
+    photos = CalibrationPhotos.read(
+        source.calibration_photos(None), size, source.learned_photos(None)
+    )
     test = Dataset.from_folder(data).test_photos()
     batch = np.stack([images.resize(images.read_image(photo.path), size) for photo in test])
     labels = [photo.is_anomalous for photo in test]

@@ -78,7 +78,9 @@ def ladder(run: str, data: str) -> list[tuple[str, str, str, str, str]]:
 
     source = Source.open(run)
     size = source.manifest.input.size
-    photos = CalibrationPhotos.read(source.calibration_photos(None), size)
+    photos = CalibrationPhotos.read(
+        source.calibration_photos(None), size, source.learned_photos(None)
+    )
     model = onnx.load_from_string(source.graph)
     test = Dataset.from_folder(data).test_photos()
     batch = np.stack([images.resize(images.read_image(photo.path), size) for photo in test])

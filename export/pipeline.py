@@ -11,8 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from edgead.artifact import Artifact, Manifest, ParitySpec, QuantizationSpec, write_artifact
 from edgead.calibration.photos import CalibrationPhotos, warnings
 from edgead.datasets import Dataset
@@ -161,7 +159,8 @@ def export(
     validate = gate.labelled(options.validate) if options.validate else None
     opened = Source.open(source)
     paths = opened.calibration_photos(options.calibration)
-    photos = CalibrationPhotos.read(paths, opened.manifest.input.size)
+    learned = opened.learned_photos(options.calibration)
+    photos = CalibrationPhotos.read(paths, opened.manifest.input.size, learned)
     if options.compress is not None and options.max_latency is not None:
         raise UsageError(
             "--compress GMAC and --max-latency both say how much is taken out: leave one out"
@@ -218,7 +217,7 @@ class _Export:
     ) -> None:
         self.source, self.options, self.photos = source, options, photos
         self.validate, self.out, self.scratch, self.stack = validate, out, scratch, stack
-        self.batch = np.concatenate([photos.good, photos.defective])
+        self.batch = photos.compared
         self.impossible: list[str] = []
         self.graph, self.manifest = source.graph, source.manifest
         self.rungs: list[Rung] = []
@@ -266,7 +265,7 @@ class _Export:
             self.manifest = made.described(self.source.manifest)
             entry = self._check(_Candidate("fp32", made.model.SerializeToString()))
             entries[id(made)] = entry
-            good = len(self.photos.good)
+            good = len(self.photos.all_good)
             before = gate.measure(fp32.draft, fp32.scored.scores, good, None)
             after = gate.measure(entry.draft, entry.scored.scores, good, None)
             found = self._compared(fp32, entry)
@@ -316,7 +315,7 @@ class _Export:
 
     def _accuracy(self, entry: _Checked) -> gate.Accuracy:
         if entry.accuracy is None:
-            good = len(self.photos.good)
+            good = len(self.photos.all_good)
             entry.accuracy = gate.measure(entry.draft, entry.scored.scores, good, self.validate)
         return entry.accuracy
 
@@ -389,7 +388,7 @@ class _Export:
 
         model = onnx.load_from_string(self.graph)
         made = static_int8(model, self.photos, self.options.calibrator)
-        count, digest = len(self.photos.good), self.photos.sha256
+        count, digest = len(self.photos.all_good), self.photos.sha256
         method = self.options.calibrator
         candidates = [
             _Candidate(

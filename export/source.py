@@ -81,6 +81,18 @@ class Source:
             )
         return cls(path, path.read_bytes(), artifact.manifest)
 
+    def learned_photos(self, folder: str | None) -> Sequence[Path]:
+        """List the good photos that the training learned from, where they are still there.
+
+        Args:
+            folder: Calibration photos that were given: then nothing else is wanted.
+        """
+        if folder is not None or self.dataset is None:
+            return ()
+        held_out = {path.resolve() for path in self.held_out}
+        photos = self.dataset.train_photos()
+        return [path for path in photos if path.resolve() not in held_out and path.is_file()]
+
     def calibration_photos(self, folder: str | None) -> Sequence[Path]:
         """List the good photos to calibrate and check on.
 

@@ -26,14 +26,15 @@ def kinds(photos: CalibrationPhotos) -> dict[str, list[npt.NDArray[np.uint8]]]:
     """Return good photos, synthetic defects of them and generated pictures, apart.
 
     Args:
-        photos: Good photos that the training held out.
+        photos: Good photos that the training held out, and where they are few some of the others.
 
     Raises:
         ImageError: One cannot be read any more.
     """
     height, width = photos.good.shape[1:3]
     rng = np.random.default_rng(_SEED)
-    good = [images.read_image(path) for path in covering(photos.paths, _GOOD)]
+    every = [*photos.paths, *photos.learned_paths]
+    good = [images.read_image(path) for path in covering(every, _GOOD)]
     defective = [with_defect(good[index % len(good)], rng) for index in range(_DEFECTIVE)]
     return {
         "good photos": [images.resize(photo, (height, width))[None] for photo in good],

@@ -85,6 +85,20 @@ def test_few_photos_are_checked_with_many_defects(tmp_path: Path) -> None:
     assert CalibrationPhotos.read(paths[1:], (48, 64)).sha256 != photos.sha256
 
 
+def test_photos_learned_from_join_the_comparison_where_few_were_held_out(tmp_path: Path) -> None:
+    paths = [write_photo(tmp_path / f"{i:02}.png", part(i)) for i in range(60)]
+    photos = CalibrationPhotos.read(paths[:5], (48, 64), paths[5:])
+    alone = CalibrationPhotos.read(paths[:5], (48, 64))
+    np.testing.assert_array_equal(photos.good, alone.good)
+    assert photos.paths == tuple(paths[:5])
+    assert len(photos.all_good) == len(photos.defective) == 40
+    assert set(photos.learned_paths) < set(paths[5:])
+    np.testing.assert_array_equal(photos.compared[:5], photos.good)
+    enough = CalibrationPhotos.read(paths[:20], (48, 64), paths[20:])
+    assert enough.learned is None
+    assert len(enough.all_good) == 20
+
+
 def test_a_test_photo_is_refused_under_another_name(dataset: Path, tmp_path: Path) -> None:
     copy = tmp_path / "renamed.png"
     copy.write_bytes((dataset / "test/blot/001.png").read_bytes())
