@@ -2,46 +2,24 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
-import urllib.error
-import urllib.request
-from dataclasses import dataclass
 from pathlib import Path
 
 from torch import Tensor
 
 from edgead import files
 from edgead.artifact.manifest import TeacherSpec
-from edgead.calibration import cache
 from edgead.errors import EdgeadError, UsageError
 from edgead.models._resnet import ARCHITECTURES, LEVELS, Trunk
-from edgead.progress import progress
+from edgead.teachers._download import Published, fetch
 from edgead.teachers._weights import RANDOM, described, read_tensors, weights_digest
 
 DOWNLOADS = "https://download.pytorch.org/models/"
-_TIMEOUT = 20.0  # seconds
-_CHUNK = 1 << 20
 _PREFIXES = ("module.", "model.", "backbone.", "encoder.", "teacher.")
 _UNUSED = ("layer4.", "fc.", "avgpool.")
 
 
-@dataclass(frozen=True)
-class Published:
-    """Weights that torchvision publishes (IMAGENET1K_V1).
-
-    Attributes:
-        file: Name on PyTorch's download host; the digits in it begin the hash.
-        sha256: Of the file.
-        size: Of the file, in bytes.
-    """
-
-    file: str
-    sha256: str
-    size: int
-
-
-PUBLISHED = {
+PUBLISHED = {  # torchvision's IMAGENET1K_V1; the digits in a name begin its hash
     "resnet18": Published(
         "resnet18-f37072fd.pth",
         "f37072fd47e89c5e827621c5baffa7500819f7896bbacec160b1a16c560e07ec",
@@ -80,7 +58,12 @@ def load_backbone(network: Trunk, source: str | None) -> TeacherSpec:
             sha256=weights_digest(network),
         )
     if source is None:
-        path = _published(network.architecture)
+        path = fetch(
+            DOWNLOADS,
+            PUBLISHED[network.architecture],
+            f"the ImageNet weights of {network.architecture}",
+            "--backbone-weights FILE",
+        )
     else:
         path = Path(source)
         if not path.is_file():
@@ -100,43 +83,6 @@ def load_backbone(network: Trunk, source: str | None) -> TeacherSpec:
             sha256=sha256,
         )
     return described(path, metadata)
-
-
-def _published(architecture: str) -> Path:
-    """Return torchvision's file in the cache folder; download it if it is not there."""
-    wanted = PUBLISHED[architecture]
-    path = cache.folder() / wanted.file
-    if path.is_file():
-        return path
-    url = DOWNLOADS + wanted.file
-    try:
-        with (
-            urllib.request.urlopen(url, timeout=_TIMEOUT) as response,
-            files.atomic_path(path) as temporary,
-        ):
-            digest = hashlib.sha256()
-            with temporary.open("wb") as stream:
-                for chunk in progress(
-                    iter(lambda: response.read(_CHUNK), b""),
-                    total=-(-wanted.size // _CHUNK),
-                    label=f"downloading {wanted.file} (MiB)",
-                ):
-                    digest.update(chunk)
-                    stream.write(chunk)
-            if digest.hexdigest() != wanted.sha256:
-                raise EdgeadError(
-                    f"what was downloaded from {url} is not torchvision's file (sha256 "
-                    f"{digest.hexdigest()}, expected {wanted.sha256}) and was thrown away: try "
-                    f"again, or put the file at {path} yourself"
-                )
-    except (urllib.error.URLError, TimeoutError, ConnectionError) as error:
-        reason = getattr(error, "reason", None) or error
-        raise EdgeadError(
-            f"the ImageNet weights of {architecture} are not on this machine and cannot be "
-            f"downloaded here ({reason}): fetch {url} on a machine with a network and put it at "
-            f"{path}, or give a file with --backbone-weights FILE"
-        ) from error
-    return path
 
 
 def _check_name(path: Path, sha256: str) -> None:

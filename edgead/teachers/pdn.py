@@ -2,19 +2,44 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
+import sys
+import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 
 from torch import Tensor
 
+from edgead import files
 from edgead.artifact.manifest import TeacherSpec
+from edgead.calibration import cache
 from edgead.errors import EdgeadError, UsageError
 from edgead.models._pdn import PDN
+from edgead.teachers._download import Published, fetch
 from edgead.teachers._weights import RANDOM, described, read_tensors, weights_digest
 
 SHIPPED = {"n": "efficientad_n.safetensors"}
 """Teachers inside this package, by size."""
+
+
+ANOMALIB = "anomalib"
+"""In place of a file: the teacher that anomalib publishes, downloaded once."""
+
+ANOMALIB_HOST = (
+    "https://github.com/open-edge-platform/anomalib/releases/download/"
+    "efficientad_pretrained_weights/"
+)
+ANOMALIB_ARCHIVE = Published(
+    "efficientad_pretrained_weights.zip",
+    "c09aeaa2b33f244b3261a5efdaeae8f8284a949470a4c5a526c61275fe62684a",
+    39_960_466,
+)
+_ANOMALIB_NAMES = {"s": "pretrained_teacher_small.pth", "m": "pretrained_teacher_medium.pth"}
+_ANOMALIB_LICENCE = (
+    "published with anomalib (Apache-2.0) without a word on the weights' own licence; distilled on "
+    "ImageNet, whose photos are for research only"
+)
 
 
 def load_pdn_teacher(network: PDN, size: str, source: str | None) -> TeacherSpec:
@@ -24,8 +49,8 @@ def load_pdn_teacher(network: PDN, size: str, source: str | None) -> TeacherSpec
         network: The teacher to fill.
         size: ``"n"``, ``"s"`` or ``"m"``.
         source: A file (``.safetensors`` of ``edgead distill-teacher``, or a ``.pth``/``.pt`` state
-            dict with the keys of nelson1425/EfficientAD or of anomalib), or ``None`` for the
-            teacher in this package.
+            dict with the keys of nelson1425/EfficientAD or of anomalib), :data:`ANOMALIB`, or
+            ``None`` for the teacher in this package.
 
     Returns:
         What the teacher is and under which licence.
@@ -52,14 +77,19 @@ def load_pdn_teacher(network: PDN, size: str, source: str | None) -> TeacherSpec
             raise UsageError(
                 f"no teacher for efficientad-{size} comes with this package: give one with "
                 "--teacher FILE (a published PDN teacher, for example nelson1425/EfficientAD's "
-                f"teacher_{'small' if size == 's' else 'medium'}.pth), or make one with "
-                f"'edgead distill-teacher --model efficientad-{size}', or use efficientad-n"
+                f"teacher_{'small' if size == 's' else 'medium'}.pth), download one with "
+                f"--teacher {ANOMALIB}, make one with 'edgead distill-teacher --model "
+                f"efficientad-{size}', or use efficientad-n"
             )
         path = Path(__file__).with_name(SHIPPED[size])
+    elif source == ANOMALIB:
+        path = _anomalibs(size)
     else:
         path = Path(source)
         if not path.is_file():
-            raise UsageError(f"the teacher file {path} does not exist")
+            raise UsageError(
+                f"the teacher file {path} does not exist; a teacher is a file, or '{ANOMALIB}'"
+            )
     if path.suffix == ".onnx":
         raise EdgeadError(
             f"the teacher file {path} is an ONNX model, and a teacher is a .safetensors or .pth "
@@ -68,7 +98,29 @@ def load_pdn_teacher(network: PDN, size: str, source: str | None) -> TeacherSpec
         )
     state, metadata = read_tensors(path, "teacher file")
     network.load_state_dict(_matched(state, network, path, size))
-    return described(path, metadata)
+    found = described(path, metadata)
+    if source != ANOMALIB:
+        return found
+    print(f"teacher {path.name}: {_ANOMALIB_LICENCE}", file=sys.stderr)
+    where = f"anomalib's release, {ANOMALIB_ARCHIVE.file}"
+    return dataclasses.replace(found, source=where, licence=_ANOMALIB_LICENCE)
+
+
+def _anomalibs(size: str) -> Path:
+    """Return anomalib's teacher of a size, out of its archive, in the cache folder."""
+    if size not in _ANOMALIB_NAMES:
+        raise UsageError(
+            f"anomalib publishes no teacher for efficientad-{size}, only for efficientad-s and "
+            "efficientad-m: leave --teacher out, or give a file"
+        )
+    path = cache.folder() / _ANOMALIB_NAMES[size]
+    if path.is_file():
+        return path
+    archive = fetch(ANOMALIB_HOST, ANOMALIB_ARCHIVE, "anomalib's teachers", "--teacher FILE")
+    with zipfile.ZipFile(archive) as opened:
+        inside = next(name for name in opened.namelist() if name.endswith(path.name))
+        files.write_bytes(path, opened.read(inside))
+    return path
 
 
 def _matched(state: dict[str, Tensor], network: PDN, path: Path, size: str) -> dict[str, Tensor]:

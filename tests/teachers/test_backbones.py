@@ -14,7 +14,8 @@ from edgead.calibration import cache
 from edgead.errors import EdgeadError, UsageError
 from edgead.models._resnet import Trunk
 from edgead.teachers import backbones
-from edgead.teachers.backbones import Published, load_backbone
+from edgead.teachers._download import Published
+from edgead.teachers.backbones import load_backbone
 
 State = dict[str, Tensor]
 

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import hashlib
 import pickle
+import zipfile
 from collections import OrderedDict
 from pathlib import Path
 
@@ -11,6 +13,8 @@ from torch import nn
 
 from edgead.errors import EdgeadError, UsageError
 from edgead.models._pdn import PDN
+from edgead.teachers import pdn
+from edgead.teachers._download import Published
 from edgead.teachers.pdn import load_pdn_teacher
 
 
@@ -93,3 +97,43 @@ def test_damaged_and_missing_files_are_named(tmp_path: Path) -> None:
         load_pdn_teacher(PDN("s", 384), "s", str(tmp_path / "gone.pth"))
     with pytest.raises(UsageError, match="--teacher FILE"):
         load_pdn_teacher(PDN("s", 384), "s", None)
+
+
+@pytest.fixture
+def archive(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder in place of anomalib's download host, with an archive like its own."""
+    folder = tmp_path / "host"
+    folder.mkdir()
+    state = {
+        f"conv{i}.{k}": v
+        for i, layer in enumerate(PDN("s", 384).convolutions, 1)
+        for k, v in layer.state_dict().items()
+    }
+    torch.save(state, tmp_path / "small.pth")
+    path = folder / "efficientad_pretrained_weights.zip"
+    with zipfile.ZipFile(path, "w") as opened:
+        opened.write(tmp_path / "small.pth", "weights/pretrained_teacher_small.pth")
+    data = path.read_bytes()
+    published = Published(path.name, hashlib.sha256(data).hexdigest(), len(data))
+    monkeypatch.setattr(pdn, "ANOMALIB_ARCHIVE", published)
+    monkeypatch.setattr(pdn, "ANOMALIB_HOST", folder.as_uri() + "/")
+    monkeypatch.setenv("EDGEAD_CACHE", str(tmp_path / "cache"))
+    return path
+
+
+def test_anomalibs_teacher_is_fetched_once_and_its_licence_told(
+    archive: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    spec = load_pdn_teacher(PDN("s", 384), "s", "anomalib")
+    assert "without a word on the weights' own licence" in spec.licence
+    assert spec.licence in capsys.readouterr().err
+    archive.unlink()
+    assert load_pdn_teacher(PDN("s", 384), "s", "anomalib") == spec
+    with pytest.raises(UsageError, match="no teacher for efficientad-n"):
+        load_pdn_teacher(PDN("n", 384), "n", "anomalib")
+
+
+def test_without_a_network_the_error_says_where_the_teacher_goes(archive: Path) -> None:
+    archive.unlink()
+    with pytest.raises(EdgeadError, match=r"cannot be downloaded .*put it at .*--teacher FILE"):
+        load_pdn_teacher(PDN("s", 384), "s", "anomalib")

@@ -1,0 +1,78 @@
+"""Fetching published weights once, with a pinned hash."""
+
+from __future__ import annotations
+
+import hashlib
+import urllib.error
+import urllib.request
+from dataclasses import dataclass
+from pathlib import Path
+
+from edgead import files
+from edgead.calibration import cache
+from edgead.errors import EdgeadError
+from edgead.progress import progress
+
+_TIMEOUT = 20.0  # seconds
+_CHUNK = 1 << 20
+
+
+@dataclass(frozen=True)
+class Published:
+    """A file that somebody publishes.
+
+    Attributes:
+        file: Its name on the host.
+        sha256: Of the file.
+        size: Of the file, in bytes.
+    """
+
+    file: str
+    sha256: str
+    size: int
+
+
+def fetch(host: str, wanted: Published, what: str, option: str) -> Path:
+    """Return a published file in the cache folder; download it if it is not there.
+
+    Args:
+        host: URL that the file's name is added to.
+        wanted: The file.
+        what: What it is, for errors.
+        option: How to give a file instead, for errors.
+
+    Raises:
+        EdgeadError: It cannot be downloaded here, or what came is another file; says where to get
+            it and where to put it.
+    """
+    path = cache.folder() / wanted.file
+    if path.is_file():
+        return path
+    url = host + wanted.file
+    try:
+        with (
+            urllib.request.urlopen(url, timeout=_TIMEOUT) as response,
+            files.atomic_path(path) as temporary,
+        ):
+            digest = hashlib.sha256()
+            with temporary.open("wb") as stream:
+                for chunk in progress(
+                    iter(lambda: response.read(_CHUNK), b""),
+                    total=-(-wanted.size // _CHUNK),
+                    label=f"downloading {wanted.file} (MiB)",
+                ):
+                    digest.update(chunk)
+                    stream.write(chunk)
+            if digest.hexdigest() != wanted.sha256:
+                raise EdgeadError(
+                    f"what was downloaded from {url} is not the published file (sha256 "
+                    f"{digest.hexdigest()}, expected {wanted.sha256}) and was thrown away: try "
+                    f"again, or put the file at {path} yourself"
+                )
+    except (urllib.error.URLError, TimeoutError, ConnectionError) as error:
+        reason = getattr(error, "reason", None) or error
+        raise EdgeadError(
+            f"{what} are not on this machine and cannot be downloaded here ({reason}): fetch {url} "
+            f"on a machine with a network and put it at {path}, or give a file with {option}"
+        ) from error
+    return path
