@@ -330,7 +330,9 @@ class _Export:
                     "range: use this export with --runtime onnxruntime, and please report it",
                     file=sys.stderr,
                 )
-        for warning in warnings(self.photos, good, manifest):
+        doubts = warnings(self.photos, good, manifest)
+        doubt = gate.hardly_trained(entry.scored.scores, len(self.photos.all_good))
+        for warning in [*doubts, *([doubt] if doubt else [])]:
             print(f"warning: {warning}", file=sys.stderr)
         if not self.source.is_run:
             return entry

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from edgead.errors import ParityError
-from edgead.export.gate import Accuracy, refusal
+from edgead.export.gate import Accuracy, hardly_trained, refusal
 from edgead.export.parity import Scored, compare
 
 
@@ -48,3 +48,10 @@ def test_each_metric_can_refuse(before: Accuracy, after: Accuracy, why: str | No
 def test_scores_in_another_order_are_refused() -> None:
     shuffled = compare(scored(0, 1, 2, 3), scored(1, 0, 3, 2), (9, 9), "fp32")
     assert "rank correlation 0.600" in str(refusal(Accuracy(1), Accuracy(1), shuffled, 0.5))
+
+
+def test_a_detector_that_has_learned_nothing_is_doubted() -> None:
+    scores = np.array([0.1, 0.2, 0.3, 0.4, 0.25, 0.15, 0.35, 0.12], np.float32)
+    assert "AUROC 0.44" in str(hardly_trained(scores, 4))
+    scores[4:] += 0.1
+    assert hardly_trained(np.sort(scores), 4) is None
