@@ -3,7 +3,7 @@
     python -m edgead.benchmarks.baselines RUN=EXPORTS [RUN=EXPORTS ...] --out DIR
 
 ``RUN`` is a finished training, ``EXPORTS`` the folder it was exported to. One inference of one
-photo at the network's size, all alternatives in alternation, so that a busy machine disturbs them
+photo at the network's size, all alternatives in turns, so that a busy machine disturbs them
 alike; ratios are to PyTorch eager of the same round. Needs the training install. What is not
 installed or cannot work here is skipped with a sentence. Writes ``DIR/baselines.md`` and ``.json``.
 """
@@ -11,8 +11,8 @@ installed or cannot work here is skipped with a sentence. Writes ``DIR/baselines
 from __future__ import annotations
 
 import argparse
+import functools
 import sys
-import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -24,11 +24,11 @@ import numpy.typing as npt
 from edgead import cpu, files
 from edgead.artifact import Manifest, read_artifact
 from edgead.errors import EdgeadError, UsageError
+from edgead.export.latency import in_turns
 
 Photo: TypeAlias = npt.NDArray[np.uint8]
 Infer: TypeAlias = Callable[[Photo], Any]
 
-_WARM_UP = 3
 _HEADER = ("run", "how", "median ms", "of torch eager", "quartiles")
 
 
@@ -84,20 +84,6 @@ def _precision(manifest: Manifest) -> str:
     """Return the precision, and the operations where some were taken out."""
     less = f", compressed to {manifest.model.gmac:.2g} GMAC" if manifest.compression else ""
     return f"{manifest.precision.upper()}{less}"
-
-
-def side_by_side(
-    found: dict[str, Infer], photo: Photo, rounds: int
-) -> dict[str, npt.NDArray[np.float64]]:
-    """Time all in alternation; return milliseconds ``[rounds]`` by name."""
-    samples: dict[str, list[float]] = {name: [] for name in found}
-    for turn in range(_WARM_UP + rounds):
-        for name, infer in found.items():
-            start = time.perf_counter()
-            infer(photo)
-            if turn >= _WARM_UP:
-                samples[name].append((time.perf_counter() - start) * 1e3)
-    return {name: np.asarray(values) for name, values in samples.items()}
 
 
 def _compiled(run: str) -> Infer:
@@ -183,7 +169,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 photo = np.random.default_rng(0).integers(
                     0, 256, (1, *size.input.size, 3), np.uint8
                 )
-                samples = side_by_side(found, photo, args.rounds)
+                calls = {name: functools.partial(infer, photo) for name, infer in found.items()}
+                timed = in_turns(calls, args.rounds)
+                samples = {name: np.asarray(values) for name, values in timed.items()}
             lines += _rows(run, samples)
             notes += [f"{Path(run).name}: {reason}" for reason in skipped]
             raw[run] = {"ms": {n: v.tolist() for n, v in samples.items()}, "skipped": skipped}
