@@ -23,6 +23,7 @@ FEWEST = 4
 _MOST = 64
 _CHECKED = 80  # photos in all, good and with defects, that a gate compares at least
 _FEW_HELD_OUT = 16
+_PAINTED = 8  # grey levels: less is the soft edge of a stain
 _ENOUGH_GOOD = 40
 _THUMBNAIL = (16, 16)
 
@@ -105,6 +106,14 @@ class CalibrationPhotos:
     def compared(self) -> npt.NDArray[np.uint8]:
         """All photos to compare graphs on: :attr:`all_good`, then those with defects."""
         return np.concatenate([self.all_good, self.defective])
+
+    def defect_masks(self) -> list[npt.NDArray[np.bool_]]:
+        """Return where a defect was painted, bool ``[height, width]`` for each of the defects."""
+        good = np.repeat(self.all_good, len(self.defective) // len(self.all_good), axis=0)
+        return [
+            np.asarray(np.abs(painted.astype(np.int16) - photo).max(-1) >= _PAINTED)
+            for painted, photo in zip(self.defective, good, strict=True)
+        ]
 
     @property
     def pixels_sha256(self) -> str:

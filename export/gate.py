@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from edgead.artifact import Artifact, ParitySpec
+from edgead.artifact import Artifact, Manifest, ParitySpec
+from edgead.calibration.photos import CalibrationPhotos
 from edgead.datasets import Dataset
 from edgead.detector import EdgeDetector
 from edgead.errors import DataError
 from edgead.evaluation import evaluate
-from edgead.export.parity import RUNTIME_TOLERANCE
-from edgead.metrics import auroc
+from edgead.export.parity import RUNTIME_TOLERANCE, Scored
+from edgead.maps import to_photo
+from edgead.metrics import au_pro, auroc
 
 RANK_CORRELATION = 0.9
 """Spearman's, least accepted on good photos and synthetic defects; the shipped detectors' INT8 has
@@ -36,11 +38,14 @@ class Accuracy:
         synthetic_auroc: Held-out good photos against synthetic defects of them.
         image_auroc: On labelled photos, or ``None`` where there are none.
         au_pro: On labelled photos with masks, or ``None``.
+        synthetic_au_pro: AU-PRO on the same photos as the first: it sees what an image's one score
+            does not, that a map has lost small or faint defects.
     """
 
     synthetic_auroc: float
     image_auroc: float | None = None
     au_pro: float | None = None
+    synthetic_au_pro: float | None = None
 
 
 def labelled(folder: str) -> Dataset:
@@ -60,8 +65,8 @@ def labelled(folder: str) -> Dataset:
 
 def measure(
     artifact: Artifact,
-    scores: npt.NDArray[np.float32],
-    good: int,
+    scored: Scored,
+    photos: CalibrationPhotos,
     validate: Dataset | None,
     runtime: str = "onnxruntime",
 ) -> Accuracy:
@@ -69,17 +74,20 @@ def measure(
 
     Args:
         artifact: The draft on disk.
-        scores: Of the good photos first, then of the synthetic defects.
-        good: How many good photos there are.
+        scored: What it gave for ``photos.compared``.
+        photos: Good photos and synthetic defects of them.
         validate: Labelled photos, if the user gave some.
         runtime: What opens the draft.
     """
-    synthetic = _synthetic_auroc(scores, good)
+    found = Accuracy(
+        _synthetic_auroc(scored.scores, len(photos.all_good)),
+        synthetic_au_pro=_synthetic_au_pro(artifact.manifest, scored, photos),
+    )
     if validate is None:
-        return Accuracy(synthetic)
+        return found
     with EdgeDetector(artifact.path, runtime) as detector:
-        found = evaluate(detector, validate)
-    return Accuracy(synthetic, found.image_auroc, found.au_pro)
+        real = evaluate(detector, validate)
+    return replace(found, image_auroc=real.image_auroc, au_pro=real.au_pro)
 
 
 def hardly_trained(scores: npt.NDArray[np.float32], good: int) -> str | None:
@@ -105,6 +113,16 @@ def _synthetic_auroc(scores: npt.NDArray[np.float32], good: int) -> float:
     return found
 
 
+def _synthetic_au_pro(
+    manifest: Manifest, scored: Scored, photos: CalibrationPhotos
+) -> float | None:
+    size = manifest.input.size
+    nothing = np.zeros(size, np.bool_)
+    masks = [*[nothing] * len(photos.all_good), *photos.defect_masks()]
+    maps = [to_photo(found, manifest.map, manifest.input, size) for found in scored.maps]
+    return au_pro(masks, maps)
+
+
 def refusal(before: Accuracy, after: Accuracy, parity: ParitySpec, max_drop: float) -> str | None:
     """Say why a variant must not be used; ``None`` if it may be.
 
@@ -118,6 +136,7 @@ def refusal(before: Accuracy, after: Accuracy, parity: ParitySpec, max_drop: flo
         "image AUROC": (before.image_auroc, after.image_auroc),
         "AU-PRO": (before.au_pro, after.au_pro),
         "AUROC on synthetic defects": (before.synthetic_auroc, after.synthetic_auroc),
+        "AU-PRO on synthetic defects": (before.synthetic_au_pro, after.synthetic_au_pro),
     }
     for name, (was, is_now) in metrics.items():
         drop = points_lost(was, is_now)

@@ -25,6 +25,8 @@ from edgead.runtimes.select import order, runtime_class
 if TYPE_CHECKING:
     from edgead.export.compress.compressor import Compressor
 
+_SHARE_OF_AUTO = 0.5
+
 INT8_CHOICES = ("auto", "static", "dynamic")
 
 
@@ -261,15 +263,18 @@ class _Export:
         model = onnx.load_from_string(self.source.graph)
         entries: dict[int, _Checked] = {}
 
+        # What INT8 loses comes on top, and the gate counts both against the original.
+        leaves_room = self.options.compress == AUTO and self.options.int8 is not None
+        allowed = self.options.max_drop * (_SHARE_OF_AUTO if leaves_room else 1.0)
+
         def judge(made: Compressed) -> Rung:
             self.manifest = made.described(self.source.manifest)
             entry = self._check(_Candidate("fp32", made.model.SerializeToString()))
             entries[id(made)] = entry
-            good = len(self.photos.all_good)
-            before = gate.measure(fp32.draft, fp32.scored.scores, good, None)
-            after = gate.measure(entry.draft, entry.scored.scores, good, None)
+            before = gate.measure(fp32.draft, fp32.scored, self.photos, None)
+            after = gate.measure(entry.draft, entry.scored, self.photos, None)
             found = self._compared(fp32, entry)
-            refused = gate.refusal(before, after, found, self.options.max_drop)
+            refused = gate.refusal(before, after, found, allowed)
             return Rung(made.gmac, made.parameters, after.synthetic_auroc, found, refused)
 
         compressor = Compressor(model, self.photos)
@@ -315,8 +320,7 @@ class _Export:
 
     def _accuracy(self, entry: _Checked) -> gate.Accuracy:
         if entry.accuracy is None:
-            good = len(self.photos.all_good)
-            entry.accuracy = gate.measure(entry.draft, entry.scored.scores, good, self.validate)
+            entry.accuracy = gate.measure(entry.draft, entry.scored, self.photos, self.validate)
         return entry.accuracy
 
     def _check_fp32(self) -> _Checked:

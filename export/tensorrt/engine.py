@@ -10,8 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from edgead import __version__, files
 from edgead.artifact import (
     Artifact,
@@ -246,7 +244,7 @@ class _Check:
         self.validate, self.max_drop = validate, max_drop
 
     def run(self, options: EngineOptions) -> tuple[tuple[Variant, Variant], Manifest]:
-        batch = np.concatenate([self.photos.good, self.photos.defective])
+        batch = self.photos.compared
         with (
             open_runtime(self.reference, "onnxruntime").runtime as right,
             TensorRT(self.draft) as engine,
@@ -265,9 +263,8 @@ class _Check:
             f"{self.reference.manifest.name} in onnxruntime"
             + ("" if self.given else ", on generated frames"),
         )
-        good = len(self.photos.good)
-        before = gate.measure(self.reference, expected.scores, good, self.validate)
-        after = gate.measure(self.draft, found.scores, good, self.validate, TensorRT.name)
+        before = gate.measure(self.reference, expected, self.photos, self.validate)
+        after = gate.measure(self.draft, found, self.photos, self.validate, TensorRT.name)
         refused = self._refusal(options, compared, before, after)
         manifest = manifest.replace(parity=compared, gate=gate.record(before, after, self.max_drop))
         same = parity.compare(expected, expected, (0.0, 0.0), self.reference.manifest.name)

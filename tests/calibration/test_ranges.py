@@ -99,6 +99,21 @@ def test_photos_learned_from_join_the_comparison_where_few_were_held_out(tmp_pat
     assert len(enough.all_good) == 20
 
 
+def test_a_mask_marks_what_was_painted(tmp_path: Path) -> None:
+    paths = [write_photo(tmp_path / f"{i}.png", part(i)) for i in range(5)]
+    photos = CalibrationPhotos.read(paths, (48, 64))
+    masks = photos.defect_masks()
+    assert len(masks) == len(photos.defective)
+    each = len(photos.defective) // len(photos.good)
+    for index, mask in enumerate(masks):
+        good = photos.good[index // each].astype(int)
+        changed = np.abs(photos.defective[index].astype(int) - good).max(-1)
+        assert mask.shape == (48, 64)
+        assert (changed[mask] >= 8).all()
+        assert (changed[~mask] < 8).all()
+    assert 0 < np.mean([mask.mean() for mask in masks]) < 0.2
+
+
 def test_a_test_photo_is_refused_under_another_name(dataset: Path, tmp_path: Path) -> None:
     copy = tmp_path / "renamed.png"
     copy.write_bytes((dataset / "test/blot/001.png").read_bytes())

@@ -33,7 +33,12 @@ def test_a_score_that_is_not_finite_is_no_score() -> None:
     [
         (Accuracy(1.0, 0.99, 0.9), Accuracy(1.0, 0.984, 0.9), "image AUROC falls by 0.60 points"),
         (Accuracy(1.0, 0.99, 0.9), Accuracy(1.0, 0.99, 0.894), "AU-PRO falls by 0.60 points"),
-        (Accuracy(1.0), Accuracy(0.99), "synthetic defects falls by 1.00 points"),
+        (Accuracy(1.0), Accuracy(0.99), "AUROC on synthetic defects falls by 1.00 points"),
+        (
+            Accuracy(1.0, synthetic_au_pro=0.60),
+            Accuracy(1.0, synthetic_au_pro=0.59),
+            "AU-PRO on synthetic defects falls by 1.00 points",
+        ),
         (Accuracy(1.0, 0.99), Accuracy(1.0, 0.986), None),
         (Accuracy(0.9, 0.9), Accuracy(1.0, 1.0), None),
     ],

@@ -304,8 +304,8 @@ def test_labelled_photos_can_refuse_but_not_choose(
 
     real = gate.measure
 
-    def worse_when_compressed(artifact: Artifact, scores, good, validate):  # type: ignore[no-untyped-def]
-        found = real(artifact, scores, good, None)
+    def worse_when_compressed(artifact: Artifact, scored, photos, validate):  # type: ignore[no-untyped-def]
+        found = real(artifact, scored, photos, None)
         if validate is None:
             return found
         was = 0.9 if artifact.manifest.compression is None else 0.8
