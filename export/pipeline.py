@@ -197,9 +197,14 @@ def export(
         ]
         reasons = "; ".join([*work.impossible, *refused])
         written = ", ".join(str(variant.file) for variant in variants if variant.accepted)
+        less = ""
+        if options.is_compressing:
+            left = min(variant.gmac for variant in variants)
+            less = f"take fewer operations out (--compress {1.4 * left:.2g}), "
         raise GateRefused(
-            f"{' and '.join(missing)} was not written ({reasons}); {out} got {written}: calibrate "
-            "on more good photos (--calibration DIR), or allow more with --max-drop POINTS"
+            f"{' and '.join(missing)} was not written ({reasons}); {out} got {written}: {less}"
+            "calibrate on more good photos (--calibration DIR), or allow more with --max-drop "
+            "POINTS"
         )
     return variants
 
