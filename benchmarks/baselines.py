@@ -72,7 +72,8 @@ def alternatives(
         for name, reason in available().items():
             label = f"edgead, {name}, {_precision(artifact.manifest)}"
             try:
-                selection = open_runtime(artifact, name, RuntimeOptions(threads=threads))
+                options = RuntimeOptions(threads=threads, spinning=False)
+                selection = open_runtime(artifact, name, options)
             except EdgeadError as error:
                 skipped.append(f"{label}: {reason or error}")
             else:
@@ -104,7 +105,10 @@ def _compiled(run: str) -> Infer:
 def _plain_onnxruntime(path: Path) -> Infer:
     import onnxruntime
 
-    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    options = onnxruntime.SessionOptions()
+    # Its idle threads would take the cores from the others, ours as well as theirs.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     return lambda photo: session.run(None, {"image": photo})
 
 

@@ -108,12 +108,14 @@ def _exported(run: str, out: Path, options: ExportOptions) -> tuple[list[Artifac
 def _latencies(
     artifacts: Sequence[Artifact], runtime: str, photo: images.Image
 ) -> list[float | None]:
-    from edgead.export.latency import side_by_side
+    from edgead.export.latency import SIDE_BY_SIDE, side_by_side
 
     with ExitStack() as stack:
         try:
             opened = {
-                str(index): stack.enter_context(open_runtime(artifact, runtime).runtime)
+                str(index): stack.enter_context(
+                    open_runtime(artifact, runtime, SIDE_BY_SIDE).runtime
+                )
                 for index, artifact in enumerate(artifacts)
             }
         except EdgeadError as error:

@@ -12,7 +12,11 @@ from collections.abc import Callable, Mapping
 import numpy as np
 import numpy.typing as npt
 
-from edgead.runtimes import Runtime
+from edgead.runtimes import Runtime, RuntimeOptions
+
+SIDE_BY_SIDE = RuntimeOptions(spinning=False)
+"""For runtimes that share a process: idle threads that spin would take the cores from the others. It
+made ONNX Runtime's FP32 look half as slow again as in a process of its own."""
 
 _ROUNDS = 30
 _WARM_UP = 3
@@ -23,7 +27,7 @@ def side_by_side(runtimes: Mapping[str, Runtime], photo: npt.NDArray[np.uint8]) 
     """Time runtimes in alternation, so that a busy machine disturbs them alike.
 
     Args:
-        runtimes: Open runtimes by name.
+        runtimes: Open runtimes by name, with :data:`SIDE_BY_SIDE`.
         photo: uint8 ``[1, height, width, 3]`` BGR.
 
     Returns:
@@ -39,9 +43,8 @@ def in_turns(
 ) -> dict[str, list[float]]:
     """Time calls in turns of two, of which the second counts.
 
-    The first of a turn finds the caches full of another network, and the threads of the runtime
-    before it still spinning on the cores: counted, it makes small networks look several times
-    slower than they are.
+    The first of a turn finds the caches full of another network, and perhaps threads of the runtime
+    before it still spinning on the cores.
 
     Args:
         calls: By name.

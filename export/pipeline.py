@@ -433,7 +433,7 @@ class _Export:
         )
         draft = write_artifact(self.scratch / f"{manifest.name}.onnx", candidate.model, manifest)
         runtimes = {
-            name: self.stack.enter_context(open_runtime(draft, name).runtime)
+            name: self.stack.enter_context(open_runtime(draft, name, latency.SIDE_BY_SIDE).runtime)
             for name, reason in available().items()
             if reason is None and runtime_class(name).refuses(draft) is None
         }
