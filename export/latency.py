@@ -15,8 +15,8 @@ import numpy.typing as npt
 from edgead.runtimes import Runtime, RuntimeOptions
 
 SIDE_BY_SIDE = RuntimeOptions(spinning=False)
-"""For runtimes that share a process: idle threads that spin would take the cores from the others. It
-made ONNX Runtime's FP32 look half as slow again as in a process of its own."""
+"""For runtimes that share a process: idle threads that spin would take the cores from the others.
+With them ONNX Runtime's FP32 looked half as slow again as in a process of its own."""
 
 _ROUNDS = 30
 _WARM_UP = 3
