@@ -23,7 +23,7 @@ from edgead.runtimes import Runtime, available, open_runtime
 from edgead.runtimes.select import order, runtime_class
 
 if TYPE_CHECKING:
-    from edgead.export.compress.compressor import Compressor
+    from edgead.export.compress.compressor import Compressed, Compressor
 
 _SHARE_OF_AUTO = 0.5
 
@@ -263,7 +263,7 @@ class _Export:
         """Make the compressed graph the one that the other variants are made from."""
         import onnx
 
-        from edgead.export.compress.compressor import Compressed, Compressor
+        from edgead.export.compress.compressor import Compressor
 
         model = onnx.load_from_string(self.source.graph)
         entries: dict[int, _Checked] = {}
@@ -287,6 +287,8 @@ class _Export:
         try:
             if self.options.max_latency is None:
                 made = search.find(self.options.compress or AUTO)
+                if self.options.compress == AUTO and self.options.int8 in ("auto", "static"):
+                    made = self._as_small_as_int8_allows(search, made, fp32, entries)
             else:
                 made = search.within(self.options.max_latency, self._timer(compressor))
         finally:
@@ -310,6 +312,35 @@ class _Export:
             )
         self.graph, self.manifest = entry.candidate.model, made.described(self.source.manifest)
         return entry
+
+    def _as_small_as_int8_allows(
+        self, search: Search, made: Compressed, fp32: _Checked, entries: dict[int, _Checked]
+    ) -> Compressed:
+        """Step back to larger compressions until INT8 of one passes; the smallest if none does."""
+        smallest = made
+        while True:
+            self.graph = entries[id(made)].candidate.model
+            self.manifest = made.described(self.source.manifest)
+            reason = self._int8_refusal(fp32)
+            if reason is None:
+                return made
+            larger = search.larger(made.gmac)
+            if larger is None:
+                return smallest
+            print(
+                f"INT8 of {made.gmac:.3g} GMAC was refused ({reason}); trying {larger.gmac:.3g}",
+                file=sys.stderr,
+            )
+            made = larger
+
+    def _int8_refusal(self, fp32: _Checked) -> str | None:
+        """Say why static INT8 of the present graph would be refused by what is not labelled."""
+        entry = self._check(self._static()[0])
+        before = gate.measure(fp32.draft, fp32.scored, self.photos, None)
+        after = gate.measure(entry.draft, entry.scored, self.photos, None)
+        found = self._compared(fp32, entry)
+        refused = gate.refusal(before, after, found, self.options.max_drop)
+        return refused or gate.runtime_refusal(entry.apart)
 
     def _timer(self, compressor: Compressor) -> Timer:
         from edgead.export.compress.speed import timer

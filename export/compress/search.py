@@ -20,6 +20,7 @@ SHARES = (0.6, 0.45, 0.33, 0.24, 0.17, 0.12)
 """Shares of the operations that ``auto`` tries."""
 
 _BISECTIONS = 5
+_DISTINCT = 1.1  # shares are further apart, and a plan ends closer to its target
 
 _FIRST = 3  # where auto begins: what the detectors measured so far pass with room
 
@@ -151,6 +152,22 @@ class Search:
             f"--max-latency {milliseconds:g} takes {fast:.3g} GMAC here ({fast_ms:.3g} ms), which "
             f"was refused ({rung.refusal}); {self.nearest(fast)}"
         )
+
+    def larger(self, than: float) -> Compressed | None:
+        """Return the next larger compression that passes, or ``None`` if there is none.
+
+        Args:
+            than: GMAC of the one that is too small.
+        """
+        for share in reversed(SHARES):
+            target = share * self._compressor.gmac
+            if target < than * _DISTINCT:
+                continue
+            near = [t for t in self.tried if target / _DISTINCT < t[0].gmac < target * _DISTINCT]
+            made, rung = near[0] if near else self._try(target)
+            if rung.refusal is None:
+                return made
+        return None
 
     def nearest(self, above: float) -> str:
         """Say which target above a refused one passes."""

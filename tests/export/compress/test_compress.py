@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -224,6 +225,41 @@ def test_a_run_is_compressed_as_far_as_the_gate_allows(
     passed = [rung["gmac"] for rung in rungs if rung["accepted"]]
     assert read_artifact(path).manifest.model.gmac == min(passed)
     assert len(rungs) > 1
+
+
+@pytest.mark.slow
+def test_auto_steps_back_until_int8_passes(
+    exported: Path,
+    good: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Rungs of this detector are 0.08 to 0.2 GMAC; here only INT8 of the larger ones passes."""
+    from edgead.export import gate
+
+    measure = gate.measure
+
+    def refusal(before, after, parity, max_drop):  # type: ignore[no-untyped-def]
+        return "too much is lost" if after.synthetic_auroc == -1 else None
+
+    def measured(artifact: Artifact, scored, photos, validate):  # type: ignore[no-untyped-def]
+        found = measure(artifact, scored, photos, validate)
+        manifest = artifact.manifest
+        if manifest.precision == "int8" and manifest.model.gmac < 0.12:
+            return dataclasses.replace(found, synthetic_auroc=-1)
+        return found
+
+    monkeypatch.setattr(gate, "refusal", refusal)
+    monkeypatch.setattr(gate, "measure", measured)
+    export(
+        exported,
+        tmp_path,
+        ExportOptions(compress="auto", int8="static", max_drop=100, calibration=str(good)),
+    )
+    (int8,) = tmp_path.glob("efficientad-n-c*-int8.onnx")
+    assert read_artifact(int8).manifest.model.gmac >= 0.12
+    assert "GMAC was refused (too much is lost); trying" in capsys.readouterr().err
 
 
 @pytest.mark.slow

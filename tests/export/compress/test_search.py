@@ -83,3 +83,18 @@ def test_the_latency_decides_how_much_goes() -> None:
         search(0).within(4.0, timer)
     with pytest.raises(GateRefused, match=r"--max-latency 9 takes .*falls by 9.*nearest target"):
         search(4.0).within(9.0, timer)
+
+
+def test_the_next_larger_one_is_taken_from_what_was_tried_or_made() -> None:
+    tried = search(0)
+    smallest = tried.find(AUTO)
+    count = len(tried.tried)
+    larger = tried.larger(smallest.gmac)
+    assert larger is not None
+    assert larger.gmac == pytest.approx(1.69)
+    assert len(tried.tried) == count  # it was tried on the way down
+    larger = tried.larger(2.39)
+    assert larger is not None
+    assert larger.gmac == pytest.approx(3.29)
+    assert len(tried.tried) == count + 1
+    assert tried.larger(5.99) is None
