@@ -23,6 +23,7 @@ from edgead.errors import (
     RuntimeUnavailableError,
     UsageError,
 )
+from edgead.export import gate
 from edgead.export.tensorrt import EngineOptions, export_engine
 from edgead.export.tensorrt.onnx_nodes import nodes, tail
 from edgead.runtimes.tensorrt import TensorRT, libcuda
@@ -603,8 +604,10 @@ def test_an_engine_of_another_precision_than_its_source(
 
 @pytest.mark.slow
 def test_from_a_run_to_an_engine_in_one_step(
-    install: Install, trained_run: Path, tmp_path: Path
+    install: Install, trained_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    # The order of scores of twelve steps of training hangs on their last digits.
+    monkeypatch.setattr(gate, "RANK_CORRELATION", 0.0)
     install("10.16.1.11")
     out = tmp_path / "out"
     words = ["export", trained_run, "--out", out, "--tensorrt", "int8", "--max-drop", "100"]
