@@ -4,10 +4,11 @@
 
 Needs the training install. ``DATA`` is a folder of photos with labelled test photos, or a folder of
 such folders: MVTec AD or VisA (in MVTec AD's layout) as a whole. For those two the figures that
-others published stand beside ours. Each training keeps its defaults unless ``--steps`` or
-``--teacher`` say otherwise; test photos choose nothing. Trainings lie in ``OUT/runs``; what is
-finished is not done again, and an interrupted training goes on at its last checkpoint. Writes
-``OUT/accuracy.md`` and ``.json`` after every training.
+others published stand beside ours. Each training keeps its defaults unless ``--steps``,
+``--teacher`` or ``--option`` say otherwise; test photos choose nothing. Trainings lie in
+``OUT/SET-SEED/runs``; what is finished is not done again, an interrupted training goes on at its
+last checkpoint, and one of another configuration is refused. Writes ``OUT/accuracy.md`` and
+``.json`` after every training.
 """
 
 from __future__ import annotations
@@ -19,18 +20,19 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from edgead import cpu, files
 from edgead.benchmarks.remember import remembered, run_key
+from edgead.benchmarks.script import told
 from edgead.cli import _options
+from edgead.compare.plan import Contender, Plan, contenders
+from edgead.compare.prepare import require_same, trained
 from edgead.datasets import Dataset
-from edgead.errors import DataError, EdgeadError, UsageError
-
-if TYPE_CHECKING:
-    from edgead.training import TrainConfig
+from edgead.errors import DataError, UsageError
+from edgead.markdown import table
 
 MVTEC_AD = frozenset(
     [
@@ -90,14 +92,8 @@ class Cell:
     """One training of the matrix."""
 
     data_set: str
-    data: Path
     model: str
     seed: int
-
-    @property
-    def folder(self) -> str:
-        """Its run folder's name."""
-        return f"{self.data_set.replace('/', '-')}-{self.model}-{self.seed}"
 
 
 def data_sets(pairs: Sequence[str]) -> tuple[dict[str, Path], dict[str, frozenset[str]]]:
@@ -135,39 +131,13 @@ def data_sets(pairs: Sequence[str]) -> tuple[dict[str, Path], dict[str, frozense
     return found, collections
 
 
-@dataclass(frozen=True)
-class Recipe:
-    """What all trainings have in common; ``steps`` and ``teachers`` by model, ``""`` for all."""
-
-    image_size: tuple[int, int]
-    steps: Mapping[str, int]
-    teachers: Mapping[str, str]
-    device: str
-
-    def config(self, cell: Cell) -> TrainConfig:
-        """Return the configuration of one training."""
-        from edgead.training import TrainConfig
-
-        return TrainConfig(
-            cell.model,
-            str(cell.data),
-            image_size=self.image_size,
-            steps=self.steps.get(cell.model, self.steps.get("")),
-            seed=cell.seed,
-            teacher=self.teachers.get(cell.model),
-        )
-
-
-def measure(cell: Cell, recipe: Recipe, runs: Path) -> dict[str, Any]:
+def measure(contender: Contender, plan: Plan) -> dict[str, Any]:
     """Train one cell, or go on with it, and evaluate it on its labelled photos."""
-    from edgead.training import Run, train
-
-    run = Run(runs / cell.folder)
-    if not run.is_finished:
-        train(recipe.config(cell), run.path, recipe.device, resume=run.exists)
-    key = {**run_key(str(run.path), str(cell.data)), "seed": cell.seed}
+    run = trained(contender, plan)
     result: dict[str, Any] = remembered(
-        run.path / "accuracy.json", key, functools.partial(_evaluated, run.path, cell.data)
+        run.path / "accuracy.json",
+        run_key(str(run.path), str(plan.data)),
+        functools.partial(_evaluated, run.path, plan.data),
     )
     return result
 
@@ -210,9 +180,7 @@ def tables(
         else:
             shown = [_spread([entry[key] for entry in entries]) for key in _METRICS]
             rows.append((data_set, model, str(len(entries)), *shown))
-    return "\n".join(
-        "| " + " | ".join(line) + " |" for line in (_HEADER, ("---",) * len(_HEADER), *rows)
-    )
+    return table(_HEADER, rows)
 
 
 def _mean_of(
@@ -281,56 +249,62 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--seeds", type=_seeds, default=(0, 1, 2), metavar="LIST", help="default: 0,1,2"
     )
-    parser.add_argument(
-        "--steps",
-        type=_options.listed,
-        default=(),
-        metavar="N|MODEL=N,...",
-        help="iterations, for all or by detector (default: each detector's own)",
-    )
-    parser.add_argument(
-        "--teacher",
-        action="append",
-        default=[],
-        metavar="MODEL=FILE",
-        help="teacher or backbone weights of one detector; may be given several times",
-    )
-    parser.add_argument(
-        "--image-size",
-        type=_options.image_size,
-        default=(256, 256),
-        metavar="HxW",
-        help="every network's input in pixels (default: 256x256)",
-    )
+    _options.add_trainings(parser)
     _options.add_device(parser)
-    args = parser.parse_args(arguments)
-    try:
-        recipe = Recipe(
-            args.image_size,
-            _options.steps_by_model(args.steps),
-            _options.by_model(args.teacher, "--teacher", "MODEL=FILE"),
-            args.device,
+    return told(functools.partial(_measured, parser.parse_args(arguments)))
+
+
+def _measured(args: argparse.Namespace) -> str:
+    """Train and evaluate the matrix; what is measured is written at once."""
+    sets, collections = data_sets(args.pairs)
+    cells = [
+        cell
+        for seed, (name, data) in itertools.product(args.seeds, sets.items())
+        for cell in _cells(name, seed, _plan(args, name, data, seed))
+    ]
+    results: dict[Cell, dict[str, Any]] = {}
+    text = ""
+    for number, (cell, contender, plan) in enumerate(cells, 1):
+        print(f"{number} of {len(cells)}: {contender.run}", file=sys.stderr, flush=True)
+        results[cell] = measure(contender, plan)
+        text = f"{cpu.model_name()}\n\n{tables(results, collections)}\n"
+        files.write_text(args.out / "accuracy.md", text)
+        files.write_json(
+            args.out / "accuracy.json",
+            [
+                {"set": c.data_set, "model": c.model, "seed": c.seed, **found}
+                for c, found in results.items()
+            ],
         )
-        sets, collections = data_sets(args.pairs)
-        results: dict[Cell, dict[str, Any]] = {}
-        for seed, (name, data), model in itertools.product(args.seeds, sets.items(), args.models):
-            cell = Cell(name, data, model, seed)
-            print(f"{cell.folder} ({len(results) + 1})", file=sys.stderr, flush=True)
-            results[cell] = measure(cell, recipe, args.out / "runs")
-            text = f"{cpu.model_name()}\n\n{tables(results, collections)}\n"
-            files.write_text(args.out / "accuracy.md", text)
-            files.write_json(
-                args.out / "accuracy.json",
-                [
-                    {"set": c.data_set, "model": c.model, "seed": c.seed, **found}
-                    for c, found in results.items()
-                ],
-            )
-    except EdgeadError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return error.exit_code
-    print(text)
-    return 0
+    return text
+
+
+def _plan(args: argparse.Namespace, name: str, data: Path, seed: int) -> Plan:
+    return Plan(
+        data=data,
+        out=args.out / f"{name.replace('/', '-')}-{seed}",
+        detectors=args.models,
+        steps=_options.steps_by_model(args.steps),
+        teachers=_options.teachers_by_model(args.teacher),
+        options=_options.options_by_model(args.option),
+        seed=seed,
+        image_size=args.image_size,
+        train_device=args.device,
+    )
+
+
+def _cells(name: str, seed: int, plan: Plan) -> list[tuple[Cell, Contender, Plan]]:
+    """List the trainings of one set and seed; what cannot be done shall be known before hours.
+
+    Raises:
+        UsageError: A detector cannot be trained here, or its folder has another training in it.
+    """
+    kept, left_out = contenders(plan)
+    if left_out:
+        raise UsageError(f"{left_out[0].what} cannot be trained here: {left_out[0].reason}")
+    for contender in kept:
+        require_same(contender, plan)
+    return [(Cell(name, contender.model, seed), contender, plan) for contender in kept]
 
 
 if __name__ == "__main__":

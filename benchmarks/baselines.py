@@ -23,8 +23,10 @@ import numpy.typing as npt
 
 from edgead import cpu, files
 from edgead.artifact import Manifest, read_artifact
+from edgead.benchmarks.script import pairs, told
 from edgead.errors import EdgeadError, UsageError
 from edgead.export.latency import in_turns
+from edgead.markdown import table
 
 Photo: TypeAlias = npt.NDArray[np.uint8]
 Infer: TypeAlias = Callable[[Photo], Any]
@@ -159,37 +161,31 @@ def main(arguments: Sequence[str] | None = None) -> int:
     args = parser.parse_args(arguments)
     if args.rounds < 1 or args.threads < 1:
         parser.error("--rounds and --threads must be at least 1")
-    lines: list[tuple[str, ...]] = [_HEADER, ("---",) * len(_HEADER)]
+    runs = pairs(parser, args.pairs, "RUN=EXPORTS")
+    return told(functools.partial(_measured, args.out, runs, args.threads, args.rounds))
+
+
+def _measured(out: Path, asked: Sequence[tuple[str, str]], threads: int, rounds: int) -> str:
+    """Measure all runs, write the table and return it."""
+    rows: list[tuple[str, ...]] = []
     raw: dict[str, Any] = {}
     notes: list[str] = []
-    try:
-        for pair in args.pairs:
-            run, _, exports = pair.rpartition("=")
-            if not run:
-                parser.error(f"'{pair}' is not RUN=EXPORTS")
-            with ExitStack() as stack:
-                found, skipped = alternatives(run, Path(exports), args.threads, stack)
-                size = read_artifact(next(iter(sorted(Path(exports).glob("*.onnx"))))).manifest
-                photo = np.random.default_rng(0).integers(
-                    0, 256, (1, *size.input.size, 3), np.uint8
-                )
-                calls = {name: functools.partial(infer, photo) for name, infer in found.items()}
-                timed = in_turns(calls, args.rounds)
-                samples = {name: np.asarray(values) for name, values in timed.items()}
-            lines += _rows(run, samples)
-            notes += [f"{Path(run).name}: {reason}" for reason in skipped]
-            raw[run] = {"ms": {n: v.tolist() for n, v in samples.items()}, "skipped": skipped}
-        table = "\n".join("| " + " | ".join(line) + " |" for line in lines)
-        text = f"{cpu.model_name()}, {args.threads} threads, {args.rounds} rounds\n\n{table}\n"
-        if notes:
-            text += "\nLeft out:\n\n" + "".join(f"- {note}\n" for note in notes)
-        files.write_text(args.out / "baselines.md", text)
-        files.write_json(args.out / "baselines.json", raw)
-    except EdgeadError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return error.exit_code
-    print(text)
-    return 0
+    for run, exports in asked:
+        with ExitStack() as stack:
+            found, skipped = alternatives(run, Path(exports), threads, stack)
+            size = read_artifact(next(iter(sorted(Path(exports).glob("*.onnx"))))).manifest
+            photo = np.random.default_rng(0).integers(0, 256, (1, *size.input.size, 3), np.uint8)
+            calls = {name: functools.partial(infer, photo) for name, infer in found.items()}
+            timed = in_turns(calls, rounds)
+        rows += _rows(run, {name: np.asarray(values) for name, values in timed.items()})
+        notes += [f"{Path(run).name}: {reason}" for reason in skipped]
+        raw[run] = {"ms": timed, "skipped": skipped}
+    text = f"{cpu.model_name()}, {threads} threads, {rounds} rounds\n\n{table(_HEADER, rows)}\n"
+    if notes:
+        text += "\nLeft out:\n\n" + "".join(f"- {note}\n" for note in notes)
+    files.write_text(out / "baselines.md", text)
+    files.write_json(out / "baselines.json", raw)
+    return text
 
 
 if __name__ == "__main__":

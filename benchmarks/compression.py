@@ -27,11 +27,13 @@ import numpy as np
 from edgead import cpu, files, images
 from edgead.artifact import Artifact, read_artifact
 from edgead.benchmarks.remember import remembered, run_key
+from edgead.benchmarks.script import pairs, told
 from edgead.cli import _options
 from edgead.datasets import Dataset
 from edgead.detector import EdgeDetector
 from edgead.errors import EdgeadError, GateRefused
 from edgead.evaluation import evaluate
+from edgead.markdown import table
 from edgead.runtimes import open_runtime
 
 if TYPE_CHECKING:
@@ -162,7 +164,7 @@ def tables(runs: Mapping[str, dict[str, Any]]) -> str:
                 )
             )
     return (
-        f"{_markdown(_HEADER, rows)}\nCompressed over original:\n\n{_markdown(_RATIOS, ratios)}\n"
+        f"{table(_HEADER, rows)}\n\nCompressed over original:\n\n{table(_RATIOS, ratios)}\n\n"
         + "".join(f"- {note}\n" for note in notes)
     )
 
@@ -179,11 +181,6 @@ def _change(after: float | None, before: float | None) -> str:
     return "-" if after is None or before is None else f"{100 * (after - before):+.2f} points"
 
 
-def _markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = [header, ["---"] * len(header), *rows]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the benchmark."""
     parser = argparse.ArgumentParser(prog="python -m edgead.benchmarks.compression")
@@ -196,35 +193,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
         metavar="GMAC",
         help="target (default: as few operations as the gate allows)",
     )
-    parser.add_argument(
-        "--max-drop",
-        type=_options.points,
-        default=0.5,
-        metavar="POINTS",
-        help="largest loss of accuracy that the gate allows (default: 0.5)",
-    )
+    _options.add_max_drop(parser)
     args = parser.parse_args(arguments)
+    runs = pairs(parser, args.pairs, "RUN=DATA")
+    return told(functools.partial(_measured, args.out, runs, args.compress, args.max_drop))
+
+
+def _measured(
+    out: Path, asked: Sequence[tuple[str, str]], target: float | str, max_drop: float
+) -> str:
+    """Measure all runs and return the tables; what is measured is written at once."""
     runs: dict[str, dict[str, Any]] = {}
-    try:
-        for pair in args.pairs:
-            run, _, data = pair.rpartition("=")
-            if not run:
-                parser.error(f"'{pair}' is not RUN=DATA")
-            folder = args.out / Path(run).name
-            key = {**run_key(run, data), "target": args.compress, "max_drop": args.max_drop}
-            runs[run] = remembered(
-                folder / "files.json",
-                key,
-                functools.partial(measure, run, data, folder, args.compress, args.max_drop),
-            )
-            text = f"{cpu.model_name()}, {cpu.physical_cores()} threads\n\n{tables(runs)}"
-            files.write_text(args.out / "compression.md", text)
-            files.write_json(args.out / "compression.json", {"runs": runs})
-    except EdgeadError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return error.exit_code
-    print(text)
-    return 0
+    text = ""
+    for run, data in asked:
+        folder = out / Path(run).name
+        key = {**run_key(run, data), "target": target, "max_drop": max_drop}
+        make = functools.partial(measure, run, data, folder, target, max_drop)
+        runs[run] = remembered(folder / "files.json", key, make)
+        text = f"{cpu.model_name()}, {cpu.physical_cores()} threads\n\n{tables(runs)}"
+        files.write_text(out / "compression.md", text)
+        files.write_json(out / "compression.json", {"runs": runs})
+    return text
 
 
 if __name__ == "__main__":

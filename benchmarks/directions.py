@@ -12,18 +12,19 @@ three as ``--compress`` does. The labelled photos are looked at only afterwards.
 from __future__ import annotations
 
 import argparse
+import functools
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from edgead import files, images, metrics
+from edgead import files
+from edgead.benchmarks.labelled import Trial
+from edgead.benchmarks.script import pairs, told
 from edgead.cli import _options
-from edgead.datasets import Dataset
-from edgead.errors import EdgeadError
+from edgead.markdown import table
 
 _HEADER = ("run", "directions from", "kept", "energy left out", "image AUROC", "rank correlation")
 _PLACES = 256
@@ -31,29 +32,18 @@ _PLACES = 256
 
 def measure(run: str, data: str, counts: Sequence[int]) -> Iterator[dict[str, Any]]:
     """Yield one row for each source of directions and number of them, the whole detector first."""
-    import onnx
-
-    from edgead.calibration.photos import CalibrationPhotos
     from edgead.export.compress.moments import observe
     from edgead.export.compress.network import Network
     from edgead.export.compress.photos import kinds
     from edgead.export.compress.projection import difference_samples, principal_directions
     from edgead.export.parity import rank_correlation
     from edgead.export.refit import refit_head
-    from edgead.export.source import Source
 
-    source = Source.open(run)
-    size = source.manifest.input.size
-    photos = CalibrationPhotos.read(
-        source.calibration_photos(None), size, source.learned_photos(None)
-    )
-    test = Dataset.from_folder(data).test_photos()
-    batch = np.stack([images.resize(images.read_image(photo.path), size) for photo in test])
-    labels = [photo.is_anomalous for photo in test]
-    original = Network(onnx.load_from_string(source.graph))
-    whole = _scores(original.model, batch)
-    yield _row("", None, None, metrics.auroc(labels, whole.tolist()), None)
-    pictures = kinds(photos)
+    trial = Trial.of(run, data)
+    original = Network(trial.model)
+    whole = trial.scores(original.model)
+    yield _row("", None, None, trial.auroc(whole), None)
+    pictures = kinds(trial.photos)
     pictures["all three"] = [batch for kind in pictures.values() for batch in kind]
     ends = [name for d in original.differences for name in d.convolutions]
     for name, drawn in pictures.items():
@@ -66,22 +56,10 @@ def measure(run: str, data: str, counts: Sequence[int]) -> Iterator[dict[str, An
             for difference, (directions, energies) in zip(original.differences, bases, strict=True):
                 network.project(difference, directions[:, :count])
                 left.append(float(energies[count:].sum() / energies.sum()))
-            made = refit_head(original.model, network.finished(), photos.good)
-            scores = _scores(made, batch)
-            yield _row(
-                name,
-                count,
-                float(np.mean(left)),
-                metrics.auroc(labels, scores.tolist()),
-                rank_correlation(whole, scores),
-            )
-
-
-def _scores(model: Any, batch: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
-    from edgead.calibration.probe import probe
-
-    found = probe(model, ["score"], (photo[None] for photo in batch))
-    return np.concatenate([scores for (scores,) in found])
+            made = refit_head(original.model, network.finished(), trial.photos.good)
+            scores = trial.scores(made)
+            rank = rank_correlation(whole, scores)
+            yield _row(name, count, float(np.mean(left)), trial.auroc(scores), rank)
 
 
 def _row(
@@ -90,22 +68,21 @@ def _row(
     return {"from": name, "kept": kept, "energy_left": left, "image_auroc": auroc, "rank": rank}
 
 
-def table(runs: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
+def summary(runs: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
     """Return Markdown."""
-    lines = [_HEADER, ("---",) * len(_HEADER)]
-    for run, rows in runs.items():
-        for row in rows:
-            lines.append(
-                (
-                    Path(run).name,
-                    row["from"] or "whole detector",
-                    str(row["kept"] or "all"),
-                    "" if row["energy_left"] is None else f"{row['energy_left']:.1%}",
-                    "-" if row["image_auroc"] is None else f"{row['image_auroc']:.4f}",
-                    "" if row["rank"] is None else f"{row['rank']:.4f}",
-                )
-            )
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
+    rows = [
+        (
+            Path(run).name,
+            row["from"] or "whole detector",
+            str(row["kept"] or "all"),
+            "" if row["energy_left"] is None else f"{row['energy_left']:.1%}",
+            "-" if row["image_auroc"] is None else f"{row['image_auroc']:.4f}",
+            "" if row["rank"] is None else f"{row['rank']:.4f}",
+        )
+        for run, found in runs.items()
+        for row in found
+    ]
+    return table(_HEADER, rows)
 
 
 def _counts(text: str) -> tuple[int, ...]:
@@ -121,20 +98,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--keep", type=_counts, default=(16, 32, 64), metavar="LIST", help="default: 16,32,64"
     )
     args = parser.parse_args(arguments)
+    runs = pairs(parser, args.pairs, "RUN=DATA")
+    return told(functools.partial(_measured, args.out, runs, args.keep))
+
+
+def _measured(out: Path, asked: Sequence[tuple[str, str]], counts: Sequence[int]) -> str:
+    """Measure all runs and return the table; what is measured is written at once."""
     runs: dict[str, list[dict[str, Any]]] = {}
-    try:
-        for pair in args.pairs:
-            run, _, data = pair.rpartition("=")
-            if not run:
-                parser.error(f"'{pair}' is not RUN=DATA")
-            runs[run] = list(measure(run, data, args.keep))
-            files.write_text(args.out / "directions.md", table(runs))
-            files.write_json(args.out / "directions.json", runs)
-    except EdgeadError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return error.exit_code
-    print(table(runs))
-    return 0
+    for run, data in asked:
+        runs[run] = list(measure(run, data, counts))
+        files.write_text(out / "directions.md", f"{summary(runs)}\n")
+        files.write_json(out / "directions.json", runs)
+    return summary(runs)
 
 
 if __name__ == "__main__":

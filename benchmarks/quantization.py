@@ -23,10 +23,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from edgead import cpu, files, images, metrics
+from edgead import cpu, files
+from edgead.benchmarks.labelled import Trial
 from edgead.benchmarks.remember import remembered, run_key
-from edgead.datasets import Dataset
-from edgead.errors import EdgeadError, GateRefused
+from edgead.benchmarks.script import told
+from edgead.errors import GateRefused
+from edgead.markdown import table
 
 _MAIN = ("run", "variant", "image AUROC", "AU-PRO", "size / FP32", "latency / FP32", "gate")
 _INT8 = ("int8", "int8-dynamic")
@@ -70,27 +72,15 @@ def summary(runs: Mapping[str, list[dict[str, Any]]]) -> str:
 
 def ladder(run: str, data: str) -> list[tuple[str, str, str, str, str]]:
     """Measure static INT8 step by step, by image AUROC on labelled photos."""
-    import onnx
-
-    from edgead.calibration.photos import CalibrationPhotos
     from edgead.export.parity import rank_correlation
-    from edgead.export.source import Source
 
-    source = Source.open(run)
-    size = source.manifest.input.size
-    photos = CalibrationPhotos.read(
-        source.calibration_photos(None), size, source.learned_photos(None)
-    )
-    model = onnx.load_from_string(source.graph)
-    test = Dataset.from_folder(data).test_photos()
-    batch = np.stack([images.resize(images.read_image(photo.path), size) for photo in test])
-    labels = [photo.is_anomalous for photo in test]
-    reference = _scores(model, batch)
-    base = metrics.auroc(labels, reference.tolist()) or 0.0
+    trial = Trial.of(run, data)
+    reference = trial.scores(trial.model)
+    base = trial.auroc(reference) or 0.0
     rows = [(Path(run).name, "FP32", f"{base:.4f}", "", "")]
-    for name, graph in _steps(model, photos):
-        scores = _scores(graph, batch)
-        auroc = metrics.auroc(labels, scores.tolist()) or 0.0
+    for name, graph in _steps(trial.model, trial.photos):
+        scores = trial.scores(graph)
+        auroc = trial.auroc(scores) or 0.0
         correlation = rank_correlation(reference, scores)
         change = f"{100 * (auroc - base):+.2f}"
         rows.append((Path(run).name, name, f"{auroc:.4f}", change, f"{correlation:.4f}"))
@@ -164,13 +154,6 @@ def _library(model: Any, batches: Sequence[npt.NDArray[np.uint8]]) -> Any:
         return onnx.load(paths[1])
 
 
-def _scores(model: Any, batch: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
-    from edgead.calibration.probe import probe
-
-    found = probe(model, ["score"], (photo[None] for photo in batch))
-    return np.concatenate([scores for (scores,) in found])
-
-
 def _rows(run: str, variants: list[dict[str, Any]]) -> Iterator[tuple[str, ...]]:
     fp32 = variants[0]
     for variant in variants:
@@ -190,20 +173,15 @@ def _with_change(value: float | None, drop: float | None) -> str:
     return "-" if value is None else f"{value:.4f} ({0.0 - (drop or 0.0):+.2f})"
 
 
-def _markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = [header, ["---"] * len(header), *rows]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
-
-
 def _write(
     out: Path, runs: Mapping[str, list[dict[str, Any]]], steps: Sequence[Sequence[str]]
 ) -> str:
     """Write both files with what has been measured so far; return the Markdown."""
     rows = [row for run, variants in runs.items() for row in _rows(run, variants)]
-    text = f"{cpu.model_name()}, {cpu.physical_cores()} threads\n\n{_markdown(_MAIN, rows)}\n"
+    text = f"{cpu.model_name()}, {cpu.physical_cores()} threads\n\n{table(_MAIN, rows)}\n\n"
     text += f"{summary(runs)}\n"
     if steps:
-        text += "\n" + _markdown(_STEPS, steps)
+        text += f"\n{table(_STEPS, steps)}\n"
     files.write_text(out / "quantization.md", text)
     files.write_json(out / "quantization.json", {"runs": runs, "ladder": steps})
     return text
@@ -220,28 +198,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
     names = [Path(run).name for run, _ in pairs]
     if not all(run and data for run, data in pairs) or len(set(names)) < len(names):
         parser.error("each RUN=DATA needs a run folder of a name of its own, and a data folder")
+    return told(functools.partial(_measured, args.out, pairs, args.ladder))
+
+
+def _measured(out: Path, pairs: Sequence[tuple[str, str]], with_ladder: bool) -> str:
+    """Measure all runs and return the tables; what is measured is written at once."""
     steps: list[Sequence[str]] = []
     runs: dict[str, list[dict[str, Any]]] = {}
-    try:
-        for run, data in pairs:
-            runs[run] = remembered(
-                args.out / Path(run).name / "variants.json",
-                run_key(run, data),
-                functools.partial(measure, run, data, args.out / Path(run).name),
-            )
-            text = _write(args.out, runs, steps)
-        for run, data in pairs if args.ladder else ():
-            steps += remembered(
-                args.out / Path(run).name / "ladder.json",
-                run_key(run, data),
-                functools.partial(ladder, run, data),
-            )
-            text = _write(args.out, runs, steps)
-    except EdgeadError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return error.exit_code
-    print(text)
-    return 0
+    text = ""
+    for run, data in pairs:
+        folder = out / Path(run).name
+        make = functools.partial(measure, run, data, folder)
+        runs[run] = remembered(folder / "variants.json", run_key(run, data), make)
+        text = _write(out, runs, steps)
+    for run, data in pairs if with_ladder else ():
+        file = out / Path(run).name / "ladder.json"
+        steps += remembered(file, run_key(run, data), functools.partial(ladder, run, data))
+        text = _write(out, runs, steps)
+    return text
 
 
 if __name__ == "__main__":

@@ -58,29 +58,22 @@ def whole_number(text: str) -> int:
 
 def compression(text: str) -> float | str:
     """Read ``auto`` or a number of GMAC above 0."""
-    if text == "auto":
-        return text
-    try:
-        value = float(text)
-    except ValueError:
-        value = 0.0
-    if not 0 < value < float("inf"):
-        raise argparse.ArgumentTypeError(
-            f"'{text}' is neither 'auto' nor a number of GMAC above 0, for example 1.2"
-        )
-    return value
+    what = "neither 'auto' nor a number of GMAC above 0, for example 1.2"
+    return text if text == "auto" else _above_zero(text, what)
 
 
 def milliseconds(text: str) -> float:
     """Read a number of milliseconds above 0."""
+    return _above_zero(text, "not a number of milliseconds above 0, for example 12")
+
+
+def _above_zero(text: str, otherwise: str) -> float:
     try:
         value = float(text)
     except ValueError:
         value = 0.0
     if not 0 < value < float("inf"):
-        raise argparse.ArgumentTypeError(
-            f"'{text}' is not a number of milliseconds above 0, for example 12"
-        )
+        raise argparse.ArgumentTypeError(f"'{text}' is {otherwise}")
     return value
 
 
@@ -115,14 +108,26 @@ def steps_by_model(words: Sequence[str]) -> dict[str, int]:
     return steps
 
 
-def by_model(words: Sequence[str], option: str, form: str) -> dict[str, str]:
-    """Read ``MODEL=VALUE`` words of an option."""
+def teachers_by_model(words: Sequence[str]) -> dict[str, str]:
+    """Read ``MODEL=FILE`` words of ``--teacher``."""
     found = {}
     for word in words:
         name, equals, value = word.partition("=")
         if not (name and equals and value):
-            raise UsageError(f"{option} takes {form}, not '{word}'")
+            raise UsageError(f"--teacher takes MODEL=FILE, not '{word}'")
         found[name] = value
+    return found
+
+
+def options_by_model(words: Sequence[str]) -> dict[str, dict[str, str]]:
+    """Read ``MODEL:NAME=VALUE`` words of ``--option``."""
+    found: dict[str, dict[str, str]] = {}
+    for word in words:
+        model, colon, rest = word.partition(":")
+        name, equals, value = rest.partition("=")
+        if not (model and colon and name and equals and value):
+            raise UsageError(f"--option takes MODEL:NAME=VALUE, not '{word}'")
+        found.setdefault(model, {})[name] = value
     return found
 
 
@@ -138,6 +143,51 @@ def add_runtime(parser: argparse.ArgumentParser) -> None:
         type=positive_int,
         metavar="N",
         help="threads of one inference (default: one per physical core)",
+    )
+
+
+def add_max_drop(parser: argparse.ArgumentParser) -> None:
+    """Add ``--max-drop``."""
+    parser.add_argument(
+        "--max-drop",
+        type=points,
+        default=0.5,
+        metavar="POINTS",
+        help="largest loss of accuracy that an export may have, in points of a hundred "
+        "(default: 0.5)",
+    )
+
+
+def add_trainings(parser: argparse.ArgumentParser) -> None:
+    """Add what commands that train several detectors ask for: steps, teachers, options, size."""
+    parser.add_argument(
+        "--steps",
+        type=listed,
+        default=(),
+        metavar="N|MODEL=N,...",
+        help="iterations, for all or by detector (default: each detector's own)",
+    )
+    parser.add_argument(
+        "--teacher",
+        action="append",
+        default=[],
+        metavar="MODEL=FILE",
+        help="teacher or backbone weights of one detector; may be given several times",
+    )
+    parser.add_argument(
+        "--option",
+        action="append",
+        default=[],
+        metavar="MODEL:NAME=VALUE",
+        help="one of a detector's own options, as 'edgead models' lists them; may be given several "
+        "times",
+    )
+    parser.add_argument(
+        "--image-size",
+        type=image_size,
+        default=(256, 256),
+        metavar="HxW",
+        help="every network's input in pixels (default: 256x256)",
     )
 
 

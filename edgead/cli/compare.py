@@ -31,36 +31,8 @@ def add_parser(subparsers: _options.Subparsers) -> None:
         help="detectors to train, and run folders to take as they are (default: every detector "
         "that this machine trains in reasonable time)",
     )
-    parser.add_argument(
-        "--steps",
-        type=_options.listed,
-        default=(),
-        metavar="N|MODEL=N,...",
-        help="iterations, for all or by detector (default: each detector's own)",
-    )
-    parser.add_argument(
-        "--teacher",
-        action="append",
-        default=[],
-        metavar="MODEL=FILE",
-        help="teacher or backbone weights of one detector; may be given several times",
-    )
-    parser.add_argument(
-        "--option",
-        action="append",
-        default=[],
-        metavar="MODEL:NAME=VALUE",
-        help="one of a detector's own options, as 'edgead models' lists them; may be given several "
-        "times",
-    )
+    _options.add_trainings(parser)
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="of every training")
-    parser.add_argument(
-        "--image-size",
-        type=_options.image_size,
-        default=(256, 256),
-        metavar="HxW",
-        help="every network's input in pixels (default: 256x256)",
-    )
     parser.add_argument(
         "--train-device",
         default="auto",
@@ -74,13 +46,7 @@ def add_parser(subparsers: _options.Subparsers) -> None:
         metavar="LIST",
         help="what to export besides FP32 (default: fp32,fp16,int8)",
     )
-    parser.add_argument(
-        "--max-drop",
-        type=_options.points,
-        default=0.5,
-        metavar="POINTS",
-        help="largest loss of accuracy of an export, in points of a hundred (default: 0.5)",
-    )
+    _options.add_max_drop(parser)
     limits = parser.add_argument_group("limits, for the recommendation")
     limits.add_argument(
         "--max-latency", type=float, metavar="MS", help="of nine whole frames of ten"
@@ -131,8 +97,8 @@ def run(args: argparse.Namespace) -> int:
         out=Path(args.out),
         detectors=args.models,
         steps=_options.steps_by_model(args.steps),
-        teachers=_options.by_model(args.teacher, "--teacher", "MODEL=FILE"),
-        options=_options_of(args.option),
+        teachers=_options.teachers_by_model(args.teacher),
+        options=_options.options_by_model(args.option),
         seed=args.seed,
         image_size=args.image_size,
         train_device=args.train_device,
@@ -158,17 +124,6 @@ def run(args: argparse.Namespace) -> int:
         return 3
     print(f"next: edgead bench {out / chosen.file}")
     return 0
-
-
-def _options_of(words: list[str]) -> dict[str, dict[str, str]]:
-    found: dict[str, dict[str, str]] = {}
-    for word in words:
-        model, colon, rest = word.partition(":")
-        name, equals, value = rest.partition("=")
-        if not (model and colon and name and equals and value):
-            raise UsageError(f"--option takes MODEL:NAME=VALUE, not '{word}'")
-        found.setdefault(model, {})[name] = value
-    return found
 
 
 def _benches(words: list[str]) -> dict[str, Path]:

@@ -67,13 +67,7 @@ def add_parser(subparsers: _options.Subparsers) -> None:
         metavar="DATA",
         help="labelled photos: accuracy before and after is measured on them",
     )
-    parser.add_argument(
-        "--max-drop",
-        type=_options.points,
-        default=0.5,
-        metavar="POINTS",
-        help="largest loss of accuracy, in points of a hundred (default: 0.5)",
-    )
+    _options.add_max_drop(parser)
     _engine.add_options(parser)
     parser.set_defaults(run=run)
 

@@ -8,6 +8,7 @@ from edgead.compare import tables
 from edgead.compare.comparison import Comparison
 from edgead.compare.results import HERE, LeftOut
 from edgead.compare.survey import decision_tree
+from edgead.markdown import table as markdown_table
 
 
 def document(comparison: Comparison) -> str:
@@ -44,7 +45,7 @@ def document(comparison: Comparison) -> str:
     tree = decision_tree(comparison.variants, comparison.detectors, comparison.constraints.device)
     parts += [
         "## The survey's decision tree, answered by measurement",
-        _table(
+        markdown_table(
             ("question", "survey", "measured"),
             [(branch.question, branch.survey, branch.measured) for branch in tree],
         ),
@@ -88,13 +89,13 @@ def survey_table(comparison: Comparison) -> str:
         )
         for row in tables.survey_table(comparison)
     ]
-    return _table(("", *(detector.label for detector in comparison.detectors)), rows)
+    return markdown_table(("", *(detector.label for detector in comparison.detectors)), rows)
 
 
 def variant_table(comparison: Comparison, device: str) -> str:
     """Return the table whose rows are variants."""
     rows = [cells for _, cells in tables.variant_table(comparison, device)]
-    return _table(tables.VARIANT_HEAD, rows)
+    return markdown_table(tables.VARIANT_HEAD, rows)
 
 
 def _photos(comparison: Comparison) -> str:
@@ -107,8 +108,3 @@ def _photos(comparison: Comparison) -> str:
 
 def _left_out(entries: Sequence[LeftOut]) -> str:
     return "\n".join(f"- {entry.what}: {entry.reason}" for entry in entries)
-
-
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)

@@ -51,9 +51,7 @@ def prepare(contender: Contender, plan: Plan, dataset: Dataset) -> Prepared:
     """
     from edgead.training import Run
 
-    run = Run(contender.run)
-    if not contender.is_taken:
-        _train(contender, plan, run)
+    run = Run(contender.run) if contender.is_taken else trained(contender, plan)
     manifest = run.read_manifest()
     assert manifest.training is not None
     record = run.read_record()
@@ -119,13 +117,20 @@ def _config(contender: Contender, plan: Plan) -> TrainConfig:
     )
 
 
-def _train(contender: Contender, plan: Plan, run: Run) -> None:
-    from edgead.training import train
+def trained(contender: Contender, plan: Plan) -> Run:
+    """Train a contender, or go on with it; a finished training is used as it is.
 
+    Raises:
+        EdgeadError: The training failed; says why.
+    """
+    from edgead.training import Run, train
+
+    run = Run(contender.run)
     if run.is_finished:
         print(f"{contender.label}: trained already, {run.path} is used", file=sys.stderr)
     else:
         train(_config(contender, plan), run.path, plan.train_device, resume=run.exists)
+    return run
 
 
 def _training_digest(dataset: Dataset, seed: int) -> str:

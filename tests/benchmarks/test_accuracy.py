@@ -16,8 +16,7 @@ def found(auroc: float) -> dict[str, Any]:
 
 def test_a_row_is_mean_and_spread_over_the_seeds() -> None:
     results = {
-        Cell("part", Path("d"), "efficientad-n", seed): found(auroc)
-        for seed, auroc in ((0, 0.90), (1, 0.94))
+        Cell("part", "efficientad-n", seed): found(auroc) for seed, auroc in ((0, 0.90), (1, 0.94))
     }
     text = accuracy.tables(results, {})
     assert "| part | efficientad-n | 2 | 0.9200 ± 0.0283 | - | 0.5000 ± 0.0000 |" in text
@@ -26,8 +25,7 @@ def test_a_row_is_mean_and_spread_over_the_seeds() -> None:
 def test_a_whole_collection_stands_beside_what_others_published() -> None:
     collections = {"mvtec": accuracy.MVTEC_AD}
     results = {
-        Cell(f"mvtec/{name}", Path("d"), "efficientad-s", 0): found(0.98)
-        for name in sorted(accuracy.MVTEC_AD)
+        Cell(f"mvtec/{name}", "efficientad-s", 0): found(0.98) for name in sorted(accuracy.MVTEC_AD)
     }
     text = accuracy.tables(results, collections)
     assert "| **mvtec, all** | efficientad-s | 1 | 0.9800 | - | 0.5000 | 0.0000 |" in text
@@ -48,6 +46,9 @@ def test_a_matrix_is_trained_once(
     assert all(0 <= entry["image_auroc"] <= 1 for entry in entries)
     assert accuracy.main(words) == 0
     assert capsys.readouterr().err.count("not measured again") == 2
+    words[words.index("--steps") + 1] = "3"  # figures of other trainings must not pass for these
+    assert accuracy.main(words) == 2
+    assert "trained with steps 2, and 3 is asked for now" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

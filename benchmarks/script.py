@@ -1,0 +1,33 @@
+"""What the benchmarks that are run as ``python -m edgead.benchmarks.NAME`` have in common."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+
+from edgead.errors import EdgeadError
+
+
+def pairs(
+    parser: argparse.ArgumentParser, words: Sequence[str], form: str
+) -> list[tuple[str, str]]:
+    """Split ``A=B`` words at the last ``=``; one without is wrong usage of a form."""
+    found = []
+    for word in words:
+        first, _, second = word.rpartition("=")
+        if not first:
+            parser.error(f"'{word}' is not {form}")
+        found.append((first, second))
+    return found
+
+
+def told(measure: Callable[[], str]) -> int:
+    """Print what a benchmark found, or its error as the command line does; return the exit code."""
+    try:
+        text = measure()
+    except EdgeadError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
+    print(text)
+    return 0
