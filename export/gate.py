@@ -26,8 +26,8 @@ more than 0.99 (docs/int8.md)."""
 
 TELLS_APART = 0.7
 """AUROC of good photos against synthetic defects of them that a trained detector reaches: 0.80 to
-0.98 were measured for EfficientAd-N with its defaults on three sets, 0.58 and 0.66 for an
-EfficientAd-S of 60 steps, whose INT8 kept neither the order of its scores nor its AUROC."""
+0.98 were measured for EfficientAd-N with its defaults on three sets, 0.58 for an EfficientAd-S of
+60 steps whose INT8 kept neither the order of its scores nor its AUROC (docs/int8.md)."""
 
 
 @dataclass(frozen=True)

@@ -112,6 +112,7 @@ class _Checked:
     manifest: Manifest
     apart: dict[str, float]
     accuracy: gate.Accuracy | None = None
+    unlabelled: gate.Accuracy | None = None
 
     @property
     def fastest(self) -> Runtime:
@@ -228,6 +229,8 @@ class _Export:
         self.impossible: list[str] = []
         self.graph, self.manifest = source.graph, source.manifest
         self.rungs: list[Rung] = []
+        self.made_static: tuple[bytes, list[_Candidate]] | None = None
+        self.scored: dict[int, _Checked] = {}  # by the candidate's id: each keeps its candidate
         self.uncompressed: GateRefused | None = None
 
     def run(self) -> list[Variant]:
@@ -276,11 +279,10 @@ class _Export:
             self.manifest = made.described(self.source.manifest)
             entry = self._check(_Candidate("fp32", made.model.SerializeToString()))
             entries[id(made)] = entry
-            before = gate.measure(fp32.draft, fp32.scored, self.photos, None)
-            after = gate.measure(entry.draft, entry.scored, self.photos, None)
+            refused = self._unlabelled_refusal(fp32, entry, allowed)
             found = self._compared(fp32, entry)
-            refused = gate.refusal(before, after, found, allowed)
-            return Rung(made.gmac, made.parameters, after.synthetic_auroc, found, refused)
+            auroc = self._unlabelled(entry).synthetic_auroc
+            return Rung(made.gmac, made.parameters, auroc, found, refused)
 
         compressor = Compressor(model, self.photos)
         search = Search(compressor, judge)
@@ -336,11 +338,18 @@ class _Export:
     def _int8_refusal(self, fp32: _Checked) -> str | None:
         """Say why static INT8 of the present graph would be refused by what is not labelled."""
         entry = self._check(self._static()[0])
-        before = gate.measure(fp32.draft, fp32.scored, self.photos, None)
-        after = gate.measure(entry.draft, entry.scored, self.photos, None)
-        found = self._compared(fp32, entry)
-        refused = gate.refusal(before, after, found, self.options.max_drop)
+        refused = self._unlabelled_refusal(fp32, entry, self.options.max_drop)
         return refused or gate.runtime_refusal(entry.apart)
+
+    def _unlabelled_refusal(self, fp32: _Checked, entry: _Checked, allowed: float) -> str | None:
+        before, after = self._unlabelled(fp32), self._unlabelled(entry)
+        return gate.refusal(before, after, self._compared(fp32, entry), allowed)
+
+    def _unlabelled(self, entry: _Checked) -> gate.Accuracy:
+        """Measure accuracy without the labelled photos, which choose nothing."""
+        if entry.unlabelled is None:
+            entry.unlabelled = gate.measure(entry.draft, entry.scored, self.photos, None)
+        return entry.unlabelled
 
     def _timer(self, compressor: Compressor) -> Timer:
         from edgead.export.compress.speed import timer
@@ -355,6 +364,8 @@ class _Export:
         return parity.compare(fp32.scored, entry.scored, thresholds, "fp32")
 
     def _accuracy(self, entry: _Checked) -> gate.Accuracy:
+        if self.validate is None:
+            return self._unlabelled(entry)
         if entry.accuracy is None:
             entry.accuracy = gate.measure(entry.draft, entry.scored, self.photos, self.validate)
         return entry.accuracy
@@ -422,6 +433,12 @@ class _Export:
         return [_Candidate("int8-dynamic", made.SerializeToString(), spec)]
 
     def _static(self) -> list[_Candidate]:
+        """Return static INT8 of the present graph; made once, also where a search wanted it."""
+        if self.made_static is None or self.made_static[0] is not self.graph:
+            self.made_static = self.graph, self._make_static()
+        return self.made_static[1]
+
+    def _make_static(self) -> list[_Candidate]:
         import onnx
 
         from edgead.export import qdq, tensorrt_rules
@@ -456,7 +473,15 @@ class _Export:
         ]
 
     def _check(self, candidate: _Candidate) -> _Checked:
-        """Score the photos with a candidate and fit threshold and statistics to its scores."""
+        """Score the photos with a candidate and fit threshold and statistics to its scores.
+
+        A candidate is scored once, also where a search wanted it before.
+        """
+        if id(candidate) not in self.scored:
+            self.scored[id(candidate)] = self._score(candidate)
+        return self.scored[id(candidate)]
+
+    def _score(self, candidate: _Candidate) -> _Checked:
         from edgead.export.refit import refit_manifest
 
         manifest = self.manifest.replace(

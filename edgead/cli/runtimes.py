@@ -13,8 +13,8 @@ def add_parser(subparsers: _options.Subparsers) -> None:
         "runtimes",
         help="show which runtimes work here",
         description="Show which runtimes work here, and why the others do not, in the order in "
-        "which they are tried for most files; for large networks in INT8 on x86, OpenVINO comes "
-        "before ONNX Runtime.",
+        "which they are tried for most files; for static INT8 on x86, OpenVINO comes before ONNX "
+        "Runtime.",
     )
     parser.set_defaults(run=run)
 

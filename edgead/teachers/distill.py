@@ -166,7 +166,7 @@ class _Views:
         """Return a random window of each view, on whole cells, with its source features."""
         pixels, target = self.get(indices)
         side, cells = self._config.window, _window_cells(self._config)
-        if not _is_local(self._config.size) or side == SIDE:
+        if not _is_local(self._config.size):
             return pixels, target
         cell = _cell_side(self._config.size)
         starts = rng.integers((SIDE - side) // cell + 1, size=(len(indices), 2)).tolist()

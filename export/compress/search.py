@@ -20,7 +20,6 @@ SHARES = (0.6, 0.45, 0.33, 0.24, 0.17, 0.12)
 """Shares of the operations that ``auto`` tries."""
 
 _BISECTIONS = 5
-_DISTINCT = 1.1  # shares are further apart, and a plan ends closer to its target
 
 _FIRST = 3  # where auto begins: what the detectors measured so far pass with room
 
@@ -84,7 +83,12 @@ class Search:
 
     def __init__(self, compressor: Compressor, judge: Judge) -> None:
         self._compressor, self._judge = compressor, judge
-        self.tried: list[tuple[Compressed, Rung]] = []
+        self._by_target: dict[float, tuple[Compressed, Rung]] = {}
+
+    @property
+    def tried(self) -> list[tuple[Compressed, Rung]]:
+        """What was tried, in that order."""
+        return list(self._by_target.values())
 
     def find(self, target: float | str) -> Compressed:
         """Return the compression to take.
@@ -154,30 +158,25 @@ class Search:
         )
 
     def larger(self, than: float) -> Compressed | None:
-        """Return the next larger compression that passes, or ``None`` if there is none.
+        """Return the next larger of the :data:`SHARES` that passes, or ``None`` if there is none.
 
         Args:
-            than: GMAC of the one that is too small.
+            than: GMAC of what is too small.
         """
         for share in reversed(SHARES):
             target = share * self._compressor.gmac
-            if target < than * _DISTINCT:
-                continue
-            near = [t for t in self.tried if target / _DISTINCT < t[0].gmac < target * _DISTINCT]
-            made, rung = near[0] if near else self._try(target)
-            if rung.refusal is None:
-                return made
+            if target > than and target >= self._compressor.least_gmac:
+                made, rung = self._try(target)
+                if made.gmac > than and rung.refusal is None:
+                    return made
         return None
 
     def nearest(self, above: float) -> str:
         """Say which target above a refused one passes."""
-        for share in reversed(SHARES):
-            gmac = share * self._compressor.gmac
-            if gmac > above and gmac >= self._compressor.least_gmac:
-                made, rung = self._try(gmac)
-                if rung.refusal is None:
-                    return f"the nearest target that passes is --compress {_rounded_up(made.gmac)}"
-        return "no target passes: use --int8 without --compress, or more good photos"
+        made = self.larger(above)
+        if made is None:
+            return "no target passes: use --int8 without --compress, or more good photos"
+        return f"the nearest target that passes is --compress {_rounded_up(made.gmac)}"
 
     def _automatic(self) -> Compressed:
         gmacs = [share * self._compressor.gmac for share in SHARES]
@@ -202,9 +201,10 @@ class Search:
         )
 
     def _try(self, gmac: float) -> tuple[Compressed, Rung]:
-        made = self._compressor.compress(gmac)
-        self.tried.append((made, self._judge(made)))
-        return self.tried[-1]
+        if gmac not in self._by_target:
+            made = self._compressor.compress(gmac)
+            self._by_target[gmac] = made, self._judge(made)
+        return self._by_target[gmac]
 
 
 def _rounded_up(gmac: float) -> str:
