@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-import onnxruntime
 import pytest
 import torch
 from onnx import helper
@@ -24,6 +23,7 @@ from edgead.export.tensorrt.onnx_nodes import cast_first
 from edgead.models import _resnet, create_model
 from edgead.models._fusion import NAMES
 from edgead.training import TrainConfig, train
+from tests.graphs import operators
 from tests.models.reference import photos as smooth_photos
 from tests.models.reference import randomise
 
@@ -100,16 +100,6 @@ def test_onnx_runtime_gives_torchs_scores(name: str, options: dict[str, str | fl
     span = float(scores.max() - scores.min())
     assert np.abs(run(model, batch.numpy(), "score") - scores.numpy()).max() < 1e-4 * span
     assert np.abs(run(model, batch.numpy()) - maps.numpy()).max() < 1e-3 * float(maps.max())
-
-
-def operators(model: onnx.ModelProto, tmp_path: Path) -> list[str]:
-    options = onnxruntime.SessionOptions()
-    options.optimized_model_filepath = str(tmp_path / "optimised.onnx")
-    options.log_severity_level = 3
-    onnxruntime.InferenceSession(
-        model.SerializeToString(), options, providers=["CPUExecutionProvider"]
-    )
-    return [node.op_type for node in onnx.load(tmp_path / "optimised.onnx").graph.node]
 
 
 @pytest.mark.parametrize(("case", "left_float"), [("stfpm", 0), ("rd", 0), ("survey", 3)])

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import onnx
-import onnxruntime
 import pytest
 from onnx import numpy_helper
 
@@ -23,6 +22,7 @@ from edgead.export.equalise import equalisable, equalise
 from edgead.export.refit import raw_maps, refit_head
 from edgead.export.rounding import round_weights
 from tests.conftest import part, tiny_model, write_photo
+from tests.graphs import operators
 
 
 @pytest.fixture(scope="module")
@@ -46,17 +46,6 @@ def everything(trained_run: Path, tmp_path_factory: pytest.TempPathFactory) -> P
 def scores(model: onnx.ModelProto, batch: np.ndarray) -> np.ndarray:
     (values,) = zip(*probe(model, ["score"], (photo[None] for photo in batch)), strict=True)
     return np.concatenate(values)
-
-
-def operators(model: onnx.ModelProto, tmp_path: Path) -> list[str]:
-    """What ONNX Runtime really runs."""
-    options = onnxruntime.SessionOptions()
-    options.optimized_model_filepath = str(tmp_path / "optimised.onnx")
-    options.log_severity_level = 3
-    onnxruntime.InferenceSession(
-        model.SerializeToString(), options, providers=["CPUExecutionProvider"]
-    )
-    return [node.op_type for node in onnx.load(tmp_path / "optimised.onnx").graph.node]
 
 
 def test_every_convolution_but_the_head_runs_as_integers(everything: Path, tmp_path: Path) -> None:
