@@ -236,7 +236,10 @@ def _fit(
         # Dropout draws from torch's own generator; seeding it by the step makes resuming exact.
         torch.manual_seed(_mix(config.seed, step, fabric.global_rank))
         batch = _draw(config, step, fabric, training, pool)
-        losses = wrapped.training_losses(batch)
+        # Fabric enters its precision by itself only for forward(), and for other methods of a model
+        # that it has wrapped for several devices.
+        with fabric.autocast():
+            losses = wrapped.training_losses(batch)
         total = torch.stack(list(losses.values())).sum()
         losses = {name: loss.detach() for name, loss in losses.items()}
         wrapped_optimizer.zero_grad()

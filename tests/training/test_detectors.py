@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -65,6 +66,27 @@ def test_a_resumed_training_ends_with_the_same_bits(
     assert {key: str(value) for key, value in rebuilt.options.items()} == options
     assert manifest.teacher is not None
     assert "random weights" in manifest.teacher.source
+
+
+@pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
+def test_a_training_computes_in_the_precision_that_its_record_states(
+    precision: str, tmp_path: Path, shared_dataset: Path
+) -> None:
+    seen = set()
+
+    def note(module: torch.nn.Module, _: object, output: torch.Tensor) -> None:
+        if isinstance(module, torch.nn.Conv2d) and module.training and output.requires_grad:
+            seen.add(output.dtype)
+
+    asked = config(shared_dataset, "efficientad-survey")
+    asked = dataclasses.replace(asked, precision=precision, steps=1)
+    watch = torch.nn.modules.module.register_module_forward_hook(note)
+    try:
+        train(asked, tmp_path / "run", device="cpu")
+    finally:
+        watch.remove()
+    assert Run(tmp_path / "run").read_record().config.precision == precision
+    assert seen == {torch.float32 if precision == "32-true" else torch.bfloat16}
 
 
 def test_options_are_checked_stored_and_cannot_change_when_resuming(
