@@ -10,7 +10,7 @@ import numpy as np
 
 from edgead.artifact.manifest import ScoreStatistics, ThresholdSpec
 from edgead.errors import DataError
-from edgead.metrics import best_f1
+from edgead.metrics import best_f1, rate_interval
 
 
 def score_statistics(scores: Sequence[float]) -> ScoreStatistics:
@@ -45,7 +45,8 @@ def from_good_scores(scores: Sequence[float], false_positive_rate: float) -> Thr
         false_positive_rate: The stated rate, above 0 and below 1.
 
     Returns:
-        The threshold with its method, and a note where the sample is too small for the rate.
+        The threshold with its method, the rates that the sample cannot rule out for it, and a note
+        where the sample is too small for the rate.
     """
     statistics = score_statistics(scores)
     count = statistics.images
@@ -64,7 +65,10 @@ def from_good_scores(scores: Sequence[float], false_positive_rate: float) -> Thr
             f"{false_positive_rate:.2%} (that takes {needed}), so this threshold is an estimate: "
             "check it on more good parts"
         )
-    return ThresholdSpec(value, method, false_positive_rate, count, note)
+    above = sum(score > value for score in scores)
+    return ThresholdSpec(
+        value, method, false_positive_rate, count, note, rate_interval(above, count)
+    )
 
 
 def from_labelled_scores(labels: Sequence[bool], scores: Sequence[float]) -> ThresholdSpec:

@@ -130,6 +130,12 @@ class Evaluation:
             f"average precision {_figure(self.image_ap)}, best F1 {_figure(self.image_f1)}, "
             f"threshold {self.threshold:.4f}"
         )
+        if good:
+            low, high = metrics.rate_interval(self.false_positives, good)
+            lines.append(
+                f"false alarms: {self.false_positives / good:.1%} of the good photos (95 % "
+                f"interval {low:.1%} to {high:.1%})"
+            )
         if self.pixel_auroc is None:
             lines.append("no pixel metrics: no defective photo has a mask in ground_truth")
         return "\n".join(lines)

@@ -66,13 +66,36 @@ class MapSpec:
 
 @dataclass(frozen=True)
 class ThresholdSpec:
-    """The score above which a part is called anomalous, and where that number came from."""
+    """The score above which a part is called anomalous, and where that number came from.
+
+    Attributes:
+        value: The score.
+        method: Where it came from.
+        false_positive_rate: The share of good parts that it aims to call anomalous; ``None`` where
+            it was chosen on labelled photos.
+        images: How many photos it was chosen on.
+        note: A caveat, or empty.
+        false_positive_interval: The rates that those photos cannot rule out, at 95 % confidence;
+            ``None`` where there is no stated rate, and in files of earlier versions.
+    """
 
     value: float
     method: str
     false_positive_rate: float | None
     images: int
     note: str
+    false_positive_interval: tuple[float, float] | None = None
+
+    @property
+    def promise(self) -> str:
+        """What it promises about good parts, and how far its photos show that; may be empty."""
+        if self.false_positive_rate is None or self.false_positive_interval is None:
+            return ""
+        low, high = self.false_positive_interval
+        return (
+            f"set for {self.false_positive_rate:.2%} false alarms; its {self.images} photos rule "
+            f"out more than {high:.1%}" + (f" and less than {low:.1%}" if low else "")
+        )
 
 
 @dataclass(frozen=True)

@@ -39,8 +39,10 @@ def run(args: argparse.Namespace) -> int:
         evaluation = evaluate(detect, dataset)
         if args.sheet:
             contact_sheet(evaluation, detect, args.sheet)
-        info = detect.runtime
+        info, promise = detect.runtime, detect.manifest.threshold.promise
     print(evaluation.table())
+    if promise:
+        print(f"the threshold: {promise}")
     print(f"runtime {info.name} {info.version}")
     if args.json:
         files.write_json(args.json, evaluation.to_json())

@@ -52,7 +52,7 @@ def _rows(manifest: Manifest) -> list[tuple[str, str]]:
         ("input", f"{size.height}x{size.width} px, {size.color}, {size.dtype}"),
         ("anomaly map", f"{manifest.map.height}x{manifest.map.width} cells"),
         ("threshold", f"{threshold.value:.4f}: {threshold.method}, {threshold.images} photos"),
-        *([("", threshold.note)] if threshold.note else []),
+        *[("", text) for text in (threshold.promise, threshold.note) if text],
         (
             "good scores",
             f"{statistics.mean:.4f} ± {statistics.std:.4f}, highest {statistics.maximum:.4f}, "

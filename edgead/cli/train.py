@@ -103,6 +103,8 @@ def run(args: argparse.Namespace) -> int:
     threshold = manifest.threshold
     print(f"trained {manifest.model.name} on {manifest.training.images} photos: {args.out}")
     print(f"threshold {threshold.value:.4f} ({threshold.method}, {threshold.images} photos)")
+    if threshold.promise:
+        print(threshold.promise)
     if threshold.note:
         print(f"note: {threshold.note}")
     if Dataset.from_folder(args.data).test:

@@ -2,6 +2,7 @@
 
 from edgead.metrics.curves import auroc, average_precision, best_f1, confusion
 from edgead.metrics.pixels import au_pro, pixel_auroc, pixel_metrics
+from edgead.metrics.rates import rate_interval
 
 __all__ = [
     "au_pro",
@@ -11,4 +12,5 @@ __all__ = [
     "confusion",
     "pixel_auroc",
     "pixel_metrics",
+    "rate_interval",
 ]

@@ -16,6 +16,9 @@ def test_the_threshold_keeps_the_rate_on_scores_it_has_not_seen() -> None:
     assert (unseen > spec.value).mean() == pytest.approx(0.01, abs=0.006)
     assert spec.images == 2000
     assert spec.note == ""
+    assert spec.false_positive_interval is not None
+    low, high = spec.false_positive_interval
+    assert low < (unseen > spec.value).mean() < high
 
 
 def test_few_scores_get_a_caveat_and_a_threshold_above_them_all() -> None:
@@ -23,6 +26,7 @@ def test_few_scores_get_a_caveat_and_a_threshold_above_them_all() -> None:
     spec = threshold.from_good_scores(scores, 0.01)
     assert spec.value > max(scores)
     assert "4 held-out good photos cannot show" in spec.note
+    assert "set for 1.00% false alarms; its 4 photos rule out more than 60.2%" in spec.promise
 
 
 def test_the_best_f1_threshold_separates_what_can_be_separated() -> None:

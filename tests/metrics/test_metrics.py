@@ -2,10 +2,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from scipy import ndimage
+from scipy import ndimage, stats
 from sklearn import metrics as reference
 
 from edgead import metrics
+from edgead.errors import EdgeadError
 
 
 def labels_and_scores(seed: int, ties: bool) -> tuple[np.ndarray, np.ndarray]:
@@ -88,3 +89,13 @@ def test_regions_that_touch_at_a_corner_are_one() -> None:
     # them, so the rest is found unevenly.
     heat[2, 2] = -1
     assert metrics.au_pro([mask], [heat]) == pytest.approx(au_pro_by_hand([mask], [heat], 0.3))
+
+
+@pytest.mark.parametrize(("events", "trials"), [(0, 7), (0, 17), (3, 191), (19, 20), (5, 5)])
+def test_a_rate_interval_is_the_exact_binomial_one(events: int, trials: int) -> None:
+    expected = stats.binomtest(events, trials).proportion_ci(0.95, method="exact")
+    assert metrics.rate_interval(events, trials) == pytest.approx(
+        (expected.low, expected.high), abs=1e-9
+    )
+    with pytest.raises(EdgeadError, match="6 of 5 is not a rate"):
+        metrics.rate_interval(6, 5)
