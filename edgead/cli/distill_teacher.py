@@ -21,8 +21,10 @@ def add_parser(subparsers: _options.Subparsers) -> None:
         "--from",
         dest="source",
         required=True,
-        metavar="FILE.onnx",
-        help="source network: float32 [N,3,256,256] RGB in 0..1 to [N,384,h,w] features",
+        metavar="FILE",
+        help="source network: torchvision's weights of wide_resnet101_2 (the paper's) or "
+        "wide_resnet50_2, or an .onnx from float32 [N,3,256,256] RGB in 0..1 to [N,384,h,w] "
+        "features",
     )
     parser.add_argument("--images", required=True, metavar="DIR", help="photos of anything")
     parser.add_argument(

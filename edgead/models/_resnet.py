@@ -50,6 +50,7 @@ class Architecture:
 ARCHITECTURES = {
     "resnet18": Architecture((2, 2, 2), bottleneck=False),
     "wide_resnet50_2": Architecture((3, 4, 6), bottleneck=True, width=128),
+    "wide_resnet101_2": Architecture((3, 4, 23), bottleneck=True, width=128),
 }
 
 

@@ -75,14 +75,32 @@ def load_backbone(network: Trunk, source: str | None) -> TeacherSpec:
     _check_name(path, sha256)
     state, metadata = read_tensors(path, "weights file")
     network.load_state_dict(_matched(state, network, path))
-    if sha256 == PUBLISHED[network.architecture].sha256:
+    published = PUBLISHED.get(network.architecture)
+    if published is not None and sha256 == published.sha256:
         return TeacherSpec(
             name=f"{network.architecture}, ImageNet-1k",
-            source=f"torchvision, {PUBLISHED[network.architecture].file}",
+            source=f"torchvision, {published.file}",
             licence="torchvision is BSD-3-Clause; ImageNet's photos are for research only",
             sha256=sha256,
         )
     return described(path, metadata)
+
+
+def load_wide_resnet(path: Path) -> Trunk:
+    """Build the WideResNet-101-2 or WideResNet-50-2 that a file holds.
+
+    Args:
+        path: Weights with torchvision's or timm's names.
+
+    Raises:
+        EdgeadError: The file is damaged, unsafe to load or of another network.
+    """
+    state, _ = read_tensors(path, "source network")
+    deep = any(_bare(name).startswith("layer3.22.") for name in state)
+    network = Trunk("wide_resnet101_2" if deep else "wide_resnet50_2")
+    _check_name(path, files.sha256_file(path))
+    network.load_state_dict(_matched(state, network, path))
+    return network
 
 
 def _check_name(path: Path, sha256: str) -> None:

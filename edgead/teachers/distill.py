@@ -35,6 +35,7 @@ from edgead.models import _pdn, _resnet
 from edgead.models.base import channels_last, to_network_input
 from edgead.models.efficientad import TEACHER_CHANNELS
 from edgead.progress import progress
+from edgead.teachers.sources import Source, open_source
 from edgead.training.device import launch
 
 SIDE = 256
@@ -48,16 +49,14 @@ _REPORT_EVERY = 250
 _SOURCE_BATCH = 8
 _WEIGHT_DECAY = 1e-4
 
-Features = Callable[[npt.NDArray[np.uint8]], npt.NDArray[np.float32]]
-
 
 @dataclass(frozen=True)
 class DistillConfig:
     """What to distil.
 
     Attributes:
-        source: ONNX file of the source network: one image input float32 ``[N, 3, 256, 256]`` RGB
-            in 0..1, one output float32 ``[N, 384, h, w]`` over the whole image.
+        source: File of the source network, as :func:`~edgead.teachers.sources.open_source` takes
+            it.
         images: Folder of photos of anything.
         size: ``"n"``, ``"s"``, ``"m"``, ``"survey"``, or ``"resnet18"``.
         steps: Iterations.
@@ -101,13 +100,13 @@ def distill_teacher(config: DistillConfig, out: Path, device: str = "auto") -> f
         DataError: Too few photos.
         EdgeadError: The source network does not have the shape described, or the loss became NaN.
     """
-    features = _source(config.source)
     paths = _usable(images.find_images([config.images]), config)
     precision = "bf16-mixed" if cpu.has_bfloat16() or torch.cuda.is_available() else "32-true"
     _window_cells(config)
     fabric = launch(device, precision, devices=1)
+    source = open_source(config.source, fabric.device)
     with tempfile.TemporaryDirectory(prefix=".distill-", dir=out.resolve().parent) as scratch:
-        views = _Views(paths, config, features, Path(scratch))
+        views = _Views(paths, config, source, Path(scratch))
         network, log = _fit(fabric, config, views)
     error = float(log[-1]["validation"])
     if isinstance(network, _ResNetPupil):
@@ -122,10 +121,10 @@ class _Views:
     """Crops of the photos with the source network's features on the teacher's cells."""
 
     def __init__(
-        self, paths: list[Path], config: DistillConfig, features: Features, scratch: Path
+        self, paths: list[Path], config: DistillConfig, source: Source, scratch: Path
     ) -> None:
-        self._paths, self._config, self._features = paths, config, features
-        probe = features(np.zeros((1, SIDE, SIDE, 3), np.uint8))
+        self._paths, self._config, self._source = paths, config, source
+        probe = source.features(np.zeros((1, source.side, source.side, 3), np.uint8))
         self._grid = _grid(config.size, probe.shape)
         cells = self._grid(probe).shape[2:]
         self.count = len(paths) * config.views
@@ -150,16 +149,16 @@ class _Views:
             for start in progress(starts, total=len(starts), label="source features"):
                 indices = range(start, min(start + _SOURCE_BATCH, self.count))
                 crops = np.stack([self._crop(index) for index in indices])
-                self._pixels[start : indices.stop] = crops
-                self._cache[start : indices.stop] = self._grid(features(crops))
+                self._pixels[start : indices.stop] = _resized(crops, SIDE)
+                self._cache[start : indices.stop] = self._grid(source.features(crops))
 
     def get(self, indices: list[int]) -> tuple[Tensor, Tensor]:
         """Return uint8 ``[N, 256, 256, 3]`` BGR views and float32 source features."""
         if self._pixels is not None:
             chosen, target = self._pixels[indices], self._cache[indices].astype(np.float32)
         else:
-            chosen = np.stack([self._crop(index) for index in indices])
-            target = self._grid(self._features(chosen))
+            crops = np.stack([self._crop(index) for index in indices])
+            chosen, target = _resized(crops, SIDE), self._grid(self._source.features(crops))
         return torch.from_numpy(chosen), torch.from_numpy(target)
 
     def windows(self, indices: list[int], rng: np.random.Generator) -> tuple[Tensor, Tensor]:
@@ -186,26 +185,32 @@ class _Views:
         )
 
     def _crop(self, index: int) -> npt.NDArray[np.uint8]:
+        """Cut a view of the source's size."""
+        side = self._source.side
         view, photo_index = divmod(index, len(self._paths))
         photo = images.read_image(self._paths[photo_index])
-        scale = SIDE / min(photo.shape[:2])
+        scale = side / min(photo.shape[:2])
         photo = images.resize(
             photo,
-            (max(SIDE, round(photo.shape[0] * scale)), max(SIDE, round(photo.shape[1] * scale))),
+            (max(side, round(photo.shape[0] * scale)), max(side, round(photo.shape[1] * scale))),
         )
-        slack = photo.shape[0] - SIDE, photo.shape[1] - SIDE
+        slack = photo.shape[0] - side, photo.shape[1] - side
         if view == 0:
             top, left = slack[0] // 2, slack[1] // 2
-            return photo[top : top + SIDE, left : left + SIDE]
+            return photo[top : top + side, left : left + side]
         rng = np.random.default_rng([self._config.seed, 7, index])
         top, left = int(rng.integers(slack[0] + 1)), int(rng.integers(slack[1] + 1))
-        crop = photo[top : top + SIDE, left : left + SIDE]
+        crop = photo[top : top + side, left : left + side]
         if rng.random() < 0.5:
             crop = crop[:, ::-1]
         if rng.random() < GREY_SHARE:
             grey = cv2.cvtColor(np.ascontiguousarray(crop), cv2.COLOR_BGR2GRAY)
             crop = np.asarray(cv2.cvtColor(grey, cv2.COLOR_GRAY2BGR), np.uint8)
         return crop
+
+
+def _resized(views: npt.NDArray[np.uint8], side: int) -> npt.NDArray[np.uint8]:
+    return np.stack([images.resize(view, (side, side)) for view in views])
 
 
 def _fit(
@@ -415,37 +420,6 @@ def _averaged(source_shape: tuple[int, ...], cells: int) -> Callable[[Any], Any]
         return np.asarray(parts.mean((3, 5)), np.float32)
 
     return grid
-
-
-def _source(path: Path) -> Features:
-    if not path.is_file():
-        raise UsageError(f"the source network {path} does not exist")
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = cpu.physical_cores()
-    options.log_severity_level = 3
-    try:
-        session = onnxruntime.InferenceSession(
-            str(path), options, providers=["CPUExecutionProvider"]
-        )
-    except Exception as error:
-        raise EdgeadError(
-            f"ONNX Runtime cannot load the source network {path}: {str(error).splitlines()[0]}"
-        ) from error
-    name = session.get_inputs()[0].name
-
-    def features(views: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
-        rgb = np.ascontiguousarray(views[..., ::-1].transpose(0, 3, 1, 2), np.float32) / 255
-        try:
-            return np.asarray(session.run(None, {name: rgb})[0], np.float32)
-        except Exception as error:
-            raise EdgeadError(
-                f"the source network {path} failed on float32 [N, 3, {SIDE}, {SIDE}] images: "
-                f"{str(error).splitlines()[0]}"
-            ) from error
-
-    return features
 
 
 def _usable(paths: list[Path], config: DistillConfig) -> list[Path]:

@@ -16,6 +16,7 @@ from edgead.errors import DataError, UsageError
 from edgead.models._pdn import PDN
 from edgead.teachers.distill import DistillConfig, _Views, distill_teacher
 from edgead.teachers.pdn import load_pdn_teacher
+from edgead.teachers.sources import Source
 
 
 @pytest.fixture(scope="session")
@@ -60,7 +61,7 @@ def test_a_window_comes_with_the_features_of_the_pixels_that_the_teacher_sees_th
         return np.broadcast_to(cells, (len(views), 384, 64, 64)).copy()
 
     config = DistillConfig(tmp_path, tmp_path, size, views=1, window=96)
-    views = _Views([tmp_path / "ramp.png"], config, column, tmp_path)
+    views = _Views([tmp_path / "ramp.png"], config, Source(256, column), tmp_path)
     pixels, features = views.windows([0] * 8, np.random.default_rng(0))
     first_pixel = pixels[:, 0, 0, 0].numpy()
     assert len(set(first_pixel.tolist())) > 2
