@@ -19,7 +19,7 @@ from edgead.models._pdn import PDN
 from edgead.teachers._download import Published, fetch
 from edgead.teachers._weights import RANDOM, described, read_tensors, weights_digest
 
-SHIPPED = {"n": "efficientad_n.safetensors"}
+SHIPPED = {"n": "efficientad_n.safetensors", "s": "efficientad_s.safetensors"}
 """Teachers inside this package, by size."""
 
 
@@ -77,9 +77,9 @@ def load_pdn_teacher(network: PDN, size: str, source: str | None) -> TeacherSpec
             raise UsageError(
                 f"no teacher for efficientad-{size} comes with this package: give one with "
                 "--teacher FILE (a published PDN teacher, for example nelson1425/EfficientAD's "
-                f"teacher_{'small' if size == 's' else 'medium'}.pth), download one with "
-                f"--teacher {ANOMALIB}, make one with 'edgead distill-teacher --model "
-                f"efficientad-{size}', or use efficientad-n"
+                f"teacher_medium.pth), download one with --teacher {ANOMALIB}, make one with "
+                f"'edgead distill-teacher --model efficientad-{size}', or use efficientad-s or -n, "
+                "whose teachers do"
             )
         path = Path(__file__).with_name(SHIPPED[size])
     elif source == ANOMALIB:

@@ -79,15 +79,19 @@ def patch_features(finer: Tensor, coarser: Tensor) -> Tensor:
     levels = [_pooled_patches(finer), _pooled_patches(coarser)]
     levels[1] = functional.interpolate(levels[1], size=size, mode="bilinear", align_corners=False)
     cells = torch.cat(levels, 1).flatten(2).transpose(1, 2)
-    described = functional.adaptive_avg_pool1d(cells, TEACHER_CHANNELS)
-    return described.transpose(1, 2).unflatten(2, size)
+    return _on_grid(functional.adaptive_avg_pool1d(cells, TEACHER_CHANNELS), size)
 
 
 def _pooled_patches(level: Tensor) -> Tensor:
     """Average each cell's 3x3 neighbourhood of all channels to 1,024 values."""
     patches = functional.unfold(level, _PATCH, padding=_PATCH // 2).transpose(1, 2)
     pooled = functional.adaptive_avg_pool1d(patches, _LEVEL_CHANNELS)
-    return pooled.transpose(1, 2).unflatten(2, level.shape[-2:])
+    return _on_grid(pooled, level.shape[-2:])
+
+
+def _on_grid(cells: Tensor, size: tuple[int, ...]) -> Tensor:
+    """Lay ``[N, h * w, C]`` out as ``[N, C, h, w]``."""
+    return cells.transpose(1, 2).reshape(len(cells), -1, *size)
 
 
 def _from_wide_resnet(path: Path, device: torch.device) -> Features:
