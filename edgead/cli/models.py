@@ -26,10 +26,11 @@ def run(args: argparse.Namespace) -> int:
     for name in model_names():
         model = model_class(name)
         recipe = model.recipe
+        own = "".join(f" with {key}={value}" for key, value in recipe.cpu_options.items())
         print(f"{name}\n    {str(model.__doc__).splitlines()[0]}")
         print(
             f"    trains {recipe.steps:,} steps of {recipe.batch_size} photos, "
-            f"{recipe.cpu_steps:,} without a GPU ({recipe.reference})"
+            f"{recipe.cpu_steps:,} without a GPU{own} ({recipe.reference})"
         )
         for option, declared in model.declared_options.items():
             print(f"    --option {option}=...  {declared.help}: {declared}")

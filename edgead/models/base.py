@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import abc
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar, TypeVar
 
 import numpy as np
@@ -53,6 +53,7 @@ class Recipe:
         learning_rate: At its highest.
         wants_penalty: Whether steps need penalty images.
         reference: Where the numbers come from.
+        cpu_options: The detector's own options that go with ``cpu_steps``.
     """
 
     steps: int
@@ -61,6 +62,7 @@ class Recipe:
     learning_rate: float
     wants_penalty: bool
     reference: str
+    cpu_options: Mapping[str, OptionValue] = field(default_factory=dict)
 
 
 class AnomalyModel(nn.Module, abc.ABC):
@@ -96,6 +98,11 @@ class AnomalyModel(nn.Module, abc.ABC):
             UsageError: As the constructor.
         """
         return resolve(cls.name, cls.declared_options, given)
+
+    @classmethod
+    def recipe_with(cls, _options: Mapping[str, OptionValue]) -> Recipe:
+        """Return the default training of the detector with some options, all of them given."""
+        return cls.recipe
 
     @property
     @abc.abstractmethod

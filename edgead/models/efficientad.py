@@ -7,8 +7,9 @@ same method with a smaller teacher, student and autoencoder, for CPUs.
 from __future__ import annotations
 
 import copy
+import dataclasses
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import ClassVar
 
 import numpy as np
@@ -29,12 +30,15 @@ from edgead.models.base import (
     StepBatch,
     to_network_input,
 )
+from edgead.models.options import Choice, Option, OptionValue
 from edgead.models.registry import register_model
 from edgead.teachers.pdn import load_pdn_teacher
 
 TEACHER_CHANNELS = 384
 HARD_QUANTILE = 0.999  # p_hard, paper, section 3.2
-_HARD_QUANTILE_N = 0.99
+_HARD_QUANTILE_SHORT = 0.99
+_PAPER, _SHORT = "paper", "short"
+_SHORT_BATCH, _SHORT_RATE = 2, 1e-3
 _LOW, _HIGH = 0.9, 0.995  # quantiles of the map normalisation, paper, section 3.4
 _SCALE = 0.1  # a value at the high quantile becomes this
 
@@ -44,19 +48,24 @@ class EfficientAd(AnomalyModel):
 
     Args:
         image_size: ``(height, width)`` in pixels.
+        options: ``recipe``, how it learns: the paper's way, which takes tens of thousands of
+            steps, or a short one (docs/efficientad-n.md); ``efficientad-n`` only knows the second.
 
     Raises:
-        UsageError: The networks cannot take that size; says why.
+        UsageError: The networks cannot take that size; says why. Or an unknown option.
     """
 
     size: ClassVar[str]
+    declared_options: ClassVar[Mapping[str, Option]] = {
+        "recipe": Choice("losses and schedule: the paper's, or for few steps", (_PAPER, _SHORT)),
+    }
 
     teacher_mean: Tensor
     teacher_std: Tensor
     quantiles: Tensor
 
-    def __init__(self, image_size: tuple[int, int]) -> None:
-        super().__init__(image_size)
+    def __init__(self, image_size: tuple[int, int], **options: OptionValue) -> None:
+        super().__init__(image_size, **options)
         spec = self.map_spec
         out_size = (spec.height, spec.width)
         self.teacher_net = _pdn.PDN(self.size, TEACHER_CHANNELS).requires_grad_(False)
@@ -87,8 +96,13 @@ class EfficientAd(AnomalyModel):
     def fit_statistics(self, batches: PhotoBatches) -> None:
         """Measure the teacher's channel mean and deviation, and keep its features for the steps.
 
+        The short recipe recolours every photo anew, so it keeps none.
+
         Source: paper, Algorithm 1, lines 6-14.
         """
+        if self._is_short:
+            self._measure_teacher(batches, lambda _features: None)
+            return
         self._cache = FeatureCache((TEACHER_CHANNELS, self.map_spec.height, self.map_spec.width))
         self._measure_teacher(batches, self._cache.append)
 
@@ -114,13 +128,19 @@ class EfficientAd(AnomalyModel):
     def make_optimizer(
         self, steps: int, learning_rate: float
     ) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler]:
-        """Adam, its rate divided by ten for the last twentieth (paper, Algorithm 1)."""
-        optimizer = torch.optim.Adam(self._trained(), lr=learning_rate, weight_decay=1e-5)
+        """Adam; the paper's steps (Algorithm 1), or warm-up and cosine, made for few steps."""
+        trained = [*self.student.parameters(), *self.autoencoder.parameters()]
+        optimizer = torch.optim.Adam(trained, lr=learning_rate, weight_decay=1e-5)
+        if self._is_short:
+            return optimizer, _warm_up_and_cosine(optimizer, steps)
         drop = max(1, int(0.95 * steps))
-        schedule = torch.optim.lr_scheduler.StepLR(optimizer, drop, gamma=0.1)
-        return optimizer, schedule
+        return optimizer, torch.optim.lr_scheduler.StepLR(optimizer, drop, gamma=0.1)
 
     def training_losses(self, batch: StepBatch) -> dict[str, Tensor]:
+        """Return the losses of the recipe."""
+        return self._short_losses(batch) if self._is_short else self._paper_losses(batch)
+
+    def _paper_losses(self, batch: StepBatch) -> dict[str, Tensor]:
         """Hard-feature loss, penalty on other pictures, and the autoencoder's two losses.
 
         Source: paper, Algorithm 1 and section 3.2, unweighted. The student's target from the
@@ -146,6 +166,32 @@ class EfficientAd(AnomalyModel):
             "penalty": on_penalty[:, :TEACHER_CHANNELS].square().mean(),
             "autoencoder": (changed_target - predicted).square().mean(),
             "student_autoencoder": (predicted - on_changed[:, TEACHER_CHANNELS:]).square().mean(),
+        }
+
+    def _short_losses(self, batch: StepBatch) -> dict[str, Tensor]:
+        """The paper's losses on one recoloured view, a softer hard loss, and a plain one.
+
+        The paper's recipe sees every photo twice and needs 70,000 steps. Sharing one recoloured
+        view halves the time of a step, and the plain mean beside the hard loss lets a thousand
+        steps do; docs/efficientad-n.md has the measurements.
+        """
+        assert batch.penalty is not None
+        count = len(batch.photos)
+        photos = to_network_input(jitter_one(batch.photos, batch.rng))
+        penalty = to_network_input(batch.penalty[: max(1, count // 4)])
+        with torch.no_grad():
+            target = self._normalise(self.teacher_net(photos).float())
+        on_photos, on_penalty = (
+            self.student(torch.cat([photos, penalty])).float().split([count, len(penalty)])
+        )
+        predicted = self.autoencoder(photos).float()
+        distance = (target - on_photos[:, :TEACHER_CHANNELS]).square()
+        return {
+            "hard": _mean_of_highest(distance, _HARD_QUANTILE_SHORT),
+            "plain": distance.mean(),
+            "penalty": on_penalty[:, :TEACHER_CHANNELS].square().mean(),
+            "autoencoder": (target - predicted).square().mean(),
+            "student_autoencoder": (predicted - on_photos[:, TEACHER_CHANNELS:]).square().mean(),
         }
 
     def raw_maps(self, photos: Tensor) -> tuple[Tensor, Tensor]:
@@ -191,8 +237,21 @@ class EfficientAd(AnomalyModel):
         """Return the graph to export, with every constant folded into the networks."""
         return _Deployed(self)
 
-    def _trained(self) -> list[nn.Parameter]:
-        return [*self.student.parameters(), *self.autoencoder.parameters()]
+    @classmethod
+    def recipe_with(cls, options: Mapping[str, OptionValue]) -> Recipe:
+        """Return the paper's numbers, or those of the short recipe."""
+        if options.get("recipe", _PAPER) == _PAPER:
+            return cls.recipe
+        return dataclasses.replace(
+            cls.recipe,
+            batch_size=_SHORT_BATCH,
+            learning_rate=_SHORT_RATE,
+            reference="docs/efficientad-n.md",
+        )
+
+    @property
+    def _is_short(self) -> bool:
+        return self.options.get("recipe", _SHORT) == _SHORT
 
     def _normalise(self, features: Tensor) -> Tensor:
         return (features - self.teacher_mean) / self.teacher_std
@@ -221,6 +280,7 @@ class EfficientAdS(EfficientAd):
         learning_rate=1e-4,
         wants_penalty=True,
         reference="paper, Algorithm 1",
+        cpu_options={"recipe": _SHORT},
     )
 
 
@@ -236,6 +296,7 @@ class EfficientAdM(EfficientAd):
         learning_rate=1e-4,
         wants_penalty=True,
         reference="paper, Algorithm 1",
+        cpu_options={"recipe": _SHORT},
     )
 
 
@@ -244,6 +305,7 @@ class EfficientAdN(EfficientAd):
     """Ours, for CPUs without a GPU: about 2 GMAC at 256x256 (docs/efficientad-n.md)."""
 
     size = "n"
+    declared_options: ClassVar[Mapping[str, Option]] = {}
     recipe = Recipe(
         steps=6_000,
         cpu_steps=1_000,
@@ -252,49 +314,6 @@ class EfficientAdN(EfficientAd):
         wants_penalty=True,
         reference="docs/efficientad-n.md",
     )
-
-    def fit_statistics(self, batches: PhotoBatches) -> None:
-        """Measure the teacher's channel mean and deviation; the steps recolour every photo."""
-        self._measure_teacher(batches, lambda _features: None)
-
-    def training_losses(self, batch: StepBatch) -> dict[str, Tensor]:
-        """The paper's losses on one recoloured view, a softer hard loss, and a plain one.
-
-        The paper's recipe sees every photo twice and needs 70,000 steps. Sharing one recoloured
-        view halves the time of a step, and the plain mean beside the hard loss lets a thousand
-        steps do; docs/efficientad-n.md has the measurements.
-        """
-        assert batch.penalty is not None
-        count = len(batch.photos)
-        photos = to_network_input(jitter_one(batch.photos, batch.rng))
-        penalty = to_network_input(batch.penalty[: max(1, count // 4)])
-        with torch.no_grad():
-            target = self._normalise(self.teacher_net(photos).float())
-        on_photos, on_penalty = (
-            self.student(torch.cat([photos, penalty])).float().split([count, len(penalty)])
-        )
-        predicted = self.autoencoder(photos).float()
-        distance = (target - on_photos[:, :TEACHER_CHANNELS]).square()
-        return {
-            "hard": _mean_of_highest(distance, _HARD_QUANTILE_N),
-            "plain": distance.mean(),
-            "penalty": on_penalty[:, :TEACHER_CHANNELS].square().mean(),
-            "autoencoder": (target - predicted).square().mean(),
-            "student_autoencoder": (predicted - on_photos[:, TEACHER_CHANNELS:]).square().mean(),
-        }
-
-    def make_optimizer(
-        self, steps: int, learning_rate: float
-    ) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler]:
-        """Adam with a short warm-up and a cosine decay: made for few steps."""
-        optimizer = torch.optim.Adam(self._trained(), lr=learning_rate, weight_decay=1e-5)
-        warm_up = max(1, min(100, steps // 10))
-
-        def factor(step: int) -> float:
-            ramp = min(1.0, (step + 1) / warm_up)
-            return ramp * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * min(1.0, step / steps))))
-
-        return optimizer, torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
 
 
 class _Deployed(nn.Module):
@@ -353,6 +372,18 @@ class _Deployed(nn.Module):
         maps = torch.stack([difference.square().sum(1), prediction_error.square().sum(1)], 1)
         anomaly_map = self.head(maps).squeeze(1)
         return anomaly_map, anomaly_map.amax(dim=(1, 2))
+
+
+def _warm_up_and_cosine(
+    optimizer: torch.optim.Optimizer, steps: int
+) -> torch.optim.lr_scheduler.LambdaLR:
+    warm_up = max(1, min(100, steps // 10))
+
+    def factor(step: int) -> float:
+        ramp = min(1.0, (step + 1) / warm_up)
+        return ramp * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * min(1.0, step / steps))))
+
+    return torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
 
 
 def _mean_of_highest(values: Tensor, quantile: float) -> Tensor:

@@ -27,7 +27,7 @@ from edgead.calibration import threshold as thresholds
 from edgead.datasets import Dataset, Photo, identical
 from edgead.errors import TrainingError, UsageError
 from edgead.models import AnomalyModel, StepBatch, create_model
-from edgead.models.base import PhotoBatches, channels_last, count_macs, parameter_count
+from edgead.models.base import PhotoBatches, Recipe, channels_last, count_macs, parameter_count
 from edgead.models.registry import model_class
 from edgead.progress import progress
 from edgead.training import _state, penalty, photos
@@ -90,8 +90,9 @@ def train(
     recipe = model.recipe
     if is_default and config.steps != recipe.steps:
         print(
-            f"note: without a GPU {config.model} trains {config.steps:,} steps, not the "
-            f"{recipe.steps:,} of its recipe ({recipe.reference}); --steps N trains longer",
+            f"note: without a GPU {config.model} trains {config.steps:,} steps"
+            f"{_with_options(config, recipe)}, not the {recipe.steps:,} of its recipe "
+            f"({recipe.reference}); --steps N trains longer",
             file=sys.stderr,
         )
     model = channels_last(model.to(fabric.device))
@@ -144,17 +145,25 @@ def with_defaults(config: TrainConfig, device: str) -> TrainConfig:
         device: ``"auto"``, ``"cpu"``, ``"cuda"`` and so on, as :func:`train` takes it.
     """
     chosen = model_class(config.model)
-    recipe = chosen.recipe
     on_cpu = device == "cpu" or not (torch.cuda.is_available() or torch.backends.mps.is_available())
     native = cpu.has_bfloat16() if on_cpu else _gpu_has_bfloat16()
+    own = chosen.recipe.cpu_options if on_cpu else {}
+    options = chosen.resolve_options({**own, **config.options})
+    recipe = chosen.recipe_with(options)
     return dataclasses.replace(
         config,
         steps=config.steps or (recipe.cpu_steps if on_cpu else recipe.steps),
         batch_size=config.batch_size or recipe.batch_size,
         learning_rate=config.learning_rate or recipe.learning_rate,
         precision=config.precision or ("bf16-mixed" if native else "32-true"),
-        options=chosen.resolve_options(config.options),
+        options=options,
     )
+
+
+def _with_options(config: TrainConfig, recipe: Recipe) -> str:
+    """Say which of the detector's options a machine without a GPU takes, where it took them."""
+    own = recipe.cpu_options.items()
+    return "".join(f" with {k}={v}" for k, v in own if config.options.get(k) == v)
 
 
 def _gpu_has_bfloat16() -> bool:

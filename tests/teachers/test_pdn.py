@@ -15,7 +15,7 @@ from edgead.errors import EdgeadError, UsageError
 from edgead.models._pdn import PDN
 from edgead.teachers import pdn
 from edgead.teachers._download import Published
-from edgead.teachers.pdn import load_pdn_teacher
+from edgead.teachers.pdn import SHIPPED, load_pdn_teacher
 
 
 def source(size: str) -> PDN:
@@ -52,11 +52,21 @@ def test_public_key_layouts_load_as_they_are(tmp_path: Path, layout, size: str) 
     assert "not stated" in spec.licence
 
 
-def test_the_shipped_teacher_loads_and_says_where_it_is_from() -> None:
-    network = PDN("n", 384)
-    spec = load_pdn_teacher(network, "n", None)
+@pytest.mark.parametrize("size", sorted(SHIPPED))
+def test_the_shipped_teachers_load_and_say_where_they_are_from(size: str) -> None:
+    network = PDN(size, 384)
+    spec = load_pdn_teacher(network, size, None)
     assert "Apache-2.0" in spec.licence
     assert all(bool(torch.isfinite(p).all()) for p in network.parameters())
+    file = Path(pdn.__file__).with_name(SHIPPED[size])
+    assert file.stat().st_size < 6e6
+    assert spec.sha256 == hashlib.sha256(file.read_bytes()).hexdigest()
+    assert file.with_suffix(".md").is_file()
+
+
+def test_a_size_without_a_shipped_teacher_says_where_to_get_one() -> None:
+    with pytest.raises(UsageError, match="no teacher for efficientad-m .*teacher_medium.*anomalib"):
+        load_pdn_teacher(PDN("m", 384), "m", None)
 
 
 class _Runs:

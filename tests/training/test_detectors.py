@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import socket
 from pathlib import Path
 
 import pytest
@@ -121,6 +122,22 @@ def test_runs_from_before_there_were_options_are_still_read(
     assert Run(tmp_path).read_record().config.options == {}
 
 
+def test_without_a_gpu_the_papers_detectors_learn_by_the_short_recipe(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked = TrainConfig("efficientad-s", "data")
+    here = trainer.with_defaults(asked, "cpu")
+    assert here.options == {"recipe": "short"}
+    assert (here.steps, here.batch_size, here.learning_rate) == (300, 2, 1e-3)
+    papers = dataclasses.replace(asked, options={"recipe": "paper"})
+    assert trainer.with_defaults(papers, "cpu").learning_rate == 1e-4
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda **_: True)
+    there = trainer.with_defaults(asked, "cuda")
+    assert there.options == {"recipe": "paper"}
+    assert (there.steps, there.batch_size, there.learning_rate) == (70_000, 1, 1e-4)
+
+
 def test_few_steps_for_want_of_a_gpu_are_announced(
     tmp_path: Path,
     shared_dataset: Path,
@@ -135,3 +152,26 @@ def test_few_steps_for_want_of_a_gpu_are_announced(
     with pytest.raises(_Stopped):
         train(asked, tmp_path / "run", device="cpu")
     assert "without a GPU stfpm trains 120 steps, not the 600" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("model", "side"), [("efficientad-n", 96), ("efficientad-s", 256)])
+def test_a_training_needs_no_network(
+    model: str,
+    side: int,
+    tmp_path: Path,
+    shared_dataset: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A teacher is in the package and penalty images are generated: nothing is fetched."""
+
+    def refuse(*_: object) -> object:
+        raise OSError("there is no network")
+
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+    monkeypatch.setattr(socket, "getaddrinfo", refuse)
+    monkeypatch.setenv("EDGEAD_CACHE", str(tmp_path / "cache"))
+    asked = TrainConfig(model, str(shared_dataset), (side, side), steps=1)
+    manifest = train(asked, tmp_path / "run", device="cpu")
+    assert manifest.teacher is not None
+    assert "Apache-2.0" in manifest.teacher.licence
+    assert not (tmp_path / "cache").exists()
