@@ -30,7 +30,7 @@ from edgead.models.base import (
     StepBatch,
     to_network_input,
 )
-from edgead.models.options import Choice, Option, OptionValue
+from edgead.models.options import Choice, Number, Option, OptionValue
 from edgead.models.registry import register_model
 from edgead.teachers.pdn import load_pdn_teacher
 
@@ -38,6 +38,7 @@ TEACHER_CHANNELS = 384
 HARD_QUANTILE = 0.999  # p_hard, paper, section 3.2
 _HARD_QUANTILE_SHORT = 0.99
 _PAPER, _SHORT = "paper", "short"
+_SHARE = Number("of the autoencoder's map in the anomaly map (paper: half)", 0.5, most=1)
 _SHORT_BATCH, _SHORT_RATE = 2, 1e-3
 _LOW, _HIGH = 0.9, 0.995  # quantiles of the map normalisation, paper, section 3.4
 _SCALE = 0.1  # a value at the high quantile becomes this
@@ -50,6 +51,7 @@ class EfficientAd(AnomalyModel):
         image_size: ``(height, width)`` in pixels.
         options: ``recipe``, how it learns: the paper's way, which takes tens of thousands of
             steps, or a short one (docs/efficientad-n.md); ``efficientad-n`` only knows the second.
+            ``autoencoder_share``, of its map in the anomaly map.
 
     Raises:
         UsageError: The networks cannot take that size; says why. Or an unknown option.
@@ -58,6 +60,7 @@ class EfficientAd(AnomalyModel):
     size: ClassVar[str]
     declared_options: ClassVar[Mapping[str, Option]] = {
         "recipe": Choice("losses and schedule: the paper's, or for few steps", (_PAPER, _SHORT)),
+        "autoencoder_share": _SHARE,
     }
 
     teacher_mean: Tensor
@@ -226,8 +229,9 @@ class EfficientAd(AnomalyModel):
     def anomaly_map(self, photos: Tensor) -> Tensor:
         """Score photos: uint8 ``[N, H, W, 3]`` BGR to float32 maps ``[N, h, w]``.
 
-        The mean of the two normalised maps (paper, Algorithm 2). A map's value is 0 at the 0.9
-        quantile of good parts and 0.1 at the 0.995 quantile.
+        The mean of the two normalised maps (paper, Algorithm 2), or weighted as the option
+        ``autoencoder_share`` says. A map's value is 0 at the 0.9 quantile of good parts and 0.1 at
+        the 0.995 quantile.
         """
         weights, bias = self._head()
         student_map, autoencoder_map = self.raw_maps(photos)
@@ -264,7 +268,8 @@ class EfficientAd(AnomalyModel):
     def _head(self) -> tuple[Tensor, Tensor]:
         """Fold quantile normalisation and averaging into two weights and a bias."""
         low, high = self.quantiles[:, 0], self.quantiles[:, 1]
-        weights = 0.5 * _SCALE / (high - low)
+        share = float(self.options["autoencoder_share"])
+        weights = low.new_tensor([1 - share, share]) * _SCALE / (high - low)
         return weights, -(weights * low).sum()
 
 
@@ -305,7 +310,7 @@ class EfficientAdN(EfficientAd):
     """Ours, for CPUs without a GPU: about 2 GMAC at 256x256 (docs/efficientad-n.md)."""
 
     size = "n"
-    declared_options: ClassVar[Mapping[str, Option]] = {}
+    declared_options: ClassVar[Mapping[str, Option]] = {"autoencoder_share": _SHARE}
     recipe = Recipe(
         steps=6_000,
         cpu_steps=1_000,

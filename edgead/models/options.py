@@ -49,10 +49,12 @@ class Number:
     Attributes:
         help: What it decides.
         default: The value where none is given.
+        most: The largest that it takes.
     """
 
     help: str
     default: float
+    most: float = math.inf
 
     def parse(self, value: OptionValue) -> float:
         """Check a value, a number or its text.
@@ -64,12 +66,18 @@ class Number:
             number = float(value)
         except ValueError:
             number = math.nan
-        if not (math.isfinite(number) and number >= 0):
-            raise ValueError("a number of 0 or more")
+        if not (math.isfinite(number) and 0 <= number <= self.most):
+            raise ValueError(self._range)
         return number
 
+    @property
+    def _range(self) -> str:
+        if math.isinf(self.most):
+            return "a number of 0 or more"
+        return f"a number from 0 to {self.most:g}"
+
     def __str__(self) -> str:
-        return f"a number of 0 or more, default {self.default:g}"
+        return f"{self._range}, default {self.default:g}"
 
 
 Option = Choice | Number

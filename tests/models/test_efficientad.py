@@ -13,6 +13,7 @@ from edgead.models._augment import jitter_one
 from edgead.models._pdn import receptive_field
 from edgead.models.base import count_macs, parameter_count
 from edgead.models.efficientad import EfficientAd
+from edgead.models.options import OptionValue
 
 MEAN = torch.tensor((0.485, 0.456, 0.406)).view(1, 3, 1, 1)
 STD = torch.tensor((0.229, 0.224, 0.225)).view(1, 3, 1, 1)
@@ -23,9 +24,9 @@ def photos(count: int, size: tuple[int, int], seed: int = 0) -> torch.Tensor:
     return torch.from_numpy(rng.integers(0, 256, (count, *size, 3), np.uint8))
 
 
-def model_with_statistics(name: str, size: tuple[int, int]) -> EfficientAd:
+def model_with_statistics(name: str, size: tuple[int, int], **options: OptionValue) -> EfficientAd:
     torch.manual_seed(0)
-    model = create_model(name, size)
+    model = create_model(name, size, **options)
     assert isinstance(model, EfficientAd)
     model.teacher_mean.normal_(0, 0.1)
     model.teacher_std.uniform_(0.5, 1.5)
@@ -97,6 +98,20 @@ def test_n_exported_gives_the_models_map_at_other_sizes(size: tuple[int, int]) -
     expected = model.anomaly_map(batch)
     assert tuple(expected.shape[1:]) == (model.map_spec.height, model.map_spec.width)
     torch.testing.assert_close(model.deployable()(batch)[0], expected, rtol=1e-4, atol=1e-5)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("share", [0.0, 0.25, 1.0])
+def test_the_autoencoder_has_the_share_that_is_asked_for(share: float) -> None:
+    model = model_with_statistics("efficientad-n", (96, 96), autoencoder_share=share)
+    batch = photos(2, (96, 96))
+    (low, high), maps = model.quantiles.T, model.raw_maps(batch)
+    scaled = [0.1 * (m - a) / (b - a) for m, a, b in zip(maps, low, high, strict=True)]
+    expected = (1 - share) * scaled[0] + share * scaled[1]
+    torch.testing.assert_close(model.anomaly_map(batch), expected, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(model.deployable()(batch)[0], expected, rtol=1e-4, atol=1e-5)
+    with pytest.raises(UsageError, match="must be a number from 0 to 1, not '1.5'"):
+        create_model("efficientad-n", (96, 96), autoencoder_share="1.5")
 
 
 def test_s_trains_on_the_papers_losses() -> None:
