@@ -140,8 +140,14 @@ def trained_run(tmp_path_factory: pytest.TempPathFactory, shared_dataset: Path) 
     from edgead.training import TrainConfig, train
 
     out = tmp_path_factory.mktemp("runs") / "run"
+    # FP32: in bfloat16, which some processors have, it would be another detector.
     config = TrainConfig(
-        "efficientad-n", str(shared_dataset), image_size=(96, 128), steps=12, batch_size=2
+        "efficientad-n",
+        str(shared_dataset),
+        image_size=(96, 128),
+        steps=12,
+        batch_size=2,
+        precision="32-true",
     )
     train(config, out, device="cpu")
     return out
