@@ -82,15 +82,16 @@ def require_same(contender: Contender, plan: Plan) -> None:
         TrainingError: Its record is damaged.
     """
     from edgead.training import Run
-    from edgead.training.trainer import with_defaults
+    from edgead.training.trainer import with_all_options, with_defaults
 
     run = Run(contender.run)
     if contender.is_taken or not run.exists:
         return
     record = run.read_record()
+    begun = with_all_options(record.config)
     wanted = with_defaults(_config(contender, plan), plan.train_device)
     for field in dataclasses.fields(wanted):
-        was, now = getattr(record.config, field.name), getattr(wanted, field.name)
+        was, now = getattr(begun, field.name), getattr(wanted, field.name)
         if field.name != "data" and was != now:
             raise UsageError(
                 f"{run.path} was trained with {field.name.replace('_', ' ')} {was}, and {now} is "

@@ -111,7 +111,7 @@ def train(
 def _resolve(config: TrainConfig, run: Run, device: str, resume: bool) -> TrainConfig:
     """Fill in the defaults, from the model and this machine or from the run that is resumed."""
     if resume:
-        stored = run.read_record().config
+        stored = with_all_options(run.read_record().config)
         if run.is_finished:
             raise UsageError(f"the training in {run.path} has finished; there is nothing to resume")
         changes = [
@@ -135,6 +135,12 @@ def _resolve(config: TrainConfig, run: Run, device: str, resume: bool) -> TrainC
             f"{run.path} exists already and is not empty; {hint}choose another folder with --out"
         )
     return with_defaults(config, device)
+
+
+def with_all_options(config: TrainConfig) -> TrainConfig:
+    """Give a recorded configuration the defaults of options that came after it was recorded."""
+    options = model_class(config.model).resolve_options(config.options)
+    return dataclasses.replace(config, options=options)
 
 
 def with_defaults(config: TrainConfig, device: str) -> TrainConfig:

@@ -122,6 +122,29 @@ def test_runs_from_before_there_were_options_are_still_read(
     assert Run(tmp_path).read_record().config.options == {}
 
 
+def test_a_training_begun_before_there_was_an_option_goes_on_with_its_default(
+    tmp_path: Path, shared_dataset: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def draw(*_: object) -> object:
+        raise _Stopped
+
+    asked = TrainConfig("efficientad-n", str(shared_dataset), (96, 96), steps=1)
+    run = Run(tmp_path / "run")
+    with monkeypatch.context() as patch:
+        patch.setattr(trainer, "_draw", draw)
+        with pytest.raises(_Stopped):
+            train(asked, run.path, device="cpu")
+    record = json.loads((run.path / "run.json").read_text())
+    del record["config"]["options"]["autoencoder_share"]
+    (run.path / "run.json").write_text(json.dumps(record))
+    other = dataclasses.replace(asked, options={"autoencoder_share": "0.25"})
+    with pytest.raises(UsageError, match="it was begun with 0.5 and 0.25 was given"):
+        train(other, run.path, device="cpu", resume=True)
+    assert train(asked, run.path, device="cpu", resume=True).model.options == {
+        "autoencoder_share": 0.5
+    }
+
+
 def test_without_a_gpu_the_papers_detectors_learn_by_the_short_recipe(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
