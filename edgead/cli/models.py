@@ -21,16 +21,16 @@ def add_parser(subparsers: _options.Subparsers) -> None:
 def run(args: argparse.Namespace) -> int:
     """Print a paragraph for each detector."""
     from edgead.models import model_names
+    from edgead.models.options import spelled
     from edgead.models.registry import model_class
 
     for name in model_names():
         model = model_class(name)
         recipe = model.recipe
-        own = "".join(f" with {key}={value}" for key, value in recipe.cpu_options.items())
         print(f"{name}\n    {str(model.__doc__).splitlines()[0]}")
         print(
             f"    trains {recipe.steps:,} steps of {recipe.batch_size} photos, "
-            f"{recipe.cpu_steps:,} without a GPU{own} ({recipe.reference})"
+            f"{recipe.cpu_steps:,} without a GPU{spelled(recipe.cpu_options)} ({recipe.reference})"
         )
         for option, declared in model.declared_options.items():
             print(f"    --option {option}=...  {declared.help}: {declared}")

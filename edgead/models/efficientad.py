@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import ClassVar
 
 import numpy as np
@@ -103,20 +103,17 @@ class EfficientAd(AnomalyModel):
 
         Source: paper, Algorithm 1, lines 6-14.
         """
-        if self._is_short:
-            self._measure_teacher(batches, lambda _features: None)
-            return
-        self._cache = FeatureCache((TEACHER_CHANNELS, self.map_spec.height, self.map_spec.width))
-        self._measure_teacher(batches, self._cache.append)
-
-    def _measure_teacher(self, batches: PhotoBatches, keep: Callable[[Tensor], None]) -> None:
+        if not self._is_short:
+            cells = self.map_spec.height, self.map_spec.width
+            self._cache = FeatureCache((TEACHER_CHANNELS, *cells))
         total = torch.zeros(TEACHER_CHANNELS, dtype=torch.float64)
         squares = torch.zeros(TEACHER_CHANNELS, dtype=torch.float64)
         count = 0
         with torch.no_grad():
             for photos in batches():
                 features = self.teacher_net(to_network_input(photos)).float()
-                keep(features)
+                if self._cache is not None:
+                    self._cache.append(features)
                 values = features.double().cpu()
                 total += values.sum((0, 2, 3))
                 squares += values.square().sum((0, 2, 3))

@@ -83,6 +83,11 @@ class Number:
 Option = Choice | Number
 
 
+def spelled(values: Mapping[str, OptionValue]) -> str:
+    """Write option values into a sentence; nothing where there are none."""
+    return "".join(f" with {name}={value}" for name, value in values.items())
+
+
 def resolve(
     model: str, declared: Mapping[str, Option], given: Mapping[str, OptionValue]
 ) -> dict[str, OptionValue]:

@@ -71,12 +71,10 @@ def load_backbone(network: Trunk, source: str | None) -> TeacherSpec:
                 f"the weights file {path} does not exist; leave it out for torchvision's ImageNet "
                 f"weights, or write '{RANDOM}' for untrained ones"
             )
-    sha256 = files.sha256_file(path)
-    _check_name(path, sha256)
-    state, metadata = read_tensors(path, "weights file")
+    state, metadata, sha256 = _read(path, "weights file")
     network.load_state_dict(_matched(state, network, path))
-    published = PUBLISHED.get(network.architecture)
-    if published is not None and sha256 == published.sha256:
+    published = PUBLISHED[network.architecture]
+    if sha256 == published.sha256:
         return TeacherSpec(
             name=f"{network.architecture}, ImageNet-1k",
             source=f"torchvision, {published.file}",
@@ -95,20 +93,26 @@ def load_wide_resnet(path: Path) -> Trunk:
     Raises:
         EdgeadError: The file is damaged, unsafe to load or of another network.
     """
-    state, _ = read_tensors(path, "source network")
+    state, _, _ = _read(path, "source network")
     deep = any(_bare(name).startswith("layer3.22.") for name in state)
     network = Trunk("wide_resnet101_2" if deep else "wide_resnet50_2")
-    _check_name(path, files.sha256_file(path))
     network.load_state_dict(_matched(state, network, path))
     return network
 
 
-def _check_name(path: Path, sha256: str) -> None:
+def _read(path: Path, what: str) -> tuple[dict[str, Tensor], dict[str, str], str]:
+    """Return a file's tensors, metadata and sha256, once its name has been found to fit it."""
+    sha256 = files.sha256_file(path)
+    _check_name(path, what, sha256)
+    return (*read_tensors(path, what), sha256)
+
+
+def _check_name(path: Path, what: str, sha256: str) -> None:
     """Refuse a file whose name carries another hash, as torchvision's and timm's names do."""
     stated = re.search(r"-([0-9a-f]{8,64})\.\w+$", path.name)
     if stated and not sha256.startswith(stated[1]):
         raise EdgeadError(
-            f"the weights file {path} is truncated or was changed: its name says that its sha256 "
+            f"the {what} {path} is truncated or was changed: its name says that its sha256 "
             f"begins with {stated[1]}, but it is {sha256[:8]}...; fetch it again"
         )
 

@@ -27,7 +27,8 @@ from edgead.calibration import threshold as thresholds
 from edgead.datasets import Dataset, Photo, identical
 from edgead.errors import TrainingError, UsageError
 from edgead.models import AnomalyModel, StepBatch, create_model
-from edgead.models.base import PhotoBatches, Recipe, channels_last, count_macs, parameter_count
+from edgead.models.base import PhotoBatches, channels_last, count_macs, parameter_count
+from edgead.models.options import spelled
 from edgead.models.registry import model_class
 from edgead.progress import progress
 from edgead.training import _state, penalty, photos
@@ -89,10 +90,10 @@ def train(
 
     recipe = model.recipe
     if is_default and config.steps != recipe.steps:
+        taken = {k: v for k, v in recipe.cpu_options.items() if config.options[k] == v}
         print(
-            f"note: without a GPU {config.model} trains {config.steps:,} steps"
-            f"{_with_options(config, recipe)}, not the {recipe.steps:,} of its recipe "
-            f"({recipe.reference}); --steps N trains longer",
+            f"note: without a GPU {config.model} trains {config.steps:,} steps{spelled(taken)}, "
+            f"not the {recipe.steps:,} of its recipe ({recipe.reference}); --steps N trains longer",
             file=sys.stderr,
         )
     model = channels_last(model.to(fabric.device))
@@ -164,12 +165,6 @@ def with_defaults(config: TrainConfig, device: str) -> TrainConfig:
         precision=config.precision or ("bf16-mixed" if native else "32-true"),
         options=options,
     )
-
-
-def _with_options(config: TrainConfig, recipe: Recipe) -> str:
-    """Say which of the detector's options a machine without a GPU takes, where it took them."""
-    own = recipe.cpu_options.items()
-    return "".join(f" with {k}={v}" for k, v in own if config.options.get(k) == v)
 
 
 def _gpu_has_bfloat16() -> bool:

@@ -47,16 +47,18 @@ def test_patch_features_are_patchcores() -> None:
 
 
 @pytest.fixture
-def shallow(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("wide_resnet50_2", "wide_resnet101_2"):
-        short = dataclasses.replace(_resnet.ARCHITECTURES[name], blocks=(1, 1, 1))
-        monkeypatch.setitem(_resnet.ARCHITECTURES, name, short)
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep the depth of the third stage, by which the two are told apart, and few of the rest."""
+    for name, blocks in (("wide_resnet50_2", (1, 1, 6)), ("wide_resnet101_2", (1, 1, 23))):
+        small = dataclasses.replace(_resnet.ARCHITECTURES[name], blocks=blocks, width=4)
+        monkeypatch.setitem(_resnet.ARCHITECTURES, name, small)
 
 
-@pytest.mark.usefixtures("shallow")
-def test_a_wide_resnets_weights_are_a_source(tmp_path: Path) -> None:
+@pytest.mark.usefixtures("small")
+@pytest.mark.parametrize("name", ["wide_resnet50_2", "wide_resnet101_2"])
+def test_a_wide_resnets_weights_are_a_source(name: str, tmp_path: Path) -> None:
     torch.manual_seed(3)
-    trunk = _resnet.Trunk("wide_resnet50_2").eval()
+    trunk = _resnet.Trunk(name).eval()
     torch.save(trunk.state_dict(), tmp_path / "weights.pth")
     source = open_source(tmp_path / "weights.pth", CPU)
     assert source.side == 512
