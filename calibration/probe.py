@@ -9,6 +9,7 @@ import numpy.typing as npt
 import onnx
 
 from edgead import cpu
+from edgead.runtimes.onnxruntime.session import PROVIDER, exact_options
 
 
 def probe(
@@ -29,11 +30,9 @@ def probe(
     for name in tensors:
         if name not in present:
             exposed.graph.output.append(onnx.ValueInfoProto(name=name))
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = cpu.physical_cores()
-    options.log_severity_level = 3
+    options = exact_options(cpu.physical_cores())
     session = onnxruntime.InferenceSession(
-        exposed.SerializeToString(), options, providers=["CPUExecutionProvider"]
+        exposed.SerializeToString(), options, providers=[PROVIDER]
     )
     for batch in photos:
         yield session.run(list(tensors), {"image": batch})

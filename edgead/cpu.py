@@ -9,6 +9,9 @@ from pathlib import Path
 
 _TOPOLOGY = Path("/sys/devices/system/cpu")
 
+X86 = ("x86_64", "amd64")
+"""How ``platform.machine()`` spells x86-64, in lower case."""
+
 
 def physical_cores() -> int:
     """Count the physical cores that this process may run on (hyper-threads count once)."""
@@ -56,3 +59,14 @@ def features() -> frozenset[str]:
 def has_bfloat16() -> bool:
     """Whether the CPU multiplies bfloat16 natively (x86 AVX-512 BF16 or AMX, Arm BF16)."""
     return bool(features() & {"avx512_bf16", "amx_bf16", "bf16"})
+
+
+def adds_int8_exactly() -> bool:
+    """Whether the CPU's fast INT8 products are added without overflow.
+
+    Without VNNI or AMX, x86 kernels for UINT8 x INT8 add two products in 16 bits (``vpmaddubsw``),
+    where 255 x 127 twice does not fit: the sum is cut off at 32,767, in silence.
+    """
+    if platform.machine().lower() not in X86:
+        return True
+    return bool(features() & {"avx512_vnni", "avx_vnni", "amx_int8"})

@@ -12,8 +12,7 @@ from edgead import cpu
 from edgead.errors import ArtifactError, EdgeadError, RuntimeUnavailableError
 from edgead.runtimes import heap
 from edgead.runtimes.base import RawOutput, Runtime, RuntimeInfo
-
-_PROVIDER = "CPUExecutionProvider"
+from edgead.runtimes.onnxruntime.session import PROVIDER, exact_options
 
 
 class OnnxRuntime(Runtime):
@@ -44,10 +43,7 @@ class OnnxRuntime(Runtime):
                 f"ONNX Runtime has no setting for {self.options.hint}: leave out the hint, or use "
                 "the runtime 'openvino'"
             )
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = self._threads
-        options.inter_op_num_threads = 1
-        options.log_severity_level = 3
+        options = exact_options(self._threads)
         # Reserves the whole pattern of the first batch for good: 9 MiB with efficientad-n, for no
         # gain in speed (docs/runtimes.md).
         options.enable_mem_pattern = False
@@ -56,7 +52,7 @@ class OnnxRuntime(Runtime):
         )
         try:
             session = onnxruntime.InferenceSession(
-                str(self.artifact.path), options, providers=[_PROVIDER]
+                str(self.artifact.path), options, providers=[PROVIDER]
             )
         except Exception as error:
             # onnxruntime raises a class of its own for every status code, all plain Exceptions.
@@ -64,9 +60,9 @@ class OnnxRuntime(Runtime):
                 f"ONNX Runtime {onnxruntime.__version__} cannot load {self.artifact.path}: "
                 f"{str(error).splitlines()[0]}"
             ) from error
-        if session.get_providers() != [_PROVIDER]:
+        if session.get_providers() != [PROVIDER]:
             raise EdgeadError(
-                f"ONNX Runtime was asked for {_PROVIDER} but took {session.get_providers()}"
+                f"ONNX Runtime was asked for {PROVIDER} but took {session.get_providers()}"
             )
         self._session = session
         heap.return_freed()
@@ -90,7 +86,7 @@ class OnnxRuntime(Runtime):
         return RuntimeInfo(
             name=self.name,
             version=onnxruntime.__version__,
-            provider=_PROVIDER,
+            provider=PROVIDER,
             device=cpu.model_name(),
             threads=self._threads,
             details={"spinning": self.options.spinning, "precision": "f32", "hint": "latency"},

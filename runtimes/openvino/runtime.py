@@ -19,7 +19,6 @@ from edgead.runtimes.base import RawOutput, Runtime, RuntimeInfo
 from edgead.runtimes.openvino import library
 
 _DEVICE = "CPU"
-_X86 = ("x86_64", "amd64")
 _INPUT, _MAP, _SCORE = "image", "anomaly_map", "score"
 _PREFERRED = 20
 
@@ -45,7 +44,7 @@ class OpenVinoRuntime(Runtime):
         In float32 both take the same time (docs/runtimes.md). No Arm CPU has been measured, so
         there the base install's ONNX Runtime goes first.
         """
-        is_x86 = platform.machine().lower() in _X86
+        is_x86 = platform.machine().lower() in cpu.X86
         pays = artifact.manifest.precision == "int8"
         return _PREFERRED if is_x86 and pays else cls.speed_rank
 
@@ -64,6 +63,13 @@ class OpenVinoRuntime(Runtime):
             return (
                 "it computes other scores than the accuracy gate measured for INT8 files that "
                 "are made for TensorRT; use the file without '-tensorrt' in its name"
+            )
+        if artifact.manifest.precision == "int8" and not cpu.adds_int8_exactly():
+            # oneDNN has no slower kernel without that overflow, as ONNX Runtime has.
+            return (
+                f"this CPU ({cpu.model_name()}) has neither VNNI nor AMX, and OpenVINO then "
+                "cuts off INT8 sums that overflow 16 bits, which changes scores: use ONNX Runtime, "
+                "which adds them exactly, or the FP32 file"
             )
         return super().refuses(artifact)
 
