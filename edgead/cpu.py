@@ -61,8 +61,13 @@ def has_bfloat16() -> bool:
     return bool(features() & {"avx512_bf16", "amx_bf16", "bf16"})
 
 
+LARGEST_EXACT_WEIGHT = 64
+"""The largest magnitude of INT8 weights whose products every CPU adds exactly: 2 x 255 x 64 fits in
+16 bits."""
+
+
 def adds_int8_exactly() -> bool:
-    """Whether the CPU's fast INT8 products are added without overflow.
+    """Whether the CPU's fast INT8 products are added without overflow, however large the weights.
 
     Without VNNI or AMX, x86 kernels for UINT8 x INT8 add two products in 16 bits (``vpmaddubsw``),
     where 255 x 127 twice does not fit: the sum is cut off at 32,767, in silence.

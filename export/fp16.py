@@ -32,6 +32,12 @@ _NETWORK = {
 }
 
 
+def checked_tensors(model: onnx.ModelProto) -> list[str]:
+    """Name the activations that become FP16, in the order of the graph."""
+    half = _half_tensors(model.graph)
+    return [name for node in model.graph.node for name in node.output if name in half]
+
+
 def for_gpus(model: onnx.ModelProto, activations: Mapping[str, Range]) -> onnx.ModelProto:
     """Convert a graph's networks to FP16; the squares, sums, head and score stay FP32.
 
@@ -40,7 +46,7 @@ def for_gpus(model: onnx.ModelProto, activations: Mapping[str, Range]) -> onnx.M
 
     Args:
         model: FP32 graph with edgead's contract.
-        activations: Which values they take on real photos.
+        activations: Which values :func:`checked_tensors` take on real photos.
 
     Returns:
         A graph with the same inputs and outputs, types included.

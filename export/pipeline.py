@@ -412,11 +412,11 @@ class _Export:
         import onnx
 
         from edgead.calibration.ranges import extremes
-        from edgead.export import fp16, qdq
+        from edgead.export import fp16
         from edgead.export.tensorrt.onnx_nodes import cast_first
 
         model = onnx.load_from_string(self.graph)
-        seen = extremes(model, qdq.calibrated_tensors(model), self.photos.for_ranges())
+        seen = extremes(model, fp16.checked_tensors(model), self.photos.for_ranges())
         made = fp16.for_gpus(model, seen)
         graph = cast_first(made.SerializeToString())
         return [_Candidate("fp16", graph, None, "; for GPUs")]
@@ -447,13 +447,20 @@ class _Export:
 
         model = onnx.load_from_string(self.graph)
         made = static_int8(model, self.photos, self.options.calibrator)
-        count, digest = len(self.photos.all_good), self.photos.sha256
-        method = self.options.calibrator
+
+        def described(scheme: str) -> QuantizationSpec:
+            return QuantizationSpec(
+                method="static",
+                scheme=scheme,
+                calibrator=self.options.calibrator,
+                images=len(self.photos.all_good),
+                images_sha256=self.photos.sha256,
+                largest_weight=qdq.LARGEST_WEIGHT,
+            )
+
         candidates = [
             _Candidate(
-                "int8",
-                made.onnxruntime.SerializeToString(),
-                QuantizationSpec("static", qdq.ONNXRUNTIME_SCHEME, method, count, digest),
+                "int8", made.onnxruntime.SerializeToString(), described(qdq.ONNXRUNTIME_SCHEME)
             )
         ]
         for_tensorrt = cast_first(made.tensorrt.SerializeToString())
@@ -467,7 +474,7 @@ class _Export:
             _Candidate(
                 "int8-tensorrt",
                 for_tensorrt,
-                QuantizationSpec("static", qdq.TENSORRT_SCHEME, method, count, digest),
+                described(qdq.TENSORRT_SCHEME),
                 "; for TensorRT to build an engine from",
             ),
         ]

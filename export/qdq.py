@@ -4,7 +4,8 @@ One graph cannot serve both worlds. ONNX Runtime and OpenVINO run INT8 convoluti
 activation is quantized (UINT8, with a zero point) and the bias is INT32. TensorRT refuses both
 and wants symmetric INT8 on the inputs of convolutions only, with a float bias.
 
-Both shapes come from the same ranges. The head (map normalisation and score) stays FP32.
+Both shapes come from the same ranges. The head (map normalisation and score) stays FP32, and so do
+the activations of an autoencoder.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import numpy.typing as npt
 import onnx
 from onnx import helper, numpy_helper
 
+from edgead import cpu
 from edgead.calibration.calibrators import Range
 from edgead.errors import EdgeadError
 
@@ -25,9 +27,25 @@ HEAD = "head"
 """The node that turns raw maps into the anomaly map, or the folder of such nodes (``head/...``);
 they never become INT8."""
 
-ONNXRUNTIME_SCHEME = "Q/DQ, uint8 activations, int8 weights per channel, int32 bias"
+LARGEST_WEIGHT = cpu.LARGEST_EXACT_WEIGHT
+"""Of the magnitudes of INT8 weights. Half of what INT8 could hold costs no accuracy here, and lets
+every CPU take its fast kernels and compute the same sums (docs/int8.md)."""
+
+AUTOENCODER = "autoencoder"
+"""The folder of nodes (``autoencoder/...``) whose activations stay float.
+
+What it predicts is subtracted from features of another network, and no convolution can do that in
+its sum, as it does teacher minus student. Rounded to 8 bits on the way, the prediction loses what
+tells one photo from another: all that INT8 cost an EfficientAd-S on bottle came from here, for 6 %
+of the work (docs/int8.md).
+"""
+
+ONNXRUNTIME_SCHEME = (
+    "Q/DQ, uint8 activations, int8 weights per channel, int32 bias; autoencoder: weights alone"
+)
 TENSORRT_SCHEME = (
-    "Q/DQ, int8 symmetric inputs of convolutions (not of the first), int8 weights per channel"
+    "Q/DQ, int8 symmetric inputs of convolutions (not of the first, nor the autoencoder's), int8 "
+    "weights per channel"
 )
 
 _CARRIERS = {"Resize", "Concat", "MaxPool", "DepthToSpace"}
@@ -52,9 +70,19 @@ def is_head(node: onnx.NodeProto) -> bool:
     return node.name == HEAD or node.name.startswith(f"{HEAD}/")
 
 
+def is_autoencoder(node: onnx.NodeProto) -> bool:
+    """Whether a node belongs to an autoencoder."""
+    return node.name.startswith(f"{AUTOENCODER}/")
+
+
 def convolutions(model: onnx.ModelProto) -> list[str]:
-    """Name the convolutions that can become INT8, in the order of the graph."""
+    """Name the convolutions whose weights become INT8, in the order of the graph."""
     return [node.name for node in model.graph.node if _is_convolution(node)]
+
+
+def integer_convolutions(model: onnx.ModelProto) -> list[str]:
+    """Name those of :func:`convolutions` that also read INT8: all but the autoencoder's."""
+    return [node.name for node in model.graph.node if _is_integer(node)]
 
 
 def output_axis(node: onnx.NodeProto) -> int:
@@ -76,22 +104,23 @@ def is_tiling(node: onnx.NodeProto) -> bool:
 def calibrated_tensors(model: onnx.ModelProto) -> list[str]:
     """Name the activations whose ranges an INT8 graph needs, in the order of the graph."""
     graph = _Graph(model)
+    sums = {node.name for node in graph.sums()}
     names: list[str] = []
     for node in graph.nodes:
-        if node.name in convolutions(model):
+        if _is_integer(node):
             names += [node.input[0], graph.activated(node)]
-        elif node.op_type in _CARRIERS:
-            names += [*graph.data_inputs(node), node.output[0]]
-    for node in graph.sums():
-        names += [*node.input, graph.activated(node)]
+        elif node.name in sums:
+            names += [*node.input, graph.activated(node)]
+        elif node.op_type in _CARRIERS and set(graph.data_inputs(node)) <= set(names):
+            names += node.output
     return [name for name in dict.fromkeys(names) if name != graph.pixels]
 
 
 def compared_tensors(model: onnx.ModelProto) -> list[str]:
-    """Name the features that the score is computed from: what leaves the last convolutions."""
+    """Name the INT8 features that the score is computed from: the last convolutions' outputs."""
     graph = _Graph(model)
     inside = {"Conv", "ConvTranspose", *_CARRIERS, "AveragePool", "Relu", "Add"}
-    made = [node for node in graph.nodes if node.name in convolutions(model)]
+    made = [node for node in graph.nodes if _is_integer(node)]
     names = [graph.activated(node) for node in [*made, *graph.sums()]]
     return [
         name
@@ -103,10 +132,12 @@ def compared_tensors(model: onnx.ModelProto) -> list[str]:
 def for_onnxruntime(model: onnx.ModelProto, ranges: Mapping[str, Range]) -> onnx.ModelProto:
     """Write the INT8 graph that ONNX Runtime and OpenVINO run fast.
 
-    Every convolution but the head becomes INT8. One left in FP32 between two INT8 ones would not
-    stay so: ONNX Runtime quantizes its weights when it loads the file, with one scale for all
-    channels (docs/int8.md). Transposed convolutions have no INT8 kernel there; those that do not
-    overlap become a 1x1 convolution and a rearrangement, the others stay FP32.
+    Every convolution but the head and the autoencoder's becomes INT8. One left in FP32 between two
+    INT8 ones would not stay so: ONNX Runtime quantizes its weights when it loads the file, with one
+    scale for all channels (docs/int8.md). The autoencoder's read and give float all along; their
+    weights are stored as INT8, to keep the file small. Transposed convolutions have no INT8 kernel
+    there; those that do not overlap become a 1x1 convolution and a rearrangement, the others stay
+    FP32.
 
     Args:
         model: FP32 graph with edgead's contract.
@@ -121,7 +152,7 @@ def for_onnxruntime(model: onnx.ModelProto, ranges: Mapping[str, Range]) -> onnx
     graph = _Graph(model)
     graph.make_pools_convolutions()
     ranges = graph.make_tilings_convolutions(ranges)
-    chosen = [n for n in graph.nodes if _is_convolution(n) and n.op_type == "Conv"]
+    chosen = [n for n in graph.nodes if _is_integer(n) and n.op_type == "Conv"]
     sums = graph.sums()
     ranges = _shared_ranges(graph, ranges)
     quantized: dict[str, _Quantizer] = {}
@@ -145,6 +176,9 @@ def for_onnxruntime(model: onnx.ModelProto, ranges: Mapping[str, Range]) -> onnx
         if scale is None:
             scale = quantized[graph.source_of_pair(node.input[0])].scale
         graph.make_weights_integer(node, scale)
+    for node in graph.nodes:
+        if is_autoencoder(node) and node.op_type == "Conv":
+            graph.store_weights_as_integers(node)
     return graph.finished()
 
 
@@ -152,13 +186,12 @@ def for_tensorrt(model: onnx.ModelProto, ranges: Mapping[str, Range]) -> onnx.Mo
     """Write the INT8 graph that TensorRT accepts; arguments as in :func:`for_onnxruntime`.
 
     Convolutions that read the photo stay float: symmetric INT8 has 127 levels for a pixel's 255.
-    They are about 3 % of the work. A residual sum reads its shortcut rounded and its other input,
-    which comes straight from a convolution, as float: TensorRT then adds inside the convolution.
+    They are about 3 % of the work. So do the autoencoder's. A residual sum reads its shortcut
+    rounded and its other input, which comes straight from a convolution, as float: TensorRT then
+    adds inside the convolution.
     """
     graph = _Graph(model)
-    chosen = [
-        node for node in graph.nodes if _is_convolution(node) and node.input[0] != graph.pixels
-    ]
+    chosen = [node for node in graph.nodes if _is_integer(node) and node.input[0] != graph.pixels]
     shortcuts = [(graph.shortcut(node), node) for node in graph.sums()]
     wanted = [*((node.input[0], node) for node in chosen), *shortcuts]
     for name in dict.fromkeys(name for name, _ in wanted if name is not None):
@@ -178,7 +211,7 @@ def weight_scales(weights: npt.NDArray[np.float32], axis: int = 0) -> npt.NDArra
     """Return one symmetric INT8 scale for each output channel of a convolution."""
     weights = np.moveaxis(weights, axis, 0)
     largest = np.abs(weights.reshape(len(weights), -1)).max(1)
-    return np.asarray(np.maximum(largest, 1e-12) / 127, np.float32)
+    return np.asarray(np.maximum(largest, 1e-12) / LARGEST_WEIGHT, np.float32)
 
 
 def channel_count(graph: onnx.GraphProto, tensor: str) -> int | None:
@@ -198,6 +231,10 @@ def _is_convolution(node: onnx.NodeProto) -> bool:
     return node.op_type in {"Conv", "ConvTranspose"} and not is_head(node)
 
 
+def _is_integer(node: onnx.NodeProto) -> bool:
+    return _is_convolution(node) and not is_autoencoder(node)
+
+
 def _range_of(ranges: Mapping[str, Range], name: str) -> Range:
     if name not in ranges:
         raise EdgeadError(f"there is no calibrated range for the tensor {name}: calibrate again")
@@ -211,9 +248,9 @@ def _shared_ranges(graph: _Graph, ranges: Mapping[str, Range]) -> dict[str, Rang
     """
     shared = dict(ranges)
     for node in graph.nodes:
-        if node.op_type not in _CARRIERS:
+        inputs = graph.data_inputs(node)
+        if node.op_type not in _CARRIERS or not shared.keys() >= set(inputs):
             continue
-        inputs = [name for name in graph.data_inputs(node) if name in shared]
         union = Range(
             min(shared[name].low for name in inputs), max(shared[name].high for name in inputs)
         )
@@ -420,33 +457,55 @@ class _Graph:
         self, node: onnx.NodeProto, input_scale: npt.NDArray[np.float32]
     ) -> None:
         """Store weights as INT8 and the bias as INT32, each with its DequantizeLinear."""
-        weights = self._values(node.input[1])
         has_bias = len(node.input) > 2
         bias = self._values(node.input[2]).astype(np.float64) if has_bias else np.zeros(1)
         # A channel of tiny weights would leave too fine a scale for its bias to fit INT32.
         least = 1.001 * np.abs(bias) / (np.iinfo(np.int32).max * input_scale)
         scales = np.maximum(self._weight_scales(node), least.astype(np.float32))
-        shape = (-1,) + (1,) * (weights.ndim - 1)
-        integers = np.clip(np.rint(weights / scales.reshape(shape)), -127, 127).astype(np.int8)
-        stored: list[tuple[int, npt.NDArray[Any], npt.NDArray[Any], npt.NDArray[Any]]] = [
-            (1, integers, scales, np.zeros(len(scales), np.int8))
-        ]
+        stored = [(1, self._integers(node, scales), scales)]
         if has_bias:
             bias_scales = np.asarray(scales * input_scale, np.float32)
-            bias_integers = np.rint(bias / bias_scales).astype(np.int32)
-            stored.append((2, bias_integers, bias_scales, np.zeros(len(scales), np.int32)))
-        for index, values, scale, zero in stored:
+            stored.append((2, np.rint(bias / bias_scales).astype(np.int32), bias_scales))
+        for index, values, scale in stored:
             name = node.input[index]
             names = [
                 self._add(f"{name}_quantized", values),
                 self._add(f"{name}_scale", scale),
-                self._add(f"{name}_zero", zero),
+                self._add(f"{name}_zero", np.zeros(len(scale), values.dtype)),
             ]
             pair = helper.make_node(
                 "DequantizeLinear", names, [f"{name}_dequantized"], f"{name}/dequantize", axis=0
             )
             node.input[index] = f"{name}_dequantized"
             self._insert_before(node, [pair])
+
+    def store_weights_as_integers(self, node: onnx.NodeProto) -> None:
+        """Store the weights of a convolution that stays float as INT8, to save space alone.
+
+        They become float when the file is loaded: runtimes fold a Cast and a Mul of constants.
+        ONNX Runtime keeps a DequantizeLinear instead, for every photo, and then has no constant
+        weights to lay out for its fast kernel.
+        """
+        name, scales = node.input[1], self._weight_scales(node)
+        integers = self._integers(node, scales)
+        factors = scales.reshape((-1,) + (1,) * (integers.ndim - 1))
+        made = [
+            helper.make_node(
+                "Cast",
+                [self._add(f"{name}_quantized", integers)],
+                [f"{name}_cast"],
+                f"{name}/cast",
+                to=onnx.TensorProto.FLOAT,
+            ),
+            helper.make_node(
+                "Mul",
+                [f"{name}_cast", self._add(f"{name}_scale", factors)],
+                [f"{name}_dequantized"],
+                f"{name}/scale",
+            ),
+        ]
+        node.input[1] = f"{name}_dequantized"
+        self._insert_before(node, made)
 
     def insert_weight_pair(self, node: onnx.NodeProto) -> None:
         """Round float weights in the graph, as TensorRT wants them; the bias stays float."""
@@ -488,6 +547,14 @@ class _Graph:
         if len(consumers) == 1 and consumers[0].op_type == "Relu":
             return consumers[0]
         return None
+
+    def _integers(
+        self, node: onnx.NodeProto, scales: npt.NDArray[np.float32]
+    ) -> npt.NDArray[np.int8]:
+        weights = self._values(node.input[1])
+        factors = scales.reshape((-1,) + (1,) * (weights.ndim - 1))
+        integers = np.clip(np.rint(weights / factors), -LARGEST_WEIGHT, LARGEST_WEIGHT)
+        return np.asarray(integers, np.int8)
 
     def _weight_scales(self, node: onnx.NodeProto) -> npt.NDArray[np.float32]:
         chosen = chosen_scales(node.input[1])

@@ -139,13 +139,14 @@ def _round_rows(
     moments[np.diag_indices_from(moments)] += _DAMPING * float(np.diag(moments).mean()) + 1e-12
     factor = np.linalg.cholesky(moments[::-1, ::-1])[::-1, ::-1]
     passed_on = factor / np.diag(factor)
+    largest = qdq.LARGEST_WEIGHT
     rounded: npt.NDArray[np.float64] = np.zeros(weights.shape, np.float64)
     errors: npt.NDArray[np.float64] = np.zeros(weights.shape, np.float64)
     for start in range(0, weights.shape[1], _BLOCK):
         stop = min(start + _BLOCK, weights.shape[1])
         left = weights[:, start:stop] + errors[:, :start] @ passed_on[:start, start:stop]
         for column in range(start, stop):
-            integers = np.clip(np.rint(left[:, column - start] / scales), -127, 127)
+            integers = np.clip(np.rint(left[:, column - start] / scales), -largest, largest)
             rounded[:, column] = integers * scales
             errors[:, column] = weights[:, column] - rounded[:, column]
             left[:, column - start + 1 :] += np.outer(

@@ -16,7 +16,7 @@ from edgead.export import qdq, refit
 from edgead.export.equalise import equalisable, equalise
 from edgead.export.rounding import round_weights
 
-_METHOD = "2"  # raise it when the steps below change, so that caches are not used any more
+_METHOD = "3"  # raise it when the steps below change, so that caches are not used any more
 
 _HEADROOM = 2.0
 """How far beyond the calibration photos the compared features may go before they are clipped: the

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from edgead.cpu import LARGEST_EXACT_WEIGHT
 from edgead.errors import ArtifactError
 
 SCHEMA = 1
@@ -197,7 +198,10 @@ class ParitySpec:
 
 @dataclass(frozen=True)
 class QuantizationSpec:
-    """How the weights and activations were made INT8."""
+    """How the weights and activations were made INT8.
+
+    ``largest_weight`` is the bound on the magnitude of every INT8 weight.
+    """
 
     method: str
     scheme: str
@@ -205,6 +209,7 @@ class QuantizationSpec:
     images: int
     images_sha256: str | None
     float_nodes: tuple[str, ...] = ()
+    largest_weight: int = 127
 
 
 @dataclass(frozen=True)
@@ -292,6 +297,14 @@ class Manifest:
         if self.precision != "fp32":
             parts.append(self.precision)
         return "-".join(parts)
+
+    @property
+    def overflows_16_bits(self) -> bool:
+        """Whether INT8 weights may be too large for x86 kernels without VNNI (docs/runtimes.md)."""
+        if not self.precision.startswith("int8"):
+            return False
+        largest = self.quantization.largest_weight if self.quantization is not None else 127
+        return largest > LARGEST_EXACT_WEIGHT
 
     @classmethod
     def from_json(cls, text: str, where: str) -> Manifest:

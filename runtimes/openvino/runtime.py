@@ -64,12 +64,14 @@ class OpenVinoRuntime(Runtime):
                 "it computes other scores than the accuracy gate measured for INT8 files that "
                 "are made for TensorRT; use the file without '-tensorrt' in its name"
             )
-        if artifact.manifest.precision == "int8" and not cpu.adds_int8_exactly():
+        overflows = artifact.manifest.precision == "int8" and artifact.manifest.overflows_16_bits
+        if overflows and not cpu.adds_int8_exactly():
             # oneDNN has no slower kernel without that overflow, as ONNX Runtime has.
             return (
-                f"this CPU ({cpu.model_name()}) has neither VNNI nor AMX, and OpenVINO then "
-                "cuts off INT8 sums that overflow 16 bits, which changes scores: use ONNX Runtime, "
-                "which adds them exactly, or the FP32 file"
+                f"this CPU ({cpu.model_name()}) has neither VNNI nor AMX, and OpenVINO then cuts "
+                f"off INT8 sums that overflow 16 bits, which the weights of {artifact.path} can "
+                "do: export it again with this version of edgead, whose weights cannot, or use "
+                "ONNX Runtime, which adds them exactly"
             )
         return super().refuses(artifact)
 

@@ -11,13 +11,15 @@ import pytest
 from onnx import helper, numpy_helper
 
 from edgead import cpu
-from edgead.artifact import Artifact, write_artifact
+from edgead.artifact import Artifact, QuantizationSpec, write_artifact
 from edgead.calibration.calibrators import Range
 from edgead.calibration.probe import probe
 from edgead.errors import RuntimeUnavailableError
 from edgead.export import qdq
 from edgead.runtimes import open_runtime
 from tests.conftest import SIDE, manifest_for, tiny_model
+
+openvino = pytest.mark.skipif(importlib.util.find_spec("openvino") is None, reason="needs openvino")
 
 STEP = 2 / 255  # of the INT8 output, whose range is -1 to 1
 WHITE = np.full((1, SIDE, SIDE, 3), 255, np.uint8)
@@ -40,39 +42,61 @@ def int8_model() -> onnx.ModelProto:
     return qdq.for_onnxruntime(model, {"cells": Range(-1.0, 1.0)})
 
 
+def artifact_of(model: onnx.ModelProto, folder: Path, largest_weight: int) -> Artifact:
+    manifest = manifest_for(SIDE, SIDE, (SIDE // 4, SIDE // 4)).replace(
+        precision="int8",
+        quantization=QuantizationSpec("static", "", None, 0, None, largest_weight=largest_weight),
+    )
+    return write_artifact(folder / "bright.onnx", model.SerializeToString(), manifest)
+
+
 @pytest.fixture
-def int8_artifact(tmp_path: Path) -> Artifact:
-    manifest = manifest_for(SIDE, SIDE, (SIDE // 4, SIDE // 4)).replace(precision="int8")
-    return write_artifact(tmp_path / "bright.onnx", int8_model().SerializeToString(), manifest)
+def small_weights(tmp_path: Path) -> Artifact:
+    """What is exported."""
+    return artifact_of(int8_model(), tmp_path, qdq.LARGEST_WEIGHT)
 
 
-def test_onnxruntime_adds_them_exactly(int8_artifact: Artifact) -> None:
-    with open_runtime(int8_artifact, "onnxruntime").runtime as runtime:
+@pytest.fixture
+def large_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Artifact:
+    """All that INT8 holds, as others quantize."""
+    monkeypatch.setattr(qdq, "LARGEST_WEIGHT", 127)
+    return artifact_of(int8_model(), tmp_path, 127)
+
+
+@pytest.mark.parametrize("weights", ["small_weights", "large_weights"])
+def test_onnxruntime_adds_them_exactly(weights: str, request: pytest.FixtureRequest) -> None:
+    with open_runtime(request.getfixturevalue(weights), "onnxruntime").runtime as runtime:
         np.testing.assert_allclose(runtime.infer(WHITE).anomaly_map, 1.0, atol=STEP)
 
 
-def test_so_does_the_probe_that_the_head_is_fitted_with() -> None:
-    ((cells,),) = probe(int8_model(), ["anomaly_map"], [WHITE])
+def test_so_does_the_probe_that_the_head_is_fitted_with(large_weights: Artifact) -> None:
+    ((cells,),) = probe(onnx.load(large_weights.path), ["anomaly_map"], [WHITE])
     np.testing.assert_allclose(cells, 1.0, atol=STEP)
 
 
-@pytest.mark.skipif(importlib.util.find_spec("openvino") is None, reason="needs openvino")
-def test_openvino_adds_them_exactly_or_refuses(int8_artifact: Artifact) -> None:
+@openvino
+def test_openvino_adds_small_weights_exactly(small_weights: Artifact) -> None:
+    with open_runtime(small_weights, "openvino").runtime as runtime:
+        np.testing.assert_allclose(runtime.infer(WHITE).anomaly_map, 1.0, atol=STEP)
+
+
+@openvino
+def test_openvino_adds_large_weights_exactly_or_refuses(large_weights: Artifact) -> None:
     if cpu.adds_int8_exactly():
-        with open_runtime(int8_artifact, "openvino").runtime as runtime:
+        with open_runtime(large_weights, "openvino").runtime as runtime:
             np.testing.assert_allclose(runtime.infer(WHITE).anomaly_map, 1.0, atol=STEP)
     else:
         with pytest.raises(RuntimeUnavailableError, match="neither VNNI nor AMX.*ONNX Runtime"):
-            open_runtime(int8_artifact, "openvino")
+            open_runtime(large_weights, "openvino")
 
 
-@pytest.mark.skipif(importlib.util.find_spec("openvino") is None, reason="needs openvino")
-def test_auto_leaves_openvino_out_on_a_cpu_that_overflows(
-    int8_artifact: Artifact, monkeypatch: pytest.MonkeyPatch
+@openvino
+def test_auto_leaves_openvino_out_where_large_weights_overflow(
+    large_weights: Artifact, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(cpu.platform, "machine", lambda: "x86_64")
     monkeypatch.setattr(cpu, "features", lambda: frozenset({"avx2", "fma"}))
-    selection = open_runtime(int8_artifact)
+    selection = open_runtime(large_weights)
     with selection.runtime as runtime:
         assert runtime.name == "onnxruntime"
     assert "neither VNNI nor AMX" in selection.passed_over["openvino"]
