@@ -104,26 +104,42 @@ def _steps(model: Any, photos: Any) -> Iterator[tuple[str, Any]]:
         return qdq.for_onnxruntime(graph, seen)
 
     yield "onnxruntime quantize_static, its defaults", _library(model, batches)
-    nearest = written(model)
+    plain = _with_integer_autoencoder(model)
+    nearest = written(plain)
     yield "ours: FP32 head, weights rounded to nearest", nearest
     yield "+ head fitted again", refit_head(model, nearest, photos.good)
-    rounded = round_weights(model, batches)
+    rounded = round_weights(plain, batches)
     yield (
         "+ weights rounded by moments, bias corrected",
         refit_head(model, written(rounded), photos.good),
     )
-    maxima = channel_maxima(model, list(equalisable(model)), batches)
-    even = round_weights(equalise(model, maxima), batches)
+    maxima = channel_maxima(plain, list(equalisable(plain)), batches)
+    even = round_weights(equalise(plain, maxima), batches)
     yield "+ channels equalised", refit_head(model, written(even), photos.good)
+    yield "+ headroom for compared features", static_int8(plain, photos).onnxruntime
     for name in CALIBRATORS:
         made = static_int8(model, photos, name)
-        yield f"+ headroom for compared features ({name})", made.onnxruntime
+        yield f"+ autoencoder's activations float ({name})", made.onnxruntime
     alone = dataclasses.replace(photos, defective=photos.defective[:0])
     yield (
-        "+ headroom, ranges from good photos alone (minmax)",
+        "the same, ranges from good photos alone (minmax)",
         static_int8(model, alone).onnxruntime,
     )
     yield "the same for TensorRT (minmax)", static_int8(model, photos).tensorrt
+
+
+def _with_integer_autoencoder(model: Any) -> Any:
+    """Rename the autoencoder's nodes, so that nothing tells them from others."""
+    import onnx
+
+    from edgead.export import qdq
+
+    renamed = onnx.ModelProto()
+    renamed.CopyFrom(model)
+    for node in renamed.graph.node:
+        if qdq.is_autoencoder(node):
+            node.name = f"plain_{node.name}"
+    return renamed
 
 
 def _library(model: Any, batches: Sequence[npt.NDArray[np.uint8]]) -> Any:

@@ -12,7 +12,7 @@ from edgead import cpu
 from edgead.errors import ArtifactError, EdgeadError, RuntimeUnavailableError
 from edgead.runtimes import heap
 from edgead.runtimes.base import RawOutput, Runtime, RuntimeInfo
-from edgead.runtimes.onnxruntime.session import PROVIDER, exact_options, fast_options
+from edgead.runtimes.onnxruntime.session import PROVIDER, exact_options
 
 
 class OnnxRuntime(Runtime):
@@ -43,8 +43,7 @@ class OnnxRuntime(Runtime):
                 f"ONNX Runtime has no setting for {self.options.hint}: leave out the hint, or use "
                 "the runtime 'openvino'"
             )
-        overflows = self.artifact.manifest.overflows_16_bits
-        options = (exact_options if overflows else fast_options)(self._threads)
+        options = exact_options(self._threads)
         # Reserves the whole pattern of the first batch for good: 9 MiB with efficientad-n, for no
         # gain in speed (docs/runtimes.md).
         options.enable_mem_pattern = False

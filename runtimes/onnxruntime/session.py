@@ -8,23 +8,17 @@ PROVIDER = "CPUExecutionProvider"
 
 
 def exact_options(threads: int) -> Any:
-    """Return ``onnxruntime.SessionOptions`` for exact sums of any INT8 weights.
+    """Return ``onnxruntime.SessionOptions`` for exact results with so many threads.
 
     On x86 CPUs without VNNI, ONNX Runtime's fast INT8 convolutions add pairs of products in 16
-    bits, which large weights overflow (docs/runtimes.md). Its exact ones take half as long again;
-    the setting changes nothing on other CPUs.
+    bits, which weights above 64 overflow (docs/runtimes.md). Told to be precise, it takes slower
+    kernels for such weights; nothing changes for smaller ones or on other CPUs.
     """
-    options = fast_options(threads)
-    options.add_session_config_entry("session.x64quantprecision", "1")
-    return options
-
-
-def fast_options(threads: int) -> Any:
-    """Return ``onnxruntime.SessionOptions`` for graphs whose INT8 sums cannot overflow."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.log_severity_level = 3
+    options.add_session_config_entry("session.x64quantprecision", "1")
     return options
