@@ -17,17 +17,11 @@ from edgead.errors import DataError
 from edgead.evaluation import evaluate
 from edgead.export.parity import RUNTIME_TOLERANCE, Scored
 from edgead.maps import to_photo
-from edgead.metrics import au_pro
+from edgead.metrics import au_pro, auroc
 
 RANK_CORRELATION = 0.9
 """Spearman's, least accepted on good photos and synthetic defects; the shipped detectors' INT8 has
 more than 0.99 (docs/int8.md)."""
-
-
-RESOLUTION = 1e-3
-"""Scores closer than this share of their range have no order, in AUROC on synthetic defects. Good
-photos of a fixed camera can all have one score; a single faint defect that lies a hair above them
-before and a hair below them after would count as one defect of 68 lost (docs/int8.md)."""
 
 
 TELLS_APART = 0.7
@@ -86,7 +80,7 @@ def measure(
         runtime: What opens the draft.
     """
     found = Accuracy(
-        synthetic_auroc(scored.scores, len(photos.all_good)),
+        _synthetic_auroc(scored.scores, len(photos.all_good)),
         synthetic_au_pro=_synthetic_au_pro(artifact.manifest, scored, photos),
     )
     if validate is None:
@@ -103,7 +97,7 @@ def hardly_trained(scores: npt.NDArray[np.float32], good: int) -> str | None:
         scores: Of the good photos first, then of the synthetic defects.
         good: How many good photos there are.
     """
-    found = synthetic_auroc(scores, good)
+    found = _synthetic_auroc(scores, good)
     if found >= TELLS_APART:
         return None
     return (
@@ -113,16 +107,10 @@ def hardly_trained(scores: npt.NDArray[np.float32], good: int) -> str | None:
     )
 
 
-def synthetic_auroc(scores: npt.NDArray[np.float32], good: int) -> float:
-    """Return the AUROC of good photos against synthetic defects, with :data:`RESOLUTION`.
-
-    Args:
-        scores: Of the good photos first, then of the synthetic defects.
-        good: How many good photos there are.
-    """
-    above = scores[good:, None].astype(np.float64) - scores[:good]
-    tie = RESOLUTION * float(np.ptp(scores))
-    return float(np.mean((above > tie) + 0.5 * (np.abs(above) <= tie)))
+def _synthetic_auroc(scores: npt.NDArray[np.float32], good: int) -> float:
+    found = auroc([index >= good for index in range(len(scores))], scores.tolist())
+    assert found is not None
+    return found
 
 
 def _synthetic_au_pro(
