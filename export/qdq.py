@@ -34,10 +34,10 @@ every CPU take its fast kernels and compute the same sums (docs/int8.md)."""
 AUTOENCODER = "autoencoder"
 """The folder of nodes (``autoencoder/...``) whose activations stay float.
 
-What it predicts is subtracted from features of another network, and no convolution can do that in
-its sum, as it does teacher minus student. Rounded to 8 bits on the way, the prediction loses what
-tells one photo from another: all that INT8 cost an EfficientAd-S on bottle came from here, for 6 %
-of the work (docs/int8.md).
+What it predicts is subtracted from features of another network, outside of any convolution's sum,
+unlike teacher minus student. Rounded to 8 bits on the way, the prediction loses what tells one
+photo from another: all that INT8 cost an EfficientAd-S on bottle came from here, for 6 % of the
+work (docs/int8.md).
 """
 
 ONNXRUNTIME_SCHEME = (

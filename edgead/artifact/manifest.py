@@ -300,11 +300,12 @@ class Manifest:
 
     @property
     def overflows_16_bits(self) -> bool:
-        """Whether INT8 weights may be too large for x86 kernels without VNNI (docs/runtimes.md)."""
-        if not self.precision.startswith("int8"):
-            return False
-        largest = self.quantization.largest_weight if self.quantization is not None else 127
-        return largest > LARGEST_EXACT_WEIGHT
+        """Whether static INT8 weights may be too large for x86 without VNNI (docs/runtimes.md)."""
+        is_bounded = (
+            self.quantization is not None
+            and self.quantization.largest_weight <= LARGEST_EXACT_WEIGHT
+        )
+        return self.precision == "int8" and not is_bounded
 
     @classmethod
     def from_json(cls, text: str, where: str) -> Manifest:

@@ -64,8 +64,7 @@ class OpenVinoRuntime(Runtime):
                 "it computes other scores than the accuracy gate measured for INT8 files that "
                 "are made for TensorRT; use the file without '-tensorrt' in its name"
             )
-        overflows = artifact.manifest.precision == "int8" and artifact.manifest.overflows_16_bits
-        if overflows and not cpu.adds_int8_exactly():
+        if artifact.manifest.overflows_16_bits and not cpu.adds_int8_exactly():
             # oneDNN has no slower kernel without that overflow, as ONNX Runtime has.
             return (
                 f"this CPU ({cpu.model_name()}) has neither VNNI nor AMX, and OpenVINO then cuts "

@@ -42,25 +42,25 @@ def int8_model() -> onnx.ModelProto:
     return qdq.for_onnxruntime(model, {"cells": Range(-1.0, 1.0)})
 
 
-def artifact_of(model: onnx.ModelProto, folder: Path, largest_weight: int) -> Artifact:
+def artifact_of(folder: Path, quantization: QuantizationSpec) -> Artifact:
     manifest = manifest_for(SIDE, SIDE, (SIDE // 4, SIDE // 4)).replace(
-        precision="int8",
-        quantization=QuantizationSpec("static", "", None, 0, None, largest_weight=largest_weight),
+        precision="int8", quantization=quantization
     )
-    return write_artifact(folder / "bright.onnx", model.SerializeToString(), manifest)
+    return write_artifact(folder / "bright.onnx", int8_model().SerializeToString(), manifest)
 
 
 @pytest.fixture
 def small_weights(tmp_path: Path) -> Artifact:
     """What is exported."""
-    return artifact_of(int8_model(), tmp_path, qdq.LARGEST_WEIGHT)
+    bounded = QuantizationSpec("static", "", None, 0, None, largest_weight=qdq.LARGEST_WEIGHT)
+    return artifact_of(tmp_path, bounded)
 
 
 @pytest.fixture
 def large_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Artifact:
-    """All that INT8 holds, as others quantize."""
+    """All that INT8 holds, in a file whose manifest says nothing of a bound."""
     monkeypatch.setattr(qdq, "LARGEST_WEIGHT", 127)
-    return artifact_of(int8_model(), tmp_path, 127)
+    return artifact_of(tmp_path, QuantizationSpec("static", "", None, 0, None))
 
 
 @pytest.mark.parametrize("weights", ["small_weights", "large_weights"])
