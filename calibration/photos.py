@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,10 +23,12 @@ FEWEST = 4
 
 _MOST = 64
 _CHECKED = 80  # photos in all, good and with defects, that a gate compares at least
+_TIMES_MORE = 3  # others than the first ones, where those leave a verdict open
 _FEW_HELD_OUT = 16
 _PAINTED = 8  # grey levels: less is the soft edge of a stain
 _ENOUGH_GOOD = 40
 _THUMBNAIL = (16, 16)
+_DRAWS = 6
 
 
 @dataclass(frozen=True)
@@ -77,7 +80,7 @@ class CalibrationPhotos:
         paths = covering(paths)
         more = covering(learned, _ENOUGH_GOOD - len(paths)) if len(paths) < _FEW_HELD_OUT else []
         every = [*paths, *more]
-        rng = np.random.default_rng(6)
+        rng = np.random.default_rng(_DRAWS)
         each = max(1, -(-(_CHECKED - len(every)) // len(every)))
         good, defective, sizes, sha = [], [], [], hashlib.sha256()
         for path in progress(every, total=len(every), label="calibration photos"):
@@ -106,6 +109,22 @@ class CalibrationPhotos:
     def compared(self) -> npt.NDArray[np.uint8]:
         """All photos to compare graphs on: :attr:`all_good`, then those with defects."""
         return np.concatenate([self.all_good, self.defective])
+
+    def with_other_defects(self) -> CalibrationPhotos:
+        """Return the same good photos with three times as many defects, none of them in here."""
+        every = [*self.paths, *self.learned_paths]
+        rng = np.random.default_rng([_DRAWS, 1])
+        size = self.good.shape[1], self.good.shape[2]
+        each = _TIMES_MORE * len(self.defective) // len(every)
+        defective = []
+        for path in progress(every, total=len(every), label="more synthetic defects"):
+            photo = images.read_image(path)
+            defective += [images.resize(with_defect(photo, rng), size) for _ in range(each)]
+        return dataclasses.replace(self, defective=np.stack(defective))
+
+    def masks(self) -> list[npt.NDArray[np.bool_] | None]:
+        """Return :meth:`defect_masks` for :attr:`compared`, ``None`` for the good ones."""
+        return [*[None] * len(self.all_good), *self.defect_masks()]
 
     def defect_masks(self) -> list[npt.NDArray[np.bool_]]:
         """Return where a defect was painted, bool ``[height, width]`` for each of the defects."""

@@ -25,6 +25,12 @@ class Scored:
     scores: npt.NDArray[np.float32]
     maps: npt.NDArray[np.float32]
 
+    def and_then(self, other: Scored) -> Scored:
+        """Return these photos followed by others in the same runtime."""
+        return Scored(
+            np.concatenate([self.scores, other.scores]), np.concatenate([self.maps, other.maps])
+        )
+
 
 def score(runtime: Runtime, photos: npt.NDArray[np.uint8]) -> Scored:
     """Score photos one by one, as a device does."""

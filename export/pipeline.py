@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import sys
 import tempfile
@@ -111,8 +112,9 @@ class _Checked:
     scored: parity.Scored
     manifest: Manifest
     apart: dict[str, float]
-    accuracy: gate.Accuracy | None = None
-    unlabelled: gate.Accuracy | None = None
+    on_few: gate.Accuracy | None = None
+    on_many: gate.Accuracy | None = None
+    labelled: gate.Accuracy | None = None
 
     @property
     def fastest(self) -> Runtime:
@@ -225,7 +227,8 @@ class _Export:
     ) -> None:
         self.source, self.options, self.photos = source, options, photos
         self.validate, self.out, self.scratch, self.stack = validate, out, scratch, stack
-        self.batch = photos.compared
+        self.batch, self.masks = photos.compared, photos.masks()
+        self.others: CalibrationPhotos | None = None
         self.impossible: list[str] = []
         self.graph, self.manifest = source.graph, source.manifest
         self.rungs: list[Rung] = []
@@ -281,7 +284,7 @@ class _Export:
             entries[id(made)] = entry
             refused = self._unlabelled_refusal(fp32, entry, allowed)
             found = self._compared(fp32, entry)
-            auroc = self._unlabelled(entry).synthetic_auroc
+            auroc = self._on_few(entry).synthetic_auroc
             return Rung(made.gmac, made.parameters, auroc, found, refused)
 
         compressor = Compressor(model, self.photos)
@@ -302,10 +305,7 @@ class _Export:
             ]
         entry = entries[id(made)]
         refused = gate.refusal(
-            self._accuracy(fp32),
-            self._accuracy(entry),
-            self._compared(fp32, entry),
-            self.options.max_drop,
+            *self._accuracies(fp32, entry), self._compared(fp32, entry), self.options.max_drop
         )
         if refused:  # by the labelled photos, which took no part in the choice
             raise GateRefused(
@@ -342,14 +342,34 @@ class _Export:
         return refused or gate.runtime_refusal(entry.apart)
 
     def _unlabelled_refusal(self, fp32: _Checked, entry: _Checked, allowed: float) -> str | None:
-        before, after = self._unlabelled(fp32), self._unlabelled(entry)
+        before, after = self._unlabelled(fp32, entry, allowed)
         return gate.refusal(before, after, self._compared(fp32, entry), allowed)
 
-    def _unlabelled(self, entry: _Checked) -> gate.Accuracy:
-        """Measure accuracy without the labelled photos, which choose nothing."""
-        if entry.unlabelled is None:
-            entry.unlabelled = gate.measure(entry.draft, entry.scored, self.photos, None)
-        return entry.unlabelled
+    def _unlabelled(
+        self, fp32: _Checked, entry: _Checked, allowed: float
+    ) -> tuple[gate.Accuracy, gate.Accuracy]:
+        """Measure both without the labelled photos, on more defects where few leave it open."""
+        before, after = fp32.scored.scores, entry.scored.scores
+        measure = self._on_few
+        if gate.is_open(before, after, self.masks, allowed):
+            measure = self._on_many
+        return measure(fp32), measure(entry)
+
+    def _on_few(self, entry: _Checked) -> gate.Accuracy:
+        if entry.on_few is None:
+            entry.on_few = gate.on_synthetic_defects(entry.manifest, entry.scored, self.masks)
+        return entry.on_few
+
+    def _on_many(self, entry: _Checked) -> gate.Accuracy:
+        if entry.on_many is None:
+            if self.others is None:
+                self.others = self.photos.with_other_defects()
+            scored = parity.score(entry.runtimes["onnxruntime"], self.others.defective)
+            masks = [*self.masks, *self.others.defect_masks()]
+            entry.on_many = gate.on_synthetic_defects(
+                entry.manifest, entry.scored.and_then(scored), masks
+            )
+        return entry.on_many
 
     def _timer(self, compressor: Compressor) -> Timer:
         from edgead.export.compress.speed import timer
@@ -363,12 +383,18 @@ class _Export:
         thresholds = fp32.manifest.threshold.value, entry.manifest.threshold.value
         return parity.compare(fp32.scored, entry.scored, thresholds, "fp32")
 
-    def _accuracy(self, entry: _Checked) -> gate.Accuracy:
+    def _accuracies(self, fp32: _Checked, entry: _Checked) -> tuple[gate.Accuracy, gate.Accuracy]:
+        before, after = self._unlabelled(fp32, entry, self.options.max_drop)
+        return self._with_labelled(fp32, before), self._with_labelled(entry, after)
+
+    def _with_labelled(self, entry: _Checked, found: gate.Accuracy) -> gate.Accuracy:
         if self.validate is None:
-            return self._unlabelled(entry)
-        if entry.accuracy is None:
-            entry.accuracy = gate.measure(entry.draft, entry.scored, self.photos, self.validate)
-        return entry.accuracy
+            return found
+        if entry.labelled is None:
+            entry.labelled = gate.on_labelled(found, entry.draft, self.validate)
+        return dataclasses.replace(
+            found, image_auroc=entry.labelled.image_auroc, au_pro=entry.labelled.au_pro
+        )
 
     def _check_fp32(self) -> _Checked:
         manifest = self.source.manifest
@@ -382,7 +408,7 @@ class _Export:
                     file=sys.stderr,
                 )
         doubts = warnings(self.photos, good, manifest)
-        doubt = gate.hardly_trained(entry.scored.scores, len(self.photos.all_good))
+        doubt = gate.hardly_trained(entry.scored.scores, self.masks)
         for warning in [*doubts, *([doubt] if doubt else [])]:
             print(f"warning: {warning}", file=sys.stderr)
         if not self.source.is_run:
@@ -516,18 +542,19 @@ class _Export:
 
     def _judge(self, checked: list[_Checked], timed: dict[str, float]) -> list[Variant]:
         fp32 = checked[0]
-        before = self._accuracy(fp32)
         variants = []
         for entry in checked:
             name, candidate = entry.manifest.name, entry.candidate
             if entry is fp32:
-                found, after, refused = entry.manifest.parity, before, None
+                found, refused = entry.manifest.parity, None
+                before = after = self._with_labelled(fp32, self._on_few(fp32))
                 if found is None:
                     found = parity.compare(
                         fp32.scored, entry.scored, (0.0, 0.0), str(self.source.path)
                     )
             else:
-                found, after = self._compared(fp32, entry), self._accuracy(entry)
+                found = self._compared(fp32, entry)
+                before, after = self._accuracies(fp32, entry)
                 refused = gate.refusal(before, after, found, self.options.max_drop)
                 refused = refused or gate.runtime_refusal(entry.apart)
                 entry.manifest = entry.manifest.replace(

@@ -263,8 +263,9 @@ class _Check:
             f"{self.reference.manifest.name} in onnxruntime"
             + ("" if self.given else ", on generated frames"),
         )
-        before = gate.measure(self.reference, expected, self.photos, self.validate)
-        after = gate.measure(self.draft, found, self.photos, self.validate, TensorRT.name)
+        masks = self.photos.masks()
+        before = gate.measure(self.reference, expected, masks, self.validate)
+        after = gate.measure(self.draft, found, masks, self.validate, TensorRT.name)
         refused = self._refusal(options, compared, before, after)
         manifest = manifest.replace(parity=compared, gate=gate.record(before, after, self.max_drop))
         same = parity.compare(expected, expected, (0.0, 0.0), self.reference.manifest.name)

@@ -85,6 +85,21 @@ def test_few_photos_are_checked_with_many_defects(tmp_path: Path) -> None:
     assert CalibrationPhotos.read(paths[1:], (48, 64)).sha256 != photos.sha256
 
 
+def test_other_defects_are_three_times_as_many_and_none_of_the_first(tmp_path: Path) -> None:
+    paths = [write_photo(tmp_path / f"{i:02}.png", part(i)) for i in range(20)]
+    photos = CalibrationPhotos.read(paths[:5], (48, 64), paths[5:])
+    others = photos.with_other_defects()
+    np.testing.assert_array_equal(others.all_good, photos.all_good)
+    assert len(others.defective) == 3 * len(photos.defective)
+    seen = {painted.tobytes() for painted in photos.defective}
+    assert not seen & {painted.tobytes() for painted in others.defective}
+    each = len(others.defective) // len(photos.all_good)
+    for index, mask in enumerate(others.defect_masks()):  # painted into the photo they stand beside
+        np.testing.assert_allclose(
+            others.defective[index][~mask], photos.all_good[index // each][~mask], atol=8
+        )
+
+
 def test_photos_learned_from_join_the_comparison_where_few_were_held_out(tmp_path: Path) -> None:
     paths = [write_photo(tmp_path / f"{i:02}.png", part(i)) for i in range(60)]
     photos = CalibrationPhotos.read(paths[:5], (48, 64), paths[5:])

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from edgead.errors import ParityError
-from edgead.export.gate import Accuracy, hardly_trained, refusal
+from edgead.export.gate import Accuracy, Mask, hardly_trained, is_open, refusal
 from edgead.export.parity import Scored, compare
 
 
@@ -55,8 +55,29 @@ def test_scores_in_another_order_are_refused() -> None:
     assert "rank correlation 0.600" in str(refusal(Accuracy(1), Accuracy(1), shuffled, 0.5))
 
 
+def masks(good: int, defective: int) -> list[Mask | None]:
+    return [*[None] * good, *[np.ones((1, 1), np.bool_)] * defective]
+
+
 def test_a_detector_that_has_learned_nothing_is_doubted() -> None:
     scores = np.array([0.1, 0.2, 0.3, 0.4, 0.25, 0.15, 0.35, 0.12], np.float32)
-    assert "AUROC 0.44" in str(hardly_trained(scores, 4))
+    assert "AUROC 0.44" in str(hardly_trained(scores, masks(4, 4)))
     scores[4:] += 0.1
-    assert hardly_trained(np.sort(scores), 4) is None
+    assert hardly_trained(np.sort(scores), masks(4, 4)) is None
+
+
+def test_one_defect_that_falls_below_alike_good_photos_leaves_the_verdict_open() -> None:
+    good, clear = np.full(17, 1.0), np.linspace(2, 3, 67)
+    before = np.concatenate([good, clear, [1.001]]).astype(np.float32)
+    after = np.concatenate([good, clear, [0.999]]).astype(np.float32)  # 1.5 points of AUROC
+    assert is_open(before, after, masks(17, 68), max_drop=0.5)
+    assert is_open(after, before, masks(17, 68), max_drop=0.5)  # a gain by chance counts as well
+    assert not is_open(before, before, masks(17, 68), max_drop=0.5)
+
+
+def test_a_loss_that_many_defects_share_is_none_of_chance() -> None:
+    good = np.linspace(0, 1, 20)
+    before = np.concatenate([good, np.linspace(0.5, 1.5, 80)]).astype(np.float32)
+    after = np.concatenate([good, np.linspace(0.3, 1.3, 80)]).astype(np.float32)
+    assert not is_open(before, after, masks(20, 80), max_drop=0.5)
+    assert is_open(before, after, masks(20, 80), max_drop=10.0)

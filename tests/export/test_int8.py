@@ -17,7 +17,7 @@ from edgead.calibration.probe import probe
 from edgead.cli import main
 from edgead.detector import EdgeDetector
 from edgead.errors import DataError, GateRefused
-from edgead.export import ExportOptions, export, fp16, qdq, static, tensorrt_rules
+from edgead.export import ExportOptions, export, fp16, gate, qdq, static, tensorrt_rules
 from edgead.export.equalise import equalisable, equalise
 from edgead.export.refit import raw_maps, refit_head
 from edgead.export.rounding import round_weights
@@ -241,6 +241,22 @@ def test_a_refused_variant_is_not_written(trained_run: Path, tmp_path: Path) -> 
     )
     assert entry["accepted"] is False
     assert entry["file"] is None
+
+
+def test_a_verdict_that_chance_leaves_open_is_made_on_more_defects(
+    exported: Path, shared_dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    good = shared_dataset / "train/good"
+    options = ExportOptions(fp16=True, calibration=str(good), max_drop=100)
+    counts = []
+    for is_open in (False, True):
+        monkeypatch.setattr(gate, "is_open", lambda *_, answer=is_open: answer)
+        export(exported, tmp_path, options)
+        found = read_artifact(tmp_path / "efficientad-n-fp16.onnx").manifest.gate
+        assert found is not None
+        counts.append(found["after"]["synthetic_defects"])
+        assert found["before"]["synthetic_defects"] == counts[-1]
+    assert counts[1] == 4 * counts[0] > 0
 
 
 def test_auto_keeps_one_kind_and_says_why_not_the_other(trained_run: Path, tmp_path: Path) -> None:

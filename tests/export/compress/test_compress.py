@@ -11,13 +11,14 @@ import numpy as np
 import onnx
 import pytest
 
-from edgead.artifact import Artifact, read_artifact
+from edgead.artifact import Artifact, Manifest, read_artifact
 from edgead.calibration.photos import CalibrationPhotos
 from edgead.calibration.probe import probe
 from edgead.cli import main
+from edgead.datasets import Dataset
 from edgead.detector import EdgeDetector
 from edgead.errors import GateRefused, UsageError
-from edgead.export import ExportOptions, export
+from edgead.export import ExportOptions, export, gate
 from edgead.export.compress.compressor import Compressor
 from edgead.export.compress.importance import importance
 from edgead.export.compress.moments import observe
@@ -236,22 +237,19 @@ def test_auto_steps_back_until_int8_passes(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     """Rungs of this detector are 0.08 to 0.2 GMAC; here only INT8 of the larger ones passes."""
-    from edgead.export import gate
-
-    measure = gate.measure
+    real = gate.on_synthetic_defects
 
     def refusal(before, after, parity, max_drop):  # type: ignore[no-untyped-def]
         return "too much is lost" if after.synthetic_auroc == -1 else None
 
-    def measured(artifact: Artifact, scored, photos, validate):  # type: ignore[no-untyped-def]
-        found = measure(artifact, scored, photos, validate)
-        manifest = artifact.manifest
+    def measured(manifest: Manifest, scored, masks):  # type: ignore[no-untyped-def]
+        found = real(manifest, scored, masks)
         if manifest.precision == "int8" and manifest.model.gmac < 0.12:
             return dataclasses.replace(found, synthetic_auroc=-1)
         return found
 
     monkeypatch.setattr(gate, "refusal", refusal)
-    monkeypatch.setattr(gate, "measure", measured)
+    monkeypatch.setattr(gate, "on_synthetic_defects", measured)
     export(
         exported,
         tmp_path,
@@ -336,18 +334,13 @@ def test_labelled_photos_can_refuse_but_not_choose(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    from edgead.export import gate
-
-    real = gate.measure
-
-    def worse_when_compressed(artifact: Artifact, scored, photos, validate):  # type: ignore[no-untyped-def]
-        found = real(artifact, scored, photos, None)
-        if validate is None:
-            return found
+    def worse_when_compressed(
+        found: gate.Accuracy, artifact: Artifact, validate: Dataset
+    ) -> gate.Accuracy:
         was = 0.9 if artifact.manifest.compression is None else 0.8
-        return gate.Accuracy(found.synthetic_auroc, was)
+        return dataclasses.replace(found, image_auroc=was)
 
-    monkeypatch.setattr(gate, "measure", worse_when_compressed)
+    monkeypatch.setattr(gate, "on_labelled", worse_when_compressed)
     options = ExportOptions(
         compress=0.15, max_drop=5, validate=str(shared_dataset), calibration=str(good)
     )
