@@ -349,11 +349,13 @@ class _Export:
         self, fp32: _Checked, entry: _Checked, allowed: float
     ) -> tuple[gate.Accuracy, gate.Accuracy]:
         """Measure both without the labelled photos, on more defects where few leave it open."""
-        before, after = fp32.scored.scores, entry.scored.scores
-        measure = self._on_few
-        if gate.is_open(before, after, self.masks, allowed):
-            measure = self._on_many
-        return measure(fp32), measure(entry)
+        before, after = self._on_few(fp32), self._on_few(entry)
+        same_auroc = dataclasses.replace(before, synthetic_auroc=after.synthetic_auroc)
+        if gate.refusal(same_auroc, after, self._compared(fp32, entry), allowed):
+            return before, after  # whatever more defects say
+        if gate.is_open(fp32.scored.scores, entry.scored.scores, self.masks, allowed):
+            return self._on_many(fp32), self._on_many(entry)
+        return before, after
 
     def _on_few(self, entry: _Checked) -> gate.Accuracy:
         if entry.on_few is None:
