@@ -54,7 +54,7 @@ class Trial:
         """Score the labelled photos with a graph."""
         from edgead.calibration.probe import probe
 
-        found = probe(model, ["score"], (photo[None] for photo in self.batch))
+        found = probe(model, ["score"], [photo[None] for photo in self.batch])
         return np.concatenate([scores for (scores,) in found])
 
     def auroc(self, scores: npt.NDArray[np.float32]) -> float | None:

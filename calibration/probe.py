@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import numpy.typing as npt
 import onnx
 
 from edgead import cpu
+from edgead.progress import progress
 from edgead.runtimes.onnxruntime.session import PROVIDER, exact_options
 
 
 def probe(
-    model: onnx.ModelProto, tensors: Sequence[str], photos: Iterable[npt.NDArray[np.uint8]]
+    model: onnx.ModelProto, tensors: Sequence[str], photos: Sequence[npt.NDArray[np.uint8]]
 ) -> Iterator[list[npt.NDArray[np.float32]]]:
     """Yield the values of activations for one batch after another.
 
@@ -34,5 +35,5 @@ def probe(
     session = onnxruntime.InferenceSession(
         exposed.SerializeToString(), options, providers=[PROVIDER]
     )
-    for batch in photos:
+    for batch in progress(photos, total=len(photos), label="measuring activations"):
         yield session.run(list(tensors), {"image": batch})

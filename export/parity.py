@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from edgead.artifact import ParitySpec
 from edgead.errors import ParityError
+from edgead.progress import progress
 from edgead.runtimes import Runtime
 
 FP32_TOLERANCE = 1e-4
@@ -32,9 +33,16 @@ class Scored:
         )
 
 
-def score(runtime: Runtime, photos: npt.NDArray[np.uint8]) -> Scored:
-    """Score photos one by one, as a device does."""
-    outputs = [runtime.infer(photos[index : index + 1]) for index in range(len(photos))]
+def score(runtime: Runtime, photos: npt.NDArray[np.uint8], name: str) -> Scored:
+    """Score photos one by one, as a device does.
+
+    Args:
+        runtime: What scores them.
+        photos: uint8 ``[N, height, width, 3]`` BGR at the network's input size.
+        name: Of the graph, for the progress shown.
+    """
+    indices = progress(range(len(photos)), total=len(photos), label=f"checking {name}")
+    outputs = [runtime.infer(photos[index : index + 1]) for index in indices]
     return Scored(
         np.concatenate([output.score for output in outputs]),
         np.concatenate([output.anomaly_map for output in outputs]),

@@ -366,7 +366,9 @@ class _Export:
         if entry.on_many is None:
             if self.others is None:
                 self.others = self.photos.with_other_defects()
-            scored = parity.score(entry.runtimes["onnxruntime"], self.others.defective)
+            scored = parity.score(
+                entry.runtimes["onnxruntime"], self.others.defective, entry.manifest.name
+            )
             masks = [*self.masks, *self.others.defect_masks()]
             entry.on_many = gate.on_synthetic_defects(
                 entry.manifest, entry.scored.and_then(scored), masks
@@ -419,7 +421,7 @@ class _Export:
 
         with TorchReference.from_run(self.source.path) as torch_reference:
             found = parity.compare(
-                parity.score(torch_reference, self.batch),
+                parity.score(torch_reference, self.batch, "torch"),
                 entry.scored,
                 (manifest.threshold.value, manifest.threshold.value),
                 "torch",
@@ -528,10 +530,13 @@ class _Export:
             for name, reason in available().items()
             if reason is None and runtime_class(name).refuses(draft) is None
         }
-        scored = parity.score(runtimes["onnxruntime"], self.batch)
+        scored = parity.score(runtimes["onnxruntime"], self.batch, manifest.name)
         apart = {
             name: parity.compare(
-                scored, parity.score(runtime, self.batch), (0.0, 0.0), "onnxruntime"
+                scored,
+                parity.score(runtime, self.batch, f"{manifest.name} in {name}"),
+                (0.0, 0.0),
+                "onnxruntime",
             ).max_score_diff_relative
             for name, runtime in runtimes.items()
             if name != "onnxruntime"

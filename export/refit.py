@@ -31,7 +31,7 @@ def raw_maps(model: onnx.ModelProto, photos: npt.NDArray[np.uint8]) -> npt.NDArr
     """Return the head's input, float32 ``[N, maps, h, w]``, photo by photo."""
     head = head_node(model)
     assert head is not None
-    batches = (photo[None] for photo in photos)
+    batches = [photo[None] for photo in photos]
     return np.concatenate([maps for (maps,) in probe(model, [head.input[0]], batches)])
 
 

@@ -249,7 +249,8 @@ class _Check:
             open_runtime(self.reference, "onnxruntime").runtime as right,
             TensorRT(self.draft) as engine,
         ):
-            expected, found = parity.score(right, batch), parity.score(engine, batch)
+            expected = parity.score(right, batch, self.reference.manifest.name)
+            found = parity.score(engine, batch, "the engine")
             manifest = self._refitted(found, options)
             names = self.reference.manifest.name, f"{manifest.name}.engine"
             timed = latency.side_by_side({names[0]: right, names[1]: engine}, batch[:1])

@@ -76,7 +76,7 @@ def graphs() -> Callable[[str], onnx.ModelProto]:
 
 
 def run(model: onnx.ModelProto, batch: np.ndarray, output: str = "anomaly_map") -> np.ndarray:
-    (values,) = zip(*probe(model, [output], (photo[None] for photo in batch)), strict=True)
+    (values,) = zip(*probe(model, [output], [photo[None] for photo in batch]), strict=True)
     return np.concatenate(values)
 
 

@@ -44,7 +44,7 @@ def everything(trained_run: Path, tmp_path_factory: pytest.TempPathFactory) -> P
 
 
 def scores(model: onnx.ModelProto, batch: np.ndarray) -> np.ndarray:
-    (values,) = zip(*probe(model, ["score"], (photo[None] for photo in batch)), strict=True)
+    (values,) = zip(*probe(model, ["score"], [photo[None] for photo in batch]), strict=True)
     return np.concatenate(values)
 
 

@@ -61,7 +61,7 @@ def compressed(exported: Path, good: Path, tmp_path_factory: pytest.TempPathFact
 
 
 def maps(model: onnx.ModelProto, batch: np.ndarray) -> np.ndarray:
-    found = probe(model, ["anomaly_map"], (photo[None] for photo in batch))
+    found = probe(model, ["anomaly_map"], [photo[None] for photo in batch])
     return np.concatenate([values for (values,) in found])
 
 
