@@ -591,6 +591,7 @@ class _Export:
             )
         if self.options.int8 == "auto":
             variants = report.keep_fastest_int8(variants)
+        variants = report.say_what_is_slower(variants)
         for index, (entry, variant) in enumerate(zip(checked, variants, strict=True)):
             if variant.accepted:
                 path = self.out / str(variant.file)

@@ -97,6 +97,19 @@ def recommended(variants: list[Variant]) -> Variant:
     return min(usable, key=lambda variant: variant.latency_ms or 0.0)
 
 
+def say_what_is_slower(variants: list[Variant]) -> list[Variant]:
+    """Say of INT8 variants that FP32, the first, is faster here than they are."""
+    return [
+        variant.replace(reason=f"{variant.reason}; slower than FP32 here, only smaller")
+        if variant.accepted
+        and variant.precision.startswith("int8")
+        and variant.speed_up is not None
+        and variant.speed_up < 1
+        else variant
+        for variant in variants
+    ]
+
+
 def keep_fastest_int8(variants: list[Variant]) -> list[Variant]:
     """Refuse every INT8 variant measured here that another one beats."""
     rivals = [
