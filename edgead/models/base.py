@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from edgead.artifact.manifest import MapSpec, TeacherSpec
 from edgead.errors import UsageError
-from edgead.models.options import Option, OptionValue, resolve
+from edgead.models.options import Option, OptionValue, recorded, resolve
 
 # ImageNet's channel statistics, RGB, for values in 0..1: what every pretrained backbone expects.
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -98,6 +98,15 @@ class AnomalyModel(nn.Module, abc.ABC):
             UsageError: As the constructor.
         """
         return resolve(cls.name, cls.declared_options, given)
+
+    @classmethod
+    def recorded_options(cls, given: Mapping[str, OptionValue]) -> dict[str, OptionValue]:
+        """Complete the options of a record that is older than some of them.
+
+        Raises:
+            UsageError: As the constructor.
+        """
+        return cls.resolve_options(recorded(cls.declared_options, given))
 
     @classmethod
     def recipe_with(cls, _options: Mapping[str, OptionValue]) -> Recipe:

@@ -38,10 +38,22 @@ TEACHER_CHANNELS = 384
 HARD_QUANTILE = 0.999  # p_hard, paper, section 3.2
 _HARD_QUANTILE_SHORT = 0.99
 _PAPER, _SHORT = "paper", "short"
-_SHARE = Number("of the autoencoder's map in the anomaly map (paper: half)", 0.5, most=1)
+_SHARE = "of the autoencoder's map in the anomaly map (paper: 0.5, short recipe: 0.25)"
+_CENTRING = "of a photo's mean difference that is taken off (paper: none, short recipe: 0.5)"
+_PAPERS_MAP = {"autoencoder_share": 0.5, "centring": 0.0}
+_OUR_MAP = {"autoencoder_share": 0.25, "centring": 0.5}  # docs/efficientad-n.md
 _SHORT_BATCH, _SHORT_RATE = 2, 1e-3
 _LOW, _HIGH = 0.9, 0.995  # quantiles of the map normalisation, paper, section 3.4
 _SCALE = 0.1  # a value at the high quantile becomes this
+
+
+def _map_options(defaults: Mapping[str, float]) -> dict[str, Option]:
+    """Declare how the two maps are made and weighed; older trainings did as the paper."""
+    helps = {"autoencoder_share": _SHARE, "centring": _CENTRING}
+    return {
+        name: Number(text, defaults[name], most=1, before=_PAPERS_MAP[name])
+        for name, text in helps.items()
+    }
 
 
 class EfficientAd(AnomalyModel):
@@ -51,7 +63,9 @@ class EfficientAd(AnomalyModel):
         image_size: ``(height, width)`` in pixels.
         options: ``recipe``, how it learns: the paper's way, which takes tens of thousands of
             steps, or a short one (docs/efficientad-n.md); ``efficientad-n`` only knows the second.
-            ``autoencoder_share``, of its map in the anomaly map.
+            ``autoencoder_share``, of its map in the anomaly map. ``centring``, how much is taken
+            off of what the networks disagree about all over a photo, its exposure for example
+            (docs/efficientad-n.md).
 
     Raises:
         UsageError: The networks cannot take that size; says why. Or an unknown option.
@@ -60,7 +74,7 @@ class EfficientAd(AnomalyModel):
     size: ClassVar[str]
     declared_options: ClassVar[Mapping[str, Option]] = {
         "recipe": Choice("losses and schedule: the paper's, or for few steps", (_PAPER, _SHORT)),
-        "autoencoder_share": _SHARE,
+        **_map_options(_PAPERS_MAP),
     }
 
     teacher_mean: Tensor
@@ -80,6 +94,16 @@ class EfficientAd(AnomalyModel):
         # Rows: student-teacher map, autoencoder-student map; columns: low and high quantile.
         self.register_buffer("quantiles", torch.tensor([[0.0, 1.0], [0.0, 1.0]]))
         self._cache: FeatureCache | None = None
+
+    @classmethod
+    def resolve_options(cls, given: Mapping[str, OptionValue]) -> dict[str, OptionValue]:
+        """Check options and fill in the defaults; the short recipe has its own map.
+
+        Raises:
+            UsageError: As the constructor.
+        """
+        own = _OUR_MAP if given.get("recipe") == _SHORT else {}
+        return super().resolve_options({**own, **given})
 
     @property
     def map_spec(self) -> MapSpec:
@@ -197,16 +221,16 @@ class EfficientAd(AnomalyModel):
     def raw_maps(self, photos: Tensor) -> tuple[Tensor, Tensor]:
         """Return the student–teacher and the autoencoder–student map, float32 ``[N, h, w]``.
 
-        Channel means of squared differences, before normalisation (paper, Algorithm 2).
+        Channel means of squared differences, before normalisation (paper, Algorithm 2); of each
+        channel's mean over the photo the share ``centring`` is taken off first.
         """
         images = to_network_input(photos)
         teacher = self._normalise(self.teacher_net(images).float())
         student = self.student(images).float()
         predicted = self.autoencoder(images).float()
-        return (
-            (teacher - student[:, :TEACHER_CHANNELS]).square().mean(1),
-            (predicted - student[:, TEACHER_CHANNELS:]).square().mean(1),
-        )
+        imitation_error = _centred(teacher - student[:, :TEACHER_CHANNELS], self._centring)
+        prediction_error = _centred(predicted - student[:, TEACHER_CHANNELS:], self._centring)
+        return imitation_error.square().mean(1), prediction_error.square().mean(1)
 
     def fit_normalisation(self, batches: PhotoBatches) -> None:
         """Take the quantiles 0.9 and 0.995 of both maps over held-out good photos.
@@ -253,6 +277,10 @@ class EfficientAd(AnomalyModel):
     @property
     def _is_short(self) -> bool:
         return self.options.get("recipe", _SHORT) == _SHORT
+
+    @property
+    def _centring(self) -> float:
+        return float(self.options["centring"])
 
     def _normalise(self, features: Tensor) -> Tensor:
         return (features - self.teacher_mean) / self.teacher_std
@@ -307,7 +335,7 @@ class EfficientAdN(EfficientAd):
     """Ours, for CPUs without a GPU: about 2 GMAC at 256x256 (docs/efficientad-n.md)."""
 
     size = "n"
-    declared_options: ClassVar[Mapping[str, Option]] = {"autoencoder_share": _SHARE}
+    declared_options: ClassVar[Mapping[str, Option]] = _map_options(_OUR_MAP)
     recipe = Recipe(
         steps=6_000,
         cpu_steps=1_000,
@@ -356,6 +384,7 @@ class _Deployed(nn.Module):
             student.convolutions[-1], TEACHER_CHANNELS
         )
         self.difference = _pdn.subtracted(teacher.convolutions[-1], imitation)
+        self.centring = model._centring
         self.head = nn.Conv2d(2, 1, 1)
         weights, bias = model._head()
         with torch.no_grad():
@@ -371,9 +400,19 @@ class _Deployed(nn.Module):
         difference = self.difference(torch.cat([self.teacher(x), student], 1))
         predicted = self.autoencoder(x - self.mean_bgr if self.subtracts_mean else x)
         prediction_error = predicted - self.student_autoencoder(student)
-        maps = torch.stack([difference.square().sum(1), prediction_error.square().sum(1)], 1)
+        errors = [_centred(error, self.centring) for error in (difference, prediction_error)]
+        maps = torch.stack([error.square().sum(1) for error in errors], 1)
         anomaly_map = self.head(maps).squeeze(1)
         return anomaly_map, anomaly_map.amax(dim=(1, 2))
+
+
+def _centred(differences: Tensor, share: float) -> Tensor:
+    """Take a share of each channel's mean over the photo off; ``[N, channels, h, w]``."""
+    if share == 0:
+        return differences
+    # Not mean(): its operator has no way back from the exporter's operator set to that of devices.
+    cells = differences.shape[2] * differences.shape[3]
+    return differences - differences.sum((2, 3), keepdim=True) * (share / cells)
 
 
 def _warm_up_and_cosine(

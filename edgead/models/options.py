@@ -50,11 +50,14 @@ class Number:
         help: What it decides.
         default: The value where none is given.
         most: The largest that it takes.
+        before: What trainings did that were recorded before there was the option; ``None``: the
+            default.
     """
 
     help: str
     default: float
     most: float = math.inf
+    before: float | None = None
 
     def parse(self, value: OptionValue) -> float:
         """Check a value, a number or its text.
@@ -113,4 +116,20 @@ def resolve(
             raise UsageError(
                 f"the option '{name}' of {model} must be {error}, not '{given[name]}'"
             ) from error
+    return values
+
+
+def recorded(
+    declared: Mapping[str, Option], given: Mapping[str, OptionValue]
+) -> dict[str, OptionValue]:
+    """Fill in what a record leaves out with what its training did, not with today's defaults.
+
+    Args:
+        declared: A detector's options.
+        given: Values as a training recorded them; options that came later are missing.
+    """
+    values = dict(given)
+    for name, option in declared.items():
+        if name not in values and isinstance(option, Number) and option.before is not None:
+            values[name] = option.before
     return values

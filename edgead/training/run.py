@@ -21,6 +21,7 @@ from edgead import files
 from edgead.artifact import Manifest
 from edgead.errors import TrainingError, UsageError
 from edgead.models import AnomalyModel, create_model
+from edgead.models.registry import model_class
 from edgead.training.config import TrainConfig
 
 FORMAT = 1
@@ -198,7 +199,8 @@ class Run:
                 "(its sha256 differs): it was changed or damaged; copy the run again or train again"
             )
         tensors, _ = _load(self.model_file)
-        model = create_model(manifest.model.name, manifest.input.size, **manifest.model.options)
+        options = model_class(manifest.model.name).recorded_options(manifest.model.options)
+        model = create_model(manifest.model.name, manifest.input.size, **options)
         model.load_state_dict(tensors)
         return model.eval(), manifest
 

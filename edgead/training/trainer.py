@@ -139,8 +139,8 @@ def _resolve(config: TrainConfig, run: Run, device: str, resume: bool) -> TrainC
 
 
 def with_all_options(config: TrainConfig) -> TrainConfig:
-    """Give a recorded configuration the defaults of options that came after it was recorded."""
-    options = model_class(config.model).resolve_options(config.options)
+    """Complete a recorded configuration with options that came after it was recorded."""
+    options = model_class(config.model).recorded_options(config.options)
     return dataclasses.replace(config, options=options)
 
 

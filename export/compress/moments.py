@@ -28,12 +28,14 @@ class Observed:
 
     Attributes:
         outputs: For each convolution, its outputs (before a ReLU) at the drawn places,
-            float32 ``[places, channels]``.
+            float32 ``[places, channels]``; each photo has as many, one after the other.
         channels: For each convolution, the covariance of its input's channels, ``[in, in]``.
+        photos: How many were run.
     """
 
     outputs: Mapping[str, Samples]
     channels: Mapping[str, Floats]
+    photos: int
 
 
 @dataclass(frozen=True)
@@ -77,6 +79,7 @@ def observe(network: Network, names: Sequence[str], photos: Photos, places: int)
     return Observed(
         {name: np.concatenate(entries) for name, entries in outputs.items()},
         {name: _covariance(total) for name, total in sums.items()},
+        len(photos),
     )
 
 

@@ -76,12 +76,14 @@ class Difference:
         convolutions: What makes it: one convolution, or the two that are subtracted.
         signs: +1 or -1, how each enters.
         weight: Of its squares in the map.
+        centring: Share of each channel's mean over the photo that is taken off first.
     """
 
     tensor: str
     convolutions: tuple[str, ...]
     signs: tuple[int, ...]
     weight: float
+    centring: float
 
 
 class Network:
@@ -250,16 +252,30 @@ class Network:
             square = self._skip(entry, {"Unsqueeze", "ReduceSum"})
             if square is None or not self._is_square(square):
                 raise UsageError(_NOT_SQUARED)
-            made_by = self._producer(square.input[0])
-            ends = (
-                list(made_by.input) if made_by and made_by.op_type == "Sub" else [square.input[0]]
-            )
+            squared = square.input[0]
+            source, centring = self._without_centring(squared)
+            made_by = self._producer(source)
+            ends = list(made_by.input) if made_by and made_by.op_type == "Sub" else [source]
             producers = [self._producer(end) for end in ends]
             if any(producer is None or producer.op_type != "Conv" for producer in producers):
                 raise UsageError(_NOT_SQUARED)
             names = tuple(producer.name for producer in producers if producer is not None)
-            found.append(Difference(square.input[0], names, (1, -1)[: len(names)], float(factor)))
+            signs = (1, -1)[: len(names)]
+            found.append(Difference(squared, names, signs, float(factor), centring))
         return tuple(found)
+
+    def _without_centring(self, tensor: str) -> tuple[str, float]:
+        """Return what a tensor was before a share of its mean was taken off, and the share."""
+        made_by = self._producer(tensor)
+        if made_by is None or made_by.op_type != "Sub":
+            return tensor, 0.0
+        source, scaled = str(made_by.input[0]), self._producer(made_by.input[1])
+        summed = self._producer(scaled.input[0]) if scaled and scaled.op_type == "Mul" else None
+        if summed is None or summed.op_type != "ReduceSum" or summed.input[0] != source:
+            return tensor, 0.0
+        assert scaled is not None
+        factor = float(numpy_helper.to_array(self._tensors[scaled.input[1]]))
+        return source, factor * float(np.prod(self._sides[tensor]))
 
     def _is_square(self, node: onnx.NodeProto) -> bool:
         if node.op_type == "Mul":

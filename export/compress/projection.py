@@ -19,12 +19,18 @@ and the head's refit takes that up (docs/compression.md has what was measured)."
 
 
 def difference_samples(difference: Difference, observed: Observed) -> Samples:
-    """Return the difference at the drawn places, float32 ``[places, channels]``."""
+    """Return the difference at the drawn places, float32 ``[places, channels]``.
+
+    Of one that is centred, the mean over each photo's drawn places stands for that of the photo.
+    """
     parts = [
         sign * observed.outputs[name]
         for name, sign in zip(difference.convolutions, difference.signs, strict=True)
     ]
-    return np.asarray(sum(parts), np.float32)
+    samples = np.asarray(sum(parts), np.float32)
+    by_photo = samples.reshape(observed.photos, -1, samples.shape[1])
+    centred = by_photo - difference.centring * by_photo.mean(1, keepdims=True)
+    return np.asarray(centred.reshape(samples.shape), np.float32)
 
 
 def principal_directions(samples: Samples) -> tuple[Floats, npt.NDArray[np.float64]]:

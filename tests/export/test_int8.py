@@ -330,6 +330,7 @@ def test_photos_of_another_product_and_size_are_warned_of(
     said = capsys.readouterr().err
     assert "same product" in said
     assert "80x40 px, the training's 90x70 px" in said
+    assert "train it for more steps" in said  # defects do not stand out of noise
 
 
 def test_photos_that_were_learned_from_are_warned_of(
@@ -339,7 +340,6 @@ def test_photos_that_were_learned_from_are_warned_of(
     export(exported, tmp_path / "out", ExportOptions(calibration=good))
     said = capsys.readouterr().err
     assert "if it learned from them" not in said
-    assert "train it for more steps" in said  # twelve steps are no training
     artifact = read_artifact(exported)
     statistics = artifact.manifest.score_statistics
     higher = dataclasses.replace(statistics, minimum=statistics.maximum + 1)

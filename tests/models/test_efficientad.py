@@ -101,6 +101,26 @@ def test_n_exported_gives_the_models_map_at_other_sizes(size: tuple[int, int]) -
 
 
 @torch.no_grad()
+@pytest.mark.parametrize("centring", [0.5, 1.0])
+def test_a_share_of_the_photos_mean_difference_is_taken_off(centring: float) -> None:
+    size = (96, 128)
+    model = model_with_statistics("efficientad-n", size, centring=centring)
+    batch = photos(2, size)
+    x = (batch.flip(-1).permute(0, 3, 1, 2) / 255 - MEAN) / STD
+    teacher = (model.teacher_net(x) - model.teacher_mean) / model.teacher_std
+    student = model.student(x)
+    expected = []
+    for difference in (teacher - student[:, :384], model.autoencoder(x) - student[:, 384:]):
+        mean = difference.flatten(2).mean(2)[:, :, None, None]
+        expected.append((difference - centring * mean).square().mean(1))
+    for found, wanted in zip(model.raw_maps(batch), expected, strict=True):
+        torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(
+        model.deployable()(batch)[0], model.anomaly_map(batch), rtol=1e-4, atol=1e-5
+    )
+
+
+@torch.no_grad()
 @pytest.mark.parametrize("share", [0.0, 0.25, 1.0])
 def test_the_autoencoder_has_the_share_that_is_asked_for(share: float) -> None:
     model = model_with_statistics("efficientad-n", (96, 96), autoencoder_share=share)

@@ -50,7 +50,7 @@ def test_teacher_minus_student_is_one_convolution() -> None:
 
 
 def test_the_maps_quantiles_are_in_the_head() -> None:
-    model = EfficientAdN((96, 128)).eval()
+    model = EfficientAdN((96, 128), autoencoder_share=0.5).eval()
     model.quantiles.copy_(torch.tensor([[0.2, 0.7], [0.1, 0.4]]))
     photos = torch.randint(0, 256, (2, 96, 128, 3), dtype=torch.uint8)
     with torch.no_grad():

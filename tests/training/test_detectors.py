@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
 import socket
 from pathlib import Path
 
@@ -122,7 +123,7 @@ def test_runs_from_before_there_were_options_are_still_read(
     assert Run(tmp_path).read_record().config.options == {}
 
 
-def test_a_training_begun_before_there_was_an_option_goes_on_with_its_default(
+def test_a_training_begun_before_there_was_an_option_goes_on_as_it_was(
     tmp_path: Path, shared_dataset: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def draw(*_: object) -> object:
@@ -135,14 +136,28 @@ def test_a_training_begun_before_there_was_an_option_goes_on_with_its_default(
         with pytest.raises(_Stopped):
             train(asked, run.path, device="cpu")
     record = json.loads((run.path / "run.json").read_text())
-    del record["config"]["options"]["autoencoder_share"]
+    record["config"]["options"] = {}
     (run.path / "run.json").write_text(json.dumps(record))
     other = dataclasses.replace(asked, options={"autoencoder_share": "0.25"})
     with pytest.raises(UsageError, match="it was begun with 0.5 and 0.25 was given"):
         train(other, run.path, device="cpu", resume=True)
     assert train(asked, run.path, device="cpu", resume=True).model.options == {
-        "autoencoder_share": 0.5
+        "autoencoder_share": 0.5,
+        "centring": 0.0,
     }
+
+
+def test_a_finished_detector_from_before_there_was_an_option_scores_as_it_did(
+    tmp_path: Path, trained_run: Path
+) -> None:
+    old = tmp_path / "run"
+    shutil.copytree(trained_run, old)
+    manifest = json.loads((old / "manifest.json").read_text())
+    assert manifest["model"]["options"] == {"autoencoder_share": 0.25, "centring": 0.5}
+    manifest["model"]["options"] = {}
+    (old / "manifest.json").write_text(json.dumps(manifest))
+    model, _ = Run(old).load_model()
+    assert model.options == {"autoencoder_share": 0.5, "centring": 0.0}
 
 
 def test_without_a_gpu_the_papers_detectors_learn_by_the_short_recipe(
@@ -150,14 +165,14 @@ def test_without_a_gpu_the_papers_detectors_learn_by_the_short_recipe(
 ) -> None:
     asked = TrainConfig("efficientad-s", "data")
     here = trainer.with_defaults(asked, "cpu")
-    assert here.options["recipe"] == "short"
+    assert here.options == {"recipe": "short", "autoencoder_share": 0.25, "centring": 0.5}
     assert (here.steps, here.batch_size, here.learning_rate) == (300, 2, 1e-3)
     papers = dataclasses.replace(asked, options={"recipe": "paper"})
     assert trainer.with_defaults(papers, "cpu").learning_rate == 1e-4
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda **_: True)
     there = trainer.with_defaults(asked, "cuda")
-    assert there.options["recipe"] == "paper"
+    assert there.options == {"recipe": "paper", "autoencoder_share": 0.5, "centring": 0.0}
     assert (there.steps, there.batch_size, there.learning_rate) == (70_000, 1, 1e-4)
 
 
