@@ -1,4 +1,4 @@
-"""Pretrained ResNets: from a file, from PyTorch's download host, or, if asked for, random ones."""
+"""Pretrained ResNets: a file, PyTorch's published ones, or, if asked for, ours or random ones."""
 
 from __future__ import annotations
 
@@ -18,6 +18,11 @@ DOWNLOADS = "https://download.pytorch.org/models/"
 _PREFIXES = ("module.", "model.", "backbone.", "encoder.", "teacher.")
 _UNUSED = ("layer4.", "fc.", "avgpool.")
 
+DISTILLED = "distilled"
+"""In place of a file: the small network in this package, for machines without ImageNet weights."""
+
+SHIPPED = {"resnet18": "resnet18.safetensors"}
+"""What :data:`DISTILLED` stands for, by architecture."""
 
 PUBLISHED = {  # torchvision's IMAGENET1K_V1; the digits in a name begin its hash
     "resnet18": Published(
@@ -39,14 +44,14 @@ def load_backbone(network: Trunk, source: str | None) -> TeacherSpec:
     Args:
         network: The trunk to fill.
         source: A file (torchvision's ``.pth``, a timm checkpoint, or safetensors with the same
-            names), ``"random"``, or ``None`` for torchvision's ImageNet weights: from the cache
-            folder, or downloaded to it.
+            names), :data:`DISTILLED`, ``"random"``, or ``None`` for torchvision's ImageNet weights:
+            from the cache folder, or downloaded to it.
 
     Returns:
         What the weights are and under which licence.
 
     Raises:
-        UsageError: The file does not exist.
+        UsageError: The file does not exist, or this package has no network of that architecture.
         EdgeadError: The file is damaged, unsafe to load or of another architecture, or nothing can
             be downloaded here; says where to put the file.
     """
@@ -58,18 +63,27 @@ def load_backbone(network: Trunk, source: str | None) -> TeacherSpec:
             sha256=weights_digest(network),
         )
     if source is None:
+        ours = f", or take the small one of this package with --backbone-weights {DISTILLED}"
         path = fetch(
             DOWNLOADS,
             PUBLISHED[network.architecture],
             f"the ImageNet weights of {network.architecture}",
-            "--backbone-weights FILE",
+            "--backbone-weights FILE" + (ours if network.architecture in SHIPPED else ""),
         )
+    elif source == DISTILLED:
+        if network.architecture not in SHIPPED:
+            raise UsageError(
+                f"no {network.architecture} comes with this package: give a file with "
+                "--backbone-weights FILE, or use reverse-distillation-resnet18"
+            )
+        path = Path(__file__).with_name(SHIPPED[network.architecture])
     else:
         path = Path(source)
         if not path.is_file():
             raise UsageError(
                 f"the weights file {path} does not exist; leave it out for torchvision's ImageNet "
-                f"weights, or write '{RANDOM}' for untrained ones"
+                f"weights, write '{DISTILLED}' for the small ResNet-18 of this package, or "
+                f"'{RANDOM}' for untrained ones"
             )
     state, metadata, sha256 = _read(path, "weights file")
     network.load_state_dict(_matched(state, network, path))

@@ -180,6 +180,20 @@ def test_without_a_network_the_error_says_what_to_fetch_and_where_to_put_it(host
     assert backbones.DOWNLOADS + file.name in said
     assert str(cache.folder() / file.name) in said
     assert "--backbone-weights FILE" in said
+    assert "--backbone-weights distilled" in said
+
+
+def test_the_network_of_this_package_is_trained_small_and_says_what_it_is(host: Path) -> None:
+    network = trunk().eval()
+    spec = load_backbone(network, "distilled")
+    assert "Apache-2.0" in spec.licence
+    assert spec.validation == "0.3567 of the variance unexplained"
+    file = Path(backbones.__file__).with_name("resnet18.safetensors")
+    assert file.stat().st_size < 6e6
+    assert spec.sha256 == hashlib.sha256(file.read_bytes()).hexdigest()
+    with pytest.raises(UsageError, match=r"no wide_resnet50_2 comes with this package.*resnet18"):
+        load_backbone(trunk("wide_resnet50_2"), "distilled")
+    assert not cache.folder().exists()
 
 
 def test_the_pinned_hashes_are_those_in_the_published_names() -> None:

@@ -192,10 +192,14 @@ def test_few_steps_for_want_of_a_gpu_are_announced(
     assert "without a GPU stfpm trains 120 steps, not the 600" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize(("model", "side"), [("efficientad-n", 96), ("efficientad-s", 256)])
+@pytest.mark.parametrize(
+    ("model", "side", "teacher"),
+    [("efficientad-n", 96, None), ("efficientad-s", 256, None), ("stfpm", 64, "distilled")],
+)
 def test_a_training_needs_no_network(
     model: str,
     side: int,
+    teacher: str | None,
     tmp_path: Path,
     shared_dataset: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -208,7 +212,7 @@ def test_a_training_needs_no_network(
     monkeypatch.setattr(socket.socket, "connect", refuse)
     monkeypatch.setattr(socket, "getaddrinfo", refuse)
     monkeypatch.setenv("EDGEAD_CACHE", str(tmp_path / "cache"))
-    asked = TrainConfig(model, str(shared_dataset), (side, side), steps=1)
+    asked = TrainConfig(model, str(shared_dataset), (side, side), steps=1, teacher=teacher)
     manifest = train(asked, tmp_path / "run", device="cpu")
     assert manifest.teacher is not None
     assert "Apache-2.0" in manifest.teacher.licence
