@@ -44,8 +44,8 @@ def add_parser(subparsers: _options.Subparsers) -> None:
         metavar="FILE",
         help="pretrained weights of the network that the detector compares with (default: the "
         "detector's own); 'anomalib' downloads the teacher of EfficientAd-S or -M that anomalib "
-        "publishes; 'distilled' is the small ResNet-18 of this package; 'random' for untrained ones "
-        "where the detector takes that",
+        "publishes; 'distilled' is the small ResNet-18 of this package; 'random' for untrained "
+        "ones where the detector takes that",
     )
     parser.add_argument(
         "--penalty-images",
