@@ -68,6 +68,8 @@ def measure(run: str, data: str, out: Path, target: float | str, max_drop: float
     compressed, also_refused = _exported(run, out / "compressed", smaller)
     seconds = time.perf_counter() - start
     artifacts += [a for a in compressed if a.manifest.compression is not None]
+    if not artifacts:
+        raise GateRefused(f"{run} cannot be measured: {refused[0]}")
     dataset = Dataset.from_folder(data)
     size = artifacts[0].manifest.input.size
     photo = images.resize(images.read_image(dataset.test_photos()[0].path), size)

@@ -16,8 +16,10 @@ def run_key(run: str, data: str) -> dict[str, str]:
     """Return what a finished training's figures depend on, besides this machine."""
     from edgead.training import Run
 
+    manifest = Run(run).read_manifest()
     return {
-        "source_sha256": Run(run).read_manifest().source_sha256,
+        "source_sha256": manifest.source_sha256,
+        "options": json.dumps(manifest.model.options, sort_keys=True),
         "data": str(Path(data).resolve()),
         "edgead_version": edgead.__version__,
     }

@@ -12,6 +12,10 @@ from edgead.artifact.manifest import ScoreStatistics, ThresholdSpec
 from edgead.errors import DataError
 from edgead.metrics import best_f1, rate_interval
 
+_CLEARANCE = 2e-4
+"""Of a threshold above the score that it comes from, as a share of the scores' range: twice what
+the export lets a file's scores differ from the training's."""
+
 
 def score_statistics(scores: Sequence[float]) -> ScoreStatistics:
     """Summarise the raw scores of held-out good photos.
@@ -36,7 +40,9 @@ def from_good_scores(scores: Sequence[float], false_positive_rate: float) -> Thr
     """Choose a threshold that good parts exceed at most at a stated rate.
 
     The higher of two estimates is taken. The empirical quantile makes no assumption, but says
-    nothing beyond the highest score where fewer than ``1 / rate`` photos were held out. The upper
+    nothing beyond the highest score where fewer than ``1 / rate`` photos were held out. It is set a
+    little above the photo's score that it comes from, further than runtimes differ, so that this
+    photo has the same verdict in all of them. The upper
     bound of a normal prediction interval (mean + t * s * sqrt(1 + 1/n)) does, and widens as
     photos get fewer; it assumes a tail no heavier than normal.
 
@@ -51,6 +57,7 @@ def from_good_scores(scores: Sequence[float], false_positive_rate: float) -> Thr
     statistics = score_statistics(scores)
     count = statistics.images
     empirical = float(np.quantile(np.asarray(scores), 1 - false_positive_rate, method="higher"))
+    empirical += _CLEARANCE * (statistics.maximum - statistics.minimum)
     value, method = empirical, "quantile of held-out good photos"
     if count > 1:
         t = _t_quantile(1 - false_positive_rate, count - 1)

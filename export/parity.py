@@ -86,10 +86,13 @@ def compare(
 def require_fp32(parity: ParitySpec, what: str) -> None:
     """Refuse a graph in FP32 that is not equal to its source up to rounding.
 
+    A verdict that flips within the tolerance is none of the graph's doing: the score lies on the
+    threshold.
+
     Raises:
         ParityError: Says by how much.
     """
-    if parity.max_score_diff_relative > FP32_TOLERANCE or parity.label_flips:
+    if parity.max_score_diff_relative > FP32_TOLERANCE:
         raise ParityError(
             f"{what} was not written: its scores differ from {parity.reference} by up to "
             f"{parity.max_score_diff_relative:.1e} of the score range (allowed "

@@ -33,7 +33,11 @@ def of_another_training(folder: Path, manifest: Manifest) -> dict[Path, Manifest
         except ArtifactError:
             continue
         is_same_detector = other.model.name == manifest.model.name
-        if is_same_detector and other.source_sha256 != manifest.source_sha256:
+        is_same_training = (other.source_sha256, other.model.options) == (
+            manifest.source_sha256,
+            manifest.model.options,
+        )
+        if is_same_detector and not is_same_training:
             found[path] = other
     return found
 

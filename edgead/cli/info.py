@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from edgead.artifact import Manifest, TeacherSpec, read_artifact
 from edgead.cli import _options
@@ -47,6 +49,7 @@ def _rows(manifest: Manifest) -> list[tuple[str, str]]:
     parity, quantization = manifest.parity, manifest.quantization
     return [
         ("model", f"{model.name}, {model.parameters:,} parameters, {model.gmac:.2f} GMAC"),
+        *([("options", _options_of(model.options))] if model.options else []),
         *_compression(manifest),
         ("precision", manifest.precision),
         ("input", f"{size.height}x{size.width} px, {size.color}, {size.dtype}"),
@@ -75,6 +78,10 @@ def _rows(manifest: Manifest) -> list[tuple[str, str]]:
         *([("INT8", f"{quantization.method}, {quantization.scheme}")] if quantization else []),
         ("made by", f"edgead {manifest.edgead_version}"),
     ]
+
+
+def _options_of(values: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name}={value}" for name, value in values.items())
 
 
 def _teacher(teacher: TeacherSpec | None) -> list[tuple[str, str]]:

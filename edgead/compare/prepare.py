@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import edgead
 from edgead import files
-from edgead.artifact import Artifact, TeacherSpec, read_artifact
+from edgead.artifact import Artifact, Manifest, TeacherSpec, read_artifact
 from edgead.compare.plan import Contender, Plan
 from edgead.compare.results import Detector, LeftOut
 from edgead.datasets import Dataset
@@ -70,7 +70,7 @@ def prepare(contender: Contender, plan: Plan, dataset: Dataset) -> Prepared:
             *_notes(contender, record.photos_sha256, record.config.seed, dataset),
         ),
     )
-    artifacts, refused = _export(contender, plan, manifest.source_sha256)
+    artifacts, refused = _export(contender, plan, manifest)
     return Prepared(detector, record.held_out, tuple(artifacts), tuple(refused))
 
 
@@ -92,10 +92,18 @@ def require_same(contender: Contender, plan: Plan) -> None:
     wanted = with_defaults(_config(contender, plan), plan.train_device)
     for field in dataclasses.fields(wanted):
         was, now = getattr(begun, field.name), getattr(wanted, field.name)
-        if field.name != "data" and was != now:
+        if field.name not in ("data", "options") and was != now:
             raise UsageError(
                 f"{run.path} was trained with {field.name.replace('_', ' ')} {was}, and {now} is "
                 "asked for now: choose another folder with --out, or remove that one"
+            )
+    for name, now in wanted.options.items():
+        was = begun.options[name]
+        if was != now:
+            raise UsageError(
+                f"{run.path} was trained with the option {name}={was}, and {now} is asked for now: "
+                f"add --option {contender.model}:{name}={was} to go on with it, choose another "
+                "folder with --out, or remove that one"
             )
     if record.photos_sha256 != _training_digest(Dataset.from_folder(plan.data), plan.seed):
         raise UsageError(
@@ -167,13 +175,14 @@ def _notes(
 
 
 def _export(
-    contender: Contender, plan: Plan, source_sha256: str
+    contender: Contender, plan: Plan, manifest: Manifest
 ) -> tuple[list[Artifact], list[LeftOut]]:
     from edgead.export import ExportOptions, export
 
     folder = plan.out / "exports" / contender.label
     asked: dict[str, Any] = {
-        "source_sha256": source_sha256,
+        "source_sha256": manifest.source_sha256,
+        "options": dict(manifest.model.options),
         "edgead_version": edgead.__version__,
         "precisions": sorted({"fp32", *plan.precisions}),
         "max_drop": plan.max_drop,

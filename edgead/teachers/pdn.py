@@ -88,7 +88,8 @@ def load_pdn_teacher(network: PDN, size: str, source: str | None) -> TeacherSpec
         path = Path(source)
         if not path.is_file():
             raise UsageError(
-                f"the teacher file {path} does not exist; a teacher is a file, or '{ANOMALIB}'"
+                f"the teacher file {path} does not exist; a teacher of EfficientAd is a file, or "
+                f"'{ANOMALIB}'"
             )
     if path.suffix == ".onnx":
         raise EdgeadError(

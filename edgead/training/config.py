@@ -10,6 +10,9 @@ from typing import Any
 
 from edgead.errors import TrainingError, UsageError
 
+_NAMED = ("random", "distilled", "anomalib")
+"""Words that stand for a teacher, whatever lies in the current folder."""
+
 
 @dataclass(frozen=True)
 class TrainConfig:
@@ -52,7 +55,7 @@ class TrainConfig:
     def __post_init__(self) -> None:
         for name in ("data", "teacher", "penalty_images", "threshold_data"):
             path = getattr(self, name)
-            if path is not None and Path(path).exists():
+            if path is not None and path not in _NAMED and Path(path).exists():
                 object.__setattr__(self, name, str(Path(path).absolute()))
         for name in ("steps", "batch_size", "learning_rate"):
             value = getattr(self, name)

@@ -131,6 +131,9 @@ def test_another_configuration_in_the_same_folder_is_refused(
     assert "trained with steps 2, and 4 is asked for now" in capsys.readouterr().err
     assert compare(*words, "--steps", 2, "--seed", 1) == 2
     assert "seed" in capsys.readouterr().err
+    assert compare(*words, "--steps", 2, "--option", "stfpm:fusion=max") == 2
+    said = capsys.readouterr().err
+    assert "fusion=mean, and max is asked for now: add --option stfpm:fusion=mean" in said
 
 
 def test_speed_of_another_device_is_put_beside_accuracy_from_here(

@@ -5,7 +5,7 @@ import pytest
 
 from edgead.errors import ParityError
 from edgead.export.gate import Accuracy, Mask, hardly_trained, is_open, refusal
-from edgead.export.parity import Scored, compare
+from edgead.export.parity import Scored, compare, require_fp32
 
 
 def scored(*values: float) -> Scored:
@@ -21,6 +21,12 @@ def test_parity_counts_each_sides_own_threshold() -> None:
     assert found.max_score_diff_relative == pytest.approx(0.2)
     assert found.mean_score_diff_relative == pytest.approx(0.125)
     assert found.rank_correlation == pytest.approx(0.8)
+
+
+def test_a_score_on_the_threshold_may_round_to_either_side() -> None:
+    require_fp32(compare(scored(0, 0.5, 1), scored(0, 0.50001, 1), (0.5, 0.5), "torch"), "it")
+    with pytest.raises(ParityError, match=r"up to 2\.0e-04 of the score range \(allowed 1e-04\)"):
+        require_fp32(compare(scored(0, 0.5, 1), scored(0, 0.5002, 1), (0.9, 0.9), "torch"), "it")
 
 
 def test_a_score_that_is_not_finite_is_no_score() -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from edgead.calibration import cache
@@ -191,6 +191,7 @@ def test_the_network_of_this_package_is_trained_small_and_says_what_it_is(host: 
     file = Path(backbones.__file__).with_name("resnet18.safetensors")
     assert file.stat().st_size < 6e6
     assert spec.sha256 == hashlib.sha256(file.read_bytes()).hexdigest()
+    torch.testing.assert_close(network.conv1.weight, load_file(file)["conv1.weight"].float())
     with pytest.raises(UsageError, match=r"no wide_resnet50_2 comes with this package.*resnet18"):
         load_backbone(trunk("wide_resnet50_2"), "distilled")
     assert not cache.folder().exists()

@@ -13,6 +13,7 @@ import torch
 from safetensors.torch import load_file
 
 from edgead.errors import UsageError
+from edgead.models.efficientad import EfficientAd
 from edgead.training import Run, TrainConfig, train, trainer
 
 
@@ -157,7 +158,15 @@ def test_a_finished_detector_from_before_there_was_an_option_scores_as_it_did(
     manifest["model"]["options"] = {}
     (old / "manifest.json").write_text(json.dumps(manifest))
     model, _ = Run(old).load_model()
+    assert isinstance(model, EfficientAd)
     assert model.options == {"autoencoder_share": 0.5, "centring": 0.0}
+    photos = torch.randint(0, 256, (1, 96, 128, 3), dtype=torch.uint8)
+    with torch.no_grad():
+        scaled = [
+            0.1 * (single - low) / (high - low)
+            for single, (low, high) in zip(model.raw_maps(photos), model.quantiles, strict=True)
+        ]
+        torch.testing.assert_close(model.anomaly_map(photos), (scaled[0] + scaled[1]) / 2)
 
 
 def test_without_a_gpu_the_papers_detectors_learn_by_the_short_recipe(

@@ -75,6 +75,7 @@ def test_the_graph_is_read_as_it_is(fp32: onnx.ModelProto, exported: Path) -> No
         ("difference",),
         ("autoencoder/head", "student_autoencoder"),
     ]
+    assert [d.centring for d in network.differences] == pytest.approx([0.5, 0.5])
 
 
 def test_weights_that_two_convolutions_share_are_changed_for_one(fp32: onnx.ModelProto) -> None:
