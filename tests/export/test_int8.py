@@ -54,7 +54,8 @@ def test_all_but_head_and_autoencoder_run_as_integers(everything: Path, tmp_path
     autoencoder = [node for node in model.graph.node if qdq.is_autoencoder(node)]
     assert ran.count("QLinearConv") == len(qdq.integer_convolutions(model))
     assert sum(name in {"Conv", "FusedConv"} for name in ran) == len(autoencoder) + 1
-    assert not {"Cast", "Mul"} & set(ran)  # the weights stored as INT8 are float once loaded
+    assert "Cast" not in ran  # the weights stored as INT8 are float once loaded
+    assert ran.count("Mul") == 2  # the two differences' means, and no weights
 
 
 def test_int8_weights_are_small_enough_for_every_cpu(everything: Path) -> None:
@@ -211,7 +212,8 @@ def test_refitting_brings_the_scores_back(
     expected = scores(fp32, photos.defective)
     assert np.abs(scores(shifted, photos.defective) / expected - 1).min() > 0.05
     refitted = refit_head(fp32, shifted, photos.good)
-    np.testing.assert_allclose(scores(refitted, photos.defective), expected, rtol=1e-3)
+    found = scores(refitted, photos.defective)
+    np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-6)
 
 
 def test_an_artifact_is_exported_again_without_its_run(
