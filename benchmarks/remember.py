@@ -12,14 +12,12 @@ import edgead
 from edgead import files
 
 
-def run_key(run: str, data: str) -> dict[str, str]:
+def run_key(run: str, data: str) -> dict[str, Any]:
     """Return what a finished training's figures depend on, besides this machine."""
     from edgead.training import Run
 
-    manifest = Run(run).read_manifest()
     return {
-        "source_sha256": manifest.source_sha256,
-        "options": json.dumps(manifest.model.options, sort_keys=True),
+        **Run(run).read_manifest().detector,
         "data": str(Path(data).resolve()),
         "edgead_version": edgead.__version__,
     }

@@ -13,8 +13,7 @@ from edgead.errors import DataError
 from edgead.metrics import best_f1, rate_interval
 
 _CLEARANCE = 2e-4
-"""Of a threshold above the score that it comes from, as a share of the scores' range: twice what
-the export lets a file's scores differ from the training's."""
+"""Of a threshold above the score that it comes from, as a share of the good scores' range."""
 
 
 def score_statistics(scores: Sequence[float]) -> ScoreStatistics:
@@ -41,10 +40,9 @@ def from_good_scores(scores: Sequence[float], false_positive_rate: float) -> Thr
 
     The higher of two estimates is taken. The empirical quantile makes no assumption, but says
     nothing beyond the highest score where fewer than ``1 / rate`` photos were held out. It is set a
-    little above the photo's score that it comes from, further than runtimes differ, so that this
-    photo has the same verdict in all of them. The upper
-    bound of a normal prediction interval (mean + t * s * sqrt(1 + 1/n)) does, and widens as
-    photos get fewer; it assumes a tail no heavier than normal.
+    little above the photo's score that it comes from, so that rounding does not decide this photo's
+    verdict. The upper bound of a normal prediction interval (mean + t * s * sqrt(1 + 1/n)) says
+    something beyond it, and widens as photos get fewer; it assumes a tail no heavier than normal.
 
     Args:
         scores: Raw scores of held-out good photos.

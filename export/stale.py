@@ -32,12 +32,8 @@ def of_another_training(folder: Path, manifest: Manifest) -> dict[Path, Manifest
             other = read_artifact(path).manifest
         except ArtifactError:
             continue
-        is_same_detector = other.model.name == manifest.model.name
-        is_same_training = (other.source_sha256, other.model.options) == (
-            manifest.source_sha256,
-            manifest.model.options,
-        )
-        if is_same_detector and not is_same_training:
+        is_same_kind = other.model.name == manifest.model.name
+        if is_same_kind and other.detector != manifest.detector:
             found[path] = other
     return found
 

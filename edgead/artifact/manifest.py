@@ -299,6 +299,14 @@ class Manifest:
         return "-".join(parts)
 
     @property
+    def detector(self) -> dict[str, Any]:
+        """What tells one trained detector from another: its weights, and the options beside them.
+
+        Options of the map change no weight.
+        """
+        return {"source_sha256": self.source_sha256, "options": self.model.options}
+
+    @property
     def overflows_16_bits(self) -> bool:
         """Whether static INT8 weights may be too large for x86 without VNNI (docs/runtimes.md)."""
         is_bounded = (

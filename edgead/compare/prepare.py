@@ -181,8 +181,7 @@ def _export(
 
     folder = plan.out / "exports" / contender.label
     asked: dict[str, Any] = {
-        "source_sha256": manifest.source_sha256,
-        "options": dict(manifest.model.options),
+        **manifest.detector,
         "edgead_version": edgead.__version__,
         "precisions": sorted({"fp32", *plan.precisions}),
         "max_drop": plan.max_drop,

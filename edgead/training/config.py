@@ -9,8 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from edgead.errors import TrainingError, UsageError
+from edgead.teachers._weights import RANDOM
+from edgead.teachers.backbones import DISTILLED
+from edgead.teachers.pdn import ANOMALIB
 
-_NAMED = ("random", "distilled", "anomalib")
+_NAMED = (RANDOM, DISTILLED, ANOMALIB)
 """Words that stand for a teacher, whatever lies in the current folder."""
 
 

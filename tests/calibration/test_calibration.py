@@ -29,7 +29,7 @@ def test_few_scores_get_a_caveat_and_a_threshold_above_them_all() -> None:
     assert "set for 1.00% false alarms; its 4 photos rule out more than 60.2%" in spec.promise
 
 
-def test_a_threshold_from_one_photos_score_clears_it_in_every_runtime() -> None:
+def test_a_threshold_from_one_photos_score_clears_it() -> None:
     scores = [*np.linspace(0, 0.1, 20).tolist(), 1.0]
     spec = threshold.from_good_scores(scores, 0.01)
     assert "quantile" in spec.method
