@@ -218,19 +218,25 @@ class EfficientAd(AnomalyModel):
             "student_autoencoder": (predicted - on_photos[:, TEACHER_CHANNELS:]).square().mean(),
         }
 
+    def differences(self, photos: Tensor) -> tuple[Tensor, Tensor]:
+        """Return what the networks disagree about, float32 ``[N, 384, h, w]`` each.
+
+        Teacher minus student, and autoencoder minus student (paper, Algorithm 2).
+        """
+        images = to_network_input(photos)
+        teacher = self._normalise(self.teacher_net(images).float())
+        student = self.student(images).float()
+        predicted = self.autoencoder(images).float()
+        return teacher - student[:, :TEACHER_CHANNELS], predicted - student[:, TEACHER_CHANNELS:]
+
     def raw_maps(self, photos: Tensor) -> tuple[Tensor, Tensor]:
         """Return the student–teacher and the autoencoder–student map, float32 ``[N, h, w]``.
 
         Channel means of squared differences, before normalisation (paper, Algorithm 2); of each
         channel's mean over the photo the share ``centring`` is taken off first.
         """
-        images = to_network_input(photos)
-        teacher = self._normalise(self.teacher_net(images).float())
-        student = self.student(images).float()
-        predicted = self.autoencoder(images).float()
-        imitation_error = _centred(teacher - student[:, :TEACHER_CHANNELS], self._centring)
-        prediction_error = _centred(predicted - student[:, TEACHER_CHANNELS:], self._centring)
-        return imitation_error.square().mean(1), prediction_error.square().mean(1)
+        imitation_error, prediction_error = self.differences(photos)
+        return raw_map(imitation_error, self._centring), raw_map(prediction_error, self._centring)
 
     def fit_normalisation(self, batches: PhotoBatches) -> None:
         """Take the quantiles 0.9 and 0.995 of both maps over held-out good photos.
@@ -404,6 +410,11 @@ class _Deployed(nn.Module):
         maps = torch.stack([error.square().sum(1) for error in errors], 1)
         anomaly_map = self.head(maps).squeeze(1)
         return anomaly_map, anomaly_map.amax(dim=(1, 2))
+
+
+def raw_map(differences: Tensor, centring: float) -> Tensor:
+    """Return the channel mean of squared differences, ``[N, h, w]``; see ``centring``."""
+    return _centred(differences, centring).square().mean(1)
 
 
 def _centred(differences: Tensor, share: float) -> Tensor:

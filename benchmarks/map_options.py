@@ -1,0 +1,230 @@
+"""Which map of EfficientAd tells good from defective best: autoencoder's share and centring.
+
+    python -m edgead.benchmarks.map_options OUT RUN=DATA [RUN=DATA ...]
+        [--shares 0,0.25,0.5] [--centrings 0,0.5,1]
+
+Needs the training install. Trains nothing: from the differences of each finished training's
+networks all the maps are made, each normalised on the held-out good photos. What to choose by is
+the AUROC of held-out good photos, as they are and as another camera might have taken them, against
+synthetic defects. The labelled photos are looked at only afterwards. Writes
+``OUT/map_options.md`` and ``.json``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from edgead import files, images, metrics
+from edgead.benchmarks.remember import remembered, run_key
+from edgead.benchmarks.script import pairs, told
+from edgead.calibration.synthetic import with_defect
+from edgead.datasets import Dataset
+from edgead.errors import UsageError
+from edgead.images import Image
+from edgead.markdown import table
+from edgead.progress import progress
+
+if TYPE_CHECKING:
+    from edgead.models.efficientad import EfficientAd
+
+_VIEWS = 160
+_SEED = 123
+_LOW, _HIGH = 0.9, 0.995  # the quantiles of the map normalisation (EfficientAd, section 3.4)
+
+Floats = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Maps:
+    """Raw maps of some photos, float32 ``[photos, 2, centrings, h, w]``.
+
+    The second axis has the student–teacher map, then the autoencoder–student map.
+    """
+
+    values: Floats
+
+    def scores(self, held_out: Maps, index: int, share: float) -> Floats:
+        """Return the photos' scores with one centring and share.
+
+        Args:
+            held_out: Good photos that normalise the maps.
+            index: Of the centring.
+            share: Of the autoencoder's map.
+        """
+        total = np.zeros((), np.float32)
+        for row, weight in enumerate((1 - share, share)):
+            low, high = np.quantile(held_out.values[:, row, index], [_LOW, _HIGH])
+            normalised = (self.values[:, row, index] - low) / max(high - low, 1e-9)
+            total = total + weight * normalised
+        return np.asarray(total.max((1, 2)), np.float32)
+
+
+def other_camera(photo: Image, rng: np.random.Generator) -> Image:
+    """Take a photo again with another camera and lamp.
+
+    Brightness moves by up to 15 %, each colour by up to 3 %, all by up to 6 grey levels, and there
+    is noise of up to 6.
+    """
+    gains = rng.uniform(0.85, 1.15) * rng.uniform(0.97, 1.03, 3)
+    values = photo.astype(np.float32) * gains + rng.uniform(-6, 6)
+    values = values + rng.normal(0, rng.uniform(0, 6), photo.shape)
+    return np.asarray(np.clip(np.rint(values), 0, 255), np.uint8)
+
+
+def measure(
+    run: str, data: str, shares: Sequence[float], centrings: Sequence[float]
+) -> list[dict[str, Any]]:
+    """Return one row for each share and centring: what to choose by, and the test photos.
+
+    Raises:
+        UsageError: The run is none of EfficientAd.
+    """
+    import torch
+
+    from edgead.export.source import Source
+    from edgead.models.efficientad import EfficientAd
+    from edgead.training import Run
+
+    model, manifest = Run(run).load_model()
+    if not isinstance(model, EfficientAd):
+        raise UsageError(
+            f"{run} is a training of {manifest.model.name}, whose map has no such options: give "
+            "runs of EfficientAd"
+        )
+    size = manifest.input.size
+    with torch.inference_mode():
+        to_maps = functools.partial(_maps, model.eval(), centrings)
+        held_out = [images.read_image(p) for p in Source.open(run).calibration_photos(None)]
+        rng = np.random.default_rng(_SEED)
+        views = [
+            other_camera(held_out[index % len(held_out)], rng)
+            for index in range(max(_VIEWS, len(held_out)))
+        ]
+        good = to_maps(held_out, size, "held-out photos")
+        good_views = to_maps(views, size, "another camera")
+        painted = [with_defect(view, rng) for view in views]
+        defective = to_maps(painted, size, "synthetic defects")
+        test = Dataset.from_folder(data).test_photos()
+        labelled = to_maps([photo.path for photo in test], size, "test photos")
+    rows = []
+    for index, centring in enumerate(centrings):
+        for share in shares:
+            own, other, defects, real = (
+                maps.scores(good, index, share) for maps in (good, good_views, defective, labelled)
+            )
+            normal = np.concatenate([own, other])
+            rows.append(
+                {
+                    "autoencoder_share": share,
+                    "centring": centring,
+                    "synthetic_auroc": _auroc(normal, defects),
+                    "image_auroc": metrics.auroc([p.is_anomalous for p in test], real.tolist()),
+                }
+            )
+    return rows
+
+
+def _maps(
+    model: EfficientAd,
+    centrings: Sequence[float],
+    photos: Sequence[Image | Path],
+    size: tuple[int, int],
+    label: str,
+) -> Maps:
+    import torch
+
+    from edgead.models.efficientad import raw_map
+
+    made = []
+    for photo in progress(photos, total=len(photos), label=label):
+        pixels = images.read_image(photo) if isinstance(photo, Path) else photo
+        batch = torch.from_numpy(images.resize(pixels, size)[None])
+        pair = model.differences(batch)
+        made.append([[raw_map(d, share)[0].numpy() for share in centrings] for d in pair])
+    return Maps(np.asarray(made, np.float32))
+
+
+def _auroc(good: Floats, defective: Floats) -> float | None:
+    labels = [False] * len(good) + [True] * len(defective)
+    return metrics.auroc(labels, [*good.tolist(), *defective.tolist()])
+
+
+def summary(runs: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
+    """Return Markdown: a row for each map, ``synthetic / test photos`` of each run, the mean."""
+    header = ("share, centring", *(Path(run).name for run in runs), "mean")
+    rows = []
+    for found in zip(*runs.values(), strict=True):
+        pairs_ = [(row["synthetic_auroc"], row["image_auroc"]) for row in found]
+        rows.append(
+            (
+                f"{found[0]['autoencoder_share']:g}, {found[0]['centring']:g}",
+                *(" / ".join(_figure(value) for value in pair) for pair in pairs_),
+                _figure(float(np.mean([synthetic for synthetic, _ in pairs_]))),
+            )
+        )
+    return table(header, rows)
+
+
+def _figure(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4f}"
+
+
+def _numbers(text: str) -> tuple[float, ...]:
+    found = tuple(float(word) for word in text.split(","))
+    if not all(0 <= number <= 1 for number in found):
+        raise argparse.ArgumentTypeError(f"'{text}' has a number that is not from 0 to 1")
+    return found
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the benchmark."""
+    parser = argparse.ArgumentParser(prog="python -m edgead.benchmarks.map_options")
+    parser.add_argument("out", type=Path, metavar="OUT", help="folder for the tables")
+    parser.add_argument("pairs", nargs="+", metavar="RUN=DATA", help="run folder = labelled photos")
+    parser.add_argument(
+        "--shares",
+        type=_numbers,
+        default=(0.0, 0.25, 0.5),
+        metavar="LIST",
+        help="of the autoencoder's map (default: 0,0.25,0.5)",
+    )
+    parser.add_argument(
+        "--centrings",
+        type=_numbers,
+        default=(0.0, 0.5, 1.0),
+        metavar="LIST",
+        help="of a photo's mean difference (default: 0,0.5,1)",
+    )
+    args = parser.parse_args(arguments)
+    runs = pairs(parser, args.pairs, "RUN=DATA")
+    return told(functools.partial(_measured, args.out, runs, args.shares, args.centrings))
+
+
+def _measured(
+    out: Path,
+    asked: Sequence[tuple[str, str]],
+    shares: Sequence[float],
+    centrings: Sequence[float],
+) -> str:
+    """Measure all runs and return the table; what is measured is written at once."""
+    runs: dict[str, list[dict[str, Any]]] = {}
+    for run, data in asked:
+        key = {**run_key(run, data), "shares": list(shares), "centrings": list(centrings)}
+        make: Callable[[], Any] = functools.partial(measure, run, data, shares, centrings)
+        runs[run] = remembered(out / Path(run).name / "maps.json", key, make)
+        files.write_text(out / "map_options.md", f"{summary(runs)}\n")
+        files.write_json(out / "map_options.json", runs)
+    return summary(runs)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

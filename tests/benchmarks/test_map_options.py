@@ -1,0 +1,51 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from edgead import images
+from edgead.benchmarks import map_options
+from edgead.models.efficientad import EfficientAd
+from edgead.training import Run
+
+
+def test_the_defaults_give_the_scores_of_the_trained_detector(trained_run: Path) -> None:
+    model, manifest = Run(trained_run).load_model()
+    assert isinstance(model, EfficientAd)
+    paths = list(Run(trained_run).read_record().held_out)
+    size = manifest.input.size
+    with torch.inference_mode():
+        maps = map_options._maps(model.eval(), [0.0, 0.5], paths, size, "held-out photos")
+        photos = np.stack([images.resize(images.read_image(path), size) for path in paths])
+        _, trained = model(torch.from_numpy(photos))
+    assert model.options == {"autoencoder_share": 0.25, "centring": 0.5}
+    assert 0.1 * maps.scores(maps, 1, 0.25) == pytest.approx(trained.numpy(), rel=1e-3, abs=1e-4)
+    assert 0.1 * maps.scores(maps, 0, 0.25) != pytest.approx(trained.numpy(), rel=1e-2, abs=1e-3)
+
+
+def test_every_map_is_in_the_table(trained_run: Path, shared_dataset: Path, tmp_path: Path) -> None:
+    words = [str(tmp_path), f"{trained_run}={shared_dataset}", "--shares", "0,1"]
+    assert map_options.main([*words, "--centrings", "0,1"]) == 0
+    (rows,) = json.loads((tmp_path / "map_options.json").read_text()).values()
+    made = [(row["autoencoder_share"], row["centring"]) for row in rows]
+    assert made == [(0, 0), (1, 0), (0, 1), (1, 1)]
+    assert all(0 <= row[name] <= 1 for row in rows for name in ("synthetic_auroc", "image_auroc"))
+    assert len((tmp_path / "map_options.md").read_text().splitlines()) == 2 + 4
+
+
+def test_shares_lie_between_none_and_all(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        map_options.main(["out", "run=data", "--shares", "0.25,2"])
+    assert "'0.25,2' has a number that is not from 0 to 1" in capsys.readouterr().err
+
+
+def test_another_camera_keeps_the_part() -> None:
+    photo = np.full((32, 32, 3), 100, np.uint8)
+    again = map_options.other_camera(photo, np.random.default_rng(0))
+    assert again.shape == photo.shape
+    assert again.dtype == np.uint8
+    assert 100 * 0.85 * 0.97 - 6 - 20 < again.mean() < 100 * 1.15 * 1.03 + 6 + 20
