@@ -282,8 +282,10 @@ class _Export:
             self.manifest = made.described(self.source.manifest)
             entry = self._check(_Candidate("fp32", made.model.SerializeToString()))
             entries[id(made)] = entry
-            refused = self._unlabelled_refusal(fp32, entry, allowed)
             found = self._compared(fp32, entry)
+            refused = self._unlabelled_refusal(fp32, entry, allowed)
+            if self.options.compress == AUTO:
+                refused = refused or gate.order_refusal(found, allowed)
             auroc = self._on_few(entry).synthetic_auroc
             return Rung(made.gmac, made.parameters, auroc, found, refused)
 
@@ -318,28 +320,30 @@ class _Export:
     def _as_small_as_int8_allows(
         self, search: Search, made: Compressed, fp32: _Checked, entries: dict[int, _Checked]
     ) -> Compressed:
-        """Step back to larger compressions until INT8 of one passes; the smallest if none does."""
-        smallest = made
+        """Step back to larger compressions until INT8 of one keeps accuracy and order.
+
+        If none keeps the order, the largest whose INT8 the gate lets pass; then the smallest.
+        """
+        otherwise = made
         while True:
             self.graph = entries[id(made)].candidate.model
             self.manifest = made.described(self.source.manifest)
-            reason = self._int8_refusal(fp32)
+            int8 = self._check(self._static()[0])
+            reason = self._unlabelled_refusal(fp32, int8, self.options.max_drop)
+            reason = reason or gate.runtime_refusal(int8.apart)
             if reason is None:
-                return made
+                reason = gate.order_refusal(self._compared(fp32, int8), self.options.max_drop)
+                if reason is None:
+                    return made
+                otherwise = made
             larger = search.larger(made.gmac)
             if larger is None:
-                return smallest
+                return otherwise
             print(
                 f"INT8 of {made.gmac:.3g} GMAC was refused ({reason}); trying {larger.gmac:.3g}",
                 file=sys.stderr,
             )
             made = larger
-
-    def _int8_refusal(self, fp32: _Checked) -> str | None:
-        """Say why static INT8 of the present graph would be refused by what is not labelled."""
-        entry = self._check(self._static()[0])
-        refused = self._unlabelled_refusal(fp32, entry, self.options.max_drop)
-        return refused or gate.runtime_refusal(entry.apart)
 
     def _unlabelled_refusal(self, fp32: _Checked, entry: _Checked, allowed: float) -> str | None:
         before, after = self._unlabelled(fp32, entry, allowed)

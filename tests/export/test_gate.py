@@ -4,7 +4,14 @@ import numpy as np
 import pytest
 
 from edgead.errors import ParityError
-from edgead.export.gate import Accuracy, Mask, hardly_trained, is_open, refusal
+from edgead.export.gate import (
+    Accuracy,
+    Mask,
+    hardly_trained,
+    is_open,
+    order_refusal,
+    refusal,
+)
 from edgead.export.parity import Scored, compare, require_fp32
 
 
@@ -59,6 +66,15 @@ def test_each_metric_can_refuse(before: Accuracy, after: Accuracy, why: str | No
 def test_scores_in_another_order_are_refused() -> None:
     shuffled = compare(scored(0, 1, 2, 3), scored(1, 0, 3, 2), (9, 9), "fp32")
     assert "rank correlation 0.600" in str(refusal(Accuracy(1), Accuracy(1), shuffled, 0.5))
+
+
+def test_auto_wants_nearly_the_same_order() -> None:
+    scores = np.arange(100, dtype=np.float32)
+    swapped = scores.copy()
+    swapped[[10, 40]] = swapped[[40, 10]]
+    found = compare(scored(*scores), scored(*swapped), (999, 999), "fp32")
+    assert order_refusal(found, 2) is None
+    assert "1.08 points of rank correlation, more than the 1 that" in str(order_refusal(found, 1))
 
 
 def masks(good: int, defective: int) -> list[Mask | None]:
