@@ -12,11 +12,13 @@ import numpy.typing as npt
 
 from edgead import maps
 from edgead.artifact.manifest import InputSpec, MapSpec
+from edgead.contrast import GRID, Blank
 from edgead.errors import ImageError
 from edgead.images import Image, as_bgr
 
 _HEAT_OPACITY = 0.55
 _OUTLINE_BGR = (255, 255, 255)
+_BLANK_BGR = (0, 0, 255)
 
 
 @dataclass(frozen=True)
@@ -78,6 +80,9 @@ class Detection:
         anomaly_map: float32 ``[h, w]`` at the network's own resolution, raw.
         photo_size: ``(height, width)`` of the photo in pixels.
         timings: How long the call took.
+        blank: Parts of the photo in which there is nothing to see, though there is in all good
+            photos: a dead sensor, a covered lens, no light. Empty for a detector that was trained
+            before edgead looked.
     """
 
     score: float
@@ -87,6 +92,7 @@ class Detection:
     map_spec: MapSpec
     input_spec: InputSpec
     timings: Timings
+    blank: tuple[Blank, ...] = ()
 
     def __post_init__(self) -> None:
         expected = (self.map_spec.height, self.map_spec.width)
@@ -97,8 +103,24 @@ class Detection:
 
     @property
     def is_anomalous(self) -> bool:
-        """Whether the score is above the threshold."""
-        return self.score > self.threshold
+        """Whether the score is above the threshold, or part of the photo is blank.
+
+        What cannot be seen is not known to be good.
+        """
+        return self.score > self.threshold or bool(self.blank)
+
+    @property
+    def doubt(self) -> str | None:
+        """What is wrong with the photo itself, as a sentence; ``None`` for nothing."""
+        if not self.blank:
+            return None
+        worst = min(self.blank, key=lambda cell: cell.contrast / cell.least)
+        x, y, width, height = worst.box
+        return (
+            f"there is nothing to see in {len(self.blank)} of {GRID**2} parts of the photo (at "
+            f"x={x}, y={y}, {width}x{height} px the contrast is {worst.contrast:.1f} grey levels, "
+            f"in good photos {worst.least:.1f} or more): check camera, lens and light"
+        )
 
     def heatmap(self) -> npt.NDArray[np.float32]:
         """Return the anomaly map at the photo's resolution, float32 ``[H, W]``, raw values."""
@@ -107,7 +129,7 @@ class Detection:
     @cached_property
     def regions(self) -> tuple[Region, ...]:
         """The areas above the threshold, highest peak first; none for a good part."""
-        if not self.is_anomalous:
+        if self.score <= self.threshold:
             return ()
         heat = self.heatmap()
         # On a photo smaller than the map, resampling can lower a peak under the threshold.
@@ -158,12 +180,17 @@ class Detection:
         strength = np.clip((heat - low) / (high - low), 0, 1)
         colours = cv2.applyColorMap((strength * 255).astype(np.uint8), cv2.COLORMAP_INFERNO)
         opacity = (_HEAT_OPACITY * np.minimum(1, 3 * strength))[..., None]
+        thickness = max(1, round(max(self.photo_size) / 400))
         blended = np.asarray(image * (1 - opacity) + colours * opacity, np.uint8)
         if self.regions:
             above = (heat >= min(self.threshold, float(heat.max()))).astype(np.uint8)
             outlines, _ = cv2.findContours(above, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
-            thickness = max(1, round(max(self.photo_size) / 400))
             cv2.drawContours(blended, outlines, -1, _OUTLINE_BGR, thickness, cv2.LINE_AA)
+        for cell in self.blank:
+            x, y, width, height = cell.box
+            corners = (x, y), (x + width - 1, y + height - 1)
+            cv2.rectangle(blended, *corners, _BLANK_BGR, thickness)
+            cv2.line(blended, *corners, _BLANK_BGR, thickness, cv2.LINE_AA)
         return blended
 
 

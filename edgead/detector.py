@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from edgead import images
 from edgead.artifact import Manifest, read_artifact
+from edgead.contrast import blank_cells
 from edgead.detection import Detection, Timings
 from edgead.errors import EdgeadError, UsageError
 from edgead.runtimes.base import Runtime, RuntimeInfo, RuntimeOptions
@@ -141,6 +142,11 @@ class EdgeDetector:
         photos = [_load(frame, index) for index, frame in enumerate(frames)]
         resized = [images.resize(photo, spec.size) for photo in photos]
         batch = np.stack([images.as_bgr(photo) for photo in resized])
+        least = self.manifest.training.least_contrast
+        blank = [
+            () if least is None else blank_cells(small, least, photo.shape[:2])
+            for small, photo in zip(batch, photos, strict=True)
+        ]
         loaded = time.perf_counter()
         output = self._runtime.infer(batch)
         inferred = time.perf_counter()
@@ -169,8 +175,11 @@ class EdgeDetector:
                 map_spec=self.manifest.map,
                 input_spec=spec,
                 timings=timings,
+                blank=cells,
             )
-            for score, anomaly_map, photo in zip(scores, output.anomaly_map, photos, strict=True)
+            for score, anomaly_map, photo, cells in zip(
+                scores, output.anomaly_map, photos, blank, strict=True
+            )
         ]
 
     def close(self) -> None:

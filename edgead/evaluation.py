@@ -19,11 +19,15 @@ Detect = Callable[[images.Image], Detection]
 
 @dataclass(frozen=True)
 class Judged:
-    """One test photo and what the detector said about it."""
+    """One test photo and what the detector said about it.
+
+    ``is_blank`` says that part of it has nothing to see, which makes it anomalous at any score.
+    """
 
     photo: Photo
     score: float
     is_anomalous: bool
+    is_blank: bool = False
 
     @property
     def is_wrong(self) -> bool:
@@ -87,6 +91,7 @@ class Evaluation:
                     "kind": entry.photo.kind,
                     "score": entry.score,
                     "is_anomalous": entry.is_anomalous,
+                    "is_blank": entry.is_blank,
                 }
                 for entry in self.judged
             ],
@@ -136,6 +141,12 @@ class Evaluation:
                 f"false alarms: {self.false_positives / good:.1%} of the good photos (95 % "
                 f"interval {low:.1%} to {high:.1%})"
             )
+        blank = [entry.photo.path for entry in self.judged if entry.is_blank]
+        if blank:
+            lines.append(
+                f"photos with parts in which there is nothing to see, anomalous at any score: "
+                f"{len(blank)}, {blank[0]} for example"
+            )
         if self.pixel_auroc is None:
             lines.append("no pixel metrics: no defective photo has a mask in ground_truth")
         return "\n".join(lines)
@@ -164,14 +175,14 @@ def evaluate(detect: Detect, dataset: Dataset) -> Evaluation:
         image = images.read_image(photo.path)
         detection = detect(image)
         threshold = detection.threshold
-        judged.append(Judged(photo, detection.score, detection.is_anomalous))
+        is_blank = bool(detection.blank)
+        judged.append(Judged(photo, detection.score, detection.is_anomalous, is_blank))
         mask = read_mask(photo, detection.photo_size) if with_pixels else None
         if mask is not None:
             marked.append((photo.kind, mask, detection.heatmap()))
 
     labels = [entry.photo.is_anomalous for entry in judged]
     scores = [entry.score for entry in judged]
-    errors = metrics.confusion(labels, scores, threshold)
     pixel_auroc, au_pro = _pixel_metrics(marked)
     kinds = sorted({photo.kind for photo in photos if photo.is_anomalous})
     return Evaluation(
@@ -182,8 +193,8 @@ def evaluate(detect: Detect, dataset: Dataset) -> Evaluation:
         image_f1=metrics.best_f1(labels, scores)[0] if any(labels) else None,
         pixel_auroc=pixel_auroc,
         au_pro=au_pro,
-        false_positives=errors.false_positives,
-        misses=errors.misses,
+        false_positives=sum(j.is_wrong for j in judged if not j.photo.is_anomalous),
+        misses=sum(j.is_wrong for j in judged if j.photo.is_anomalous),
         by_defect={kind: _kind_result(kind, judged, marked) for kind in kinds},
     )
 

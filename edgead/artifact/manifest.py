@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from edgead.contrast import GRID
 from edgead.cpu import LARGEST_EXACT_WEIGHT
 from edgead.errors import ArtifactError
 
@@ -166,7 +167,9 @@ class PhotoSizes:
 class TrainingSpec:
     """Where the detector was trained, on how much, and how.
 
-    ``photo_sizes`` are those of the held-out photos; ``None`` in files of earlier versions.
+    ``photo_sizes`` are those of the held-out photos. ``least_contrast`` is the lowest that a good
+    photo had in each cell of a grid (:mod:`edgead.contrast`), held-out ones and those learned from.
+    Both are ``None`` in files of earlier versions.
     """
 
     dataset: str
@@ -176,6 +179,7 @@ class TrainingSpec:
     seed: int
     finished: str
     photo_sizes: PhotoSizes | None = None
+    least_contrast: tuple[float, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -366,6 +370,12 @@ class Manifest:
                     f"the manifest of {where} says {key} is {value!r}, but this edgead knows only "
                     f"{expected!r}: export the detector again with this version"
                 )
+        cells = self.training.least_contrast
+        if cells is not None and len(cells) != GRID**2:
+            raise ArtifactError(
+                f"the manifest of {where} has training.least_contrast of {len(cells)} cells, but "
+                f"it must be {GRID**2}: the file is damaged, export it again"
+            )
         positive = {
             "input.height": self.input.height,
             "input.width": self.input.width,

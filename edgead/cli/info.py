@@ -8,8 +8,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from edgead.artifact import Manifest, TeacherSpec, read_artifact
+from edgead.artifact import Manifest, TeacherSpec, TrainingSpec, read_artifact
 from edgead.cli import _options
+from edgead.contrast import GRID, LEAST_SHARE
 from edgead.errors import UsageError
 
 
@@ -66,6 +67,7 @@ def _rows(manifest: Manifest) -> list[tuple[str, str]]:
             f"on {training.images} photos of {training.dataset}, {training.steps} steps, seed "
             f"{training.seed}, {training.finished}",
         ),
+        ("blank photos", _blank(training)),
         *_teacher(manifest.teacher),
         (
             "parity",
@@ -82,6 +84,15 @@ def _rows(manifest: Manifest) -> list[tuple[str, str]]:
 
 def _options_of(values: Mapping[str, Any]) -> str:
     return ", ".join(f"{name}={value}" for name, value in values.items())
+
+
+def _blank(training: TrainingSpec) -> str:
+    if training.least_contrast is None:
+        return "not looked for: trained by an earlier edgead"
+    return (
+        f"called anomalous where a {GRID}x{GRID} part has less than {LEAST_SHARE:.0%} of the "
+        "contrast of good photos"
+    )
 
 
 def _teacher(teacher: TeacherSpec | None) -> list[tuple[str, str]]:

@@ -52,6 +52,8 @@ def run(args: argparse.Namespace) -> int:
             detection = detect(photo)
             verdict = "ANOMALOUS" if detection.is_anomalous else "good"
             print(f"{verdict:9}  {detection.score:9.4f}  {path}")
+            if detection.doubt is not None:
+                print(f"warning: {path}: {detection.doubt}", file=sys.stderr)
             results.append(
                 {
                     "path": str(path),
@@ -59,6 +61,7 @@ def run(args: argparse.Namespace) -> int:
                     "threshold": detection.threshold,
                     "is_anomalous": detection.is_anomalous,
                     "regions": [region.to_json() for region in detection.regions],
+                    "blank": [list(cell.box) for cell in detection.blank],
                 }
             )
             if args.out:
@@ -83,6 +86,7 @@ def _unread(path: Path, threshold: float, error: str) -> dict[str, Any]:
         "threshold": threshold,
         "is_anomalous": None,
         "regions": [],
+        "blank": [],
         "error": error,
     }
 

@@ -1,6 +1,6 @@
 """Accuracy metrics, exact: no thresholds are sampled. NumPy and OpenCV only."""
 
-from edgead.metrics.curves import auroc, average_precision, best_f1, confusion
+from edgead.metrics.curves import auroc, average_precision, best_f1
 from edgead.metrics.pixels import au_pro, pixel_auroc, pixel_metrics
 from edgead.metrics.rates import rate_interval
 
@@ -9,7 +9,6 @@ __all__ = [
     "auroc",
     "average_precision",
     "best_f1",
-    "confusion",
     "pixel_auroc",
     "pixel_metrics",
     "rate_interval",

@@ -2,20 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 import numpy.typing as npt
 
 from edgead.errors import EdgeadError
-
-
-@dataclass(frozen=True)
-class Confusion:
-    """Errors at a threshold: good parts called anomalous, and defective ones not."""
-
-    false_positives: int
-    misses: int
 
 
 def auroc(labels: npt.ArrayLike, scores: npt.ArrayLike) -> float | None:
@@ -68,13 +58,6 @@ def best_f1(labels: npt.ArrayLike, scores: npt.ArrayLike) -> tuple[float, float]
     best = int(f1.argmax())
     lower = cuts[best + 1] if best + 1 < len(cuts) else cuts[best] - 1e-6 * (1 + abs(cuts[best]))
     return float(f1[best]), float((cuts[best] + lower) / 2)
-
-
-def confusion(labels: npt.ArrayLike, scores: npt.ArrayLike, threshold: float) -> Confusion:
-    """Count errors when scores above a threshold are called anomalous."""
-    truth, values = _checked(labels, scores)
-    called = values > threshold
-    return Confusion(int((called & ~truth).sum()), int((~called & truth).sum()))
 
 
 def area_under(x: npt.NDArray[np.float64], y: npt.NDArray[np.float64]) -> float:

@@ -10,7 +10,7 @@ import json
 import math
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ import edgead
 from edgead import cpu, images
 from edgead.artifact import InputSpec, Manifest, ModelSpec, PhotoSizes, TeacherSpec, TrainingSpec
 from edgead.calibration import threshold as thresholds
+from edgead.contrast import least_contrast
 from edgead.datasets import Dataset, Photo, identical
 from edgead.errors import TrainingError, UsageError
 from edgead.models import AnomalyModel, StepBatch, create_model
@@ -103,6 +104,7 @@ def train(
         model.fit_normalisation(_batches(held_out, fabric.device, "fitting map quantiles"))
         model.cpu()
         manifest = _manifest(model, config, dataset, split, held_out, labelled, teacher)
+        manifest = _with_contrast(manifest, (*training, *held_out))
         run.finish(model, manifest)
         _log(run, {"finished": True, "seconds": round(seconds, 1)})
     fabric.barrier()
@@ -389,6 +391,11 @@ def _manifest(
             photo_sizes=PhotoSizes.of([images.read_image(p).shape[:2] for p in split.held_out]),
         ),
     )
+
+
+def _with_contrast(manifest: Manifest, good: Iterable[images.Image]) -> Manifest:
+    training = dataclasses.replace(manifest.training, least_contrast=least_contrast(good))
+    return manifest.replace(training=training)
 
 
 def _scores(model: AnomalyModel, pixels: npt.NDArray[np.uint8]) -> list[float]:

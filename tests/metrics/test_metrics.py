@@ -35,11 +35,6 @@ def test_a_curve_of_one_class_alone_does_not_exist() -> None:
     assert metrics.auroc([False, False], [1.0, 2.0]) is None
 
 
-def test_confusion_counts_scores_above_the_threshold_only() -> None:
-    found = metrics.confusion([False, False, True, True], [0.5, 0.6, 0.5, 0.7], 0.5)
-    assert (found.false_positives, found.misses) == (1, 1)
-
-
 def au_pro_by_hand(masks: list[np.ndarray], maps: list[np.ndarray], limit: float) -> float:
     """MVTec's definition, one threshold at a time."""
     regions = []
