@@ -16,7 +16,7 @@ from edgead.export.compress.fit import PLACES, carry_out, outline
 from edgead.export.compress.moments import Observed, observe
 from edgead.export.compress.network import Network
 from edgead.export.compress.photos import fitting_photos
-from edgead.export.compress.projection import difference_samples, principal_directions
+from edgead.export.compress.projection import difference_samples, kept_directions
 from edgead.export.refit import refit_head
 
 
@@ -110,7 +110,7 @@ class Compressor:
             channels = self._network.convolutions[difference.convolutions[0]].channels
             if difference.tensor in kept:
                 samples = difference_samples(difference, self._observed)
-                basis = principal_directions(samples)[0][:, : kept[difference.tensor]]
+                basis = kept_directions(samples, kept[difference.tensor])
             else:
                 basis = np.eye(channels)
             found.append(np.ascontiguousarray(basis, np.float32))

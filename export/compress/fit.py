@@ -17,7 +17,7 @@ from edgead.export.compress.lowrank import least_squares, reduced_rank
 from edgead.export.compress.moments import Observed, Photos, Samples, regressions
 from edgead.export.compress.network import Floats, Network
 from edgead.export.compress.plan import Choices, Plan
-from edgead.export.compress.projection import difference_samples, principal_directions
+from edgead.export.compress.projection import difference_samples, kept_directions
 
 PLACES = 256
 """Places drawn in each photo for each convolution."""
@@ -40,8 +40,8 @@ def carry_out(
     targets: dict[str, Samples] = dict(observed.outputs)
     for difference in original.differences:
         if difference.tensor in plan.directions:
-            directions, _ = principal_directions(difference_samples(difference, observed))
-            kept = directions[:, : plan.directions[difference.tensor]]
+            samples = difference_samples(difference, observed)
+            kept = kept_directions(samples, plan.directions[difference.tensor])
             network.project(difference, kept)
             for name in difference.convolutions:
                 targets[name] = targets[name] @ kept.astype(np.float32)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from edgead.export.compress.lowrank import cosines
 from edgead.export.compress.moments import Observed, Samples
 from edgead.export.compress.network import Difference, Floats, Network
 
@@ -41,6 +42,17 @@ def principal_directions(samples: Samples) -> tuple[Floats, npt.NDArray[np.float
     moment = np.asarray(samples.T @ samples, np.float64) / len(samples)
     energies, directions = np.linalg.eigh(moment)
     return directions[:, ::-1], np.maximum(energies[::-1], 0)
+
+
+def kept_directions(samples: Samples, count: int) -> Floats:
+    """Return an orthonormal basis ``[channels, count]`` of the first principal directions.
+
+    Not those directions themselves: the first of them has many times the range of the last, and
+    INT8 gives all channels of a tensor one step. Turned by a cosine transform within their span,
+    all channels have about the same energy, and the sum of squares is as before.
+    """
+    directions, _ = principal_directions(samples)
+    return directions[:, :count] @ cosines(count)
 
 
 def energy_left(network: Network, difference: Difference, observed: Observed) -> Floats:
