@@ -92,7 +92,8 @@ def test_no_factorisation_of_that_rank_is_better(rank: int) -> None:
 
     own = error((patches @ made.inner.T + made.inner_bias) @ made.outer.T + made.outer_bias)
     spread = weights @ found.patches @ weights.T
-    assert own == pytest.approx(tail(spread, importance)[rank], rel=0.2)
+    predicted = tail(spread, importance)[rank]  # of an importance made definite: a little more
+    assert 0.5 * predicted < own <= predicted
     outputs = patches @ weights.T
     left, values, right = np.linalg.svd(outputs - outputs.mean(0), full_matrices=False)
     plain = (left[:, :rank] * values[:rank]) @ right[:rank]  # best without the importance
