@@ -214,7 +214,7 @@ def order_refusal(parity: ParitySpec, points: float) -> str | None:
     if lost is None or lost <= points:
         return None
     return (
-        f"the order of the scores changes: {lost:.2f} points of rank correlation, more than the "
+        f"the order of the scores changes: {lost:.3f} points of rank correlation, more than the "
         f"{points:g} that 'auto' allows"
     )
 
