@@ -413,7 +413,7 @@ class _Deployed(nn.Module):
 
 
 def raw_map(differences: Tensor, centring: float) -> Tensor:
-    """Return the channel mean of squared differences, ``[N, h, w]``; see ``centring``."""
+    """Return the channel mean of squared differences, ``[N, h, w]``, centred before."""
     return _centred(differences, centring).square().mean(1)
 
 
