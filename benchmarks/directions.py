@@ -11,7 +11,6 @@ three as ``--compress`` does. The labelled photos are looked at only afterwards.
 
 from __future__ import annotations
 
-import argparse
 import functools
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -22,7 +21,7 @@ import numpy as np
 
 from edgead import files
 from edgead.benchmarks.labelled import Trial
-from edgead.benchmarks.script import pairs, told
+from edgead.benchmarks.script import pairs, runs_parser, told
 from edgead.cli import _options
 from edgead.markdown import table
 
@@ -91,9 +90,7 @@ def _counts(text: str) -> tuple[int, ...]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the benchmark."""
-    parser = argparse.ArgumentParser(prog="python -m edgead.benchmarks.directions")
-    parser.add_argument("out", type=Path, metavar="OUT", help="folder for the tables")
-    parser.add_argument("pairs", nargs="+", metavar="RUN=DATA", help="run folder = labelled photos")
+    parser = runs_parser("directions")
     parser.add_argument(
         "--keep", type=_counts, default=(16, 32, 64), metavar="LIST", help="default: 16,32,64"
     )

@@ -1,6 +1,6 @@
 """What a fine-tune by gradients buys after a compression, beyond its closed forms.
 
-    python -m edgead.benchmarks.finetune OUT RUN=DATA [RUN=DATA ...] [--compress GMAC]
+    python -m edgead.benchmarks.finetune OUT RUN=DATA [RUN=DATA ...] --compress GMAC
         [--steps N] [--rate RATE]
 
 Needs the training install. Compresses each run's detector, turns the graph into a PyTorch module,
@@ -26,7 +26,7 @@ import numpy.typing as npt
 
 from edgead import files
 from edgead.benchmarks.labelled import Trial
-from edgead.benchmarks.script import pairs, told
+from edgead.benchmarks.script import pairs, runs_parser, told
 from edgead.calibration.pictures import generate
 from edgead.calibration.synthetic import with_defect
 from edgead.cli import _options
@@ -294,9 +294,7 @@ def _target(text: str) -> float:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the benchmark."""
-    parser = argparse.ArgumentParser(prog="python -m edgead.benchmarks.finetune")
-    parser.add_argument("out", type=Path, metavar="OUT", help="folder for the tables")
-    parser.add_argument("pairs", nargs="+", metavar="RUN=DATA", help="run folder = labelled photos")
+    parser = runs_parser("finetune")
     parser.add_argument(
         "--compress", type=_target, required=True, metavar="GMAC", help="left by the compression"
     )

@@ -25,7 +25,7 @@ import numpy.typing as npt
 
 from edgead import files, images, metrics
 from edgead.benchmarks.remember import remembered, run_key
-from edgead.benchmarks.script import pairs, told
+from edgead.benchmarks.script import pairs, runs_parser, told
 from edgead.calibration.synthetic import with_defect
 from edgead.datasets import Dataset
 from edgead.errors import UsageError
@@ -187,9 +187,7 @@ def _numbers(text: str) -> tuple[float, ...]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the benchmark."""
-    parser = argparse.ArgumentParser(prog="python -m edgead.benchmarks.map_options")
-    parser.add_argument("out", type=Path, metavar="OUT", help="folder for the tables")
-    parser.add_argument("pairs", nargs="+", metavar="RUN=DATA", help="run folder = labelled photos")
+    parser = runs_parser("map_options")
     parser.add_argument(
         "--shares",
         type=_numbers,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from edgead.errors import EdgeadError
 
@@ -20,6 +21,14 @@ def pairs(
             parser.error(f"'{word}' is not {form}")
         found.append((first, second))
     return found
+
+
+def runs_parser(name: str) -> argparse.ArgumentParser:
+    """Return the parser of a benchmark that tries things on finished trainings: OUT, RUN=DATA."""
+    parser = argparse.ArgumentParser(prog=f"python -m edgead.benchmarks.{name}")
+    parser.add_argument("out", type=Path, metavar="OUT", help="folder for the tables")
+    parser.add_argument("pairs", nargs="+", metavar="RUN=DATA", help="run folder = labelled photos")
+    return parser
 
 
 def told(measure: Callable[[], str]) -> int:
