@@ -24,6 +24,8 @@ DISTILLED = "distilled"
 SHIPPED = {"resnet18": "resnet18.safetensors"}
 """What :data:`DISTILLED` stands for, by architecture."""
 
+_OPTION = "--teacher FILE (edgead compare: --teacher MODEL=FILE)"
+
 PUBLISHED = {  # torchvision's IMAGENET1K_V1; the digits in a name begin its hash
     "resnet18": Published(
         "resnet18-f37072fd.pth",
@@ -63,18 +65,18 @@ def load_backbone(network: Trunk, source: str | None) -> TeacherSpec:
             sha256=weights_digest(network),
         )
     if source is None:
-        ours = f", or take the small one of this package with --backbone-weights {DISTILLED}"
+        ours = f", or '{DISTILLED}' for the small one of this package"
         path = fetch(
             DOWNLOADS,
             PUBLISHED[network.architecture],
             f"the ImageNet weights of {network.architecture}",
-            "--backbone-weights FILE" + (ours if network.architecture in SHIPPED else ""),
+            _OPTION + (ours if network.architecture in SHIPPED else ""),
         )
     elif source == DISTILLED:
         if network.architecture not in SHIPPED:
             raise UsageError(
-                f"no {network.architecture} comes with this package: give a file with "
-                "--backbone-weights FILE, or use reverse-distillation-resnet18"
+                f"no {network.architecture} comes with this package: give a file with {_OPTION}, "
+                "or use reverse-distillation-resnet18"
             )
         path = Path(__file__).with_name(SHIPPED[network.architecture])
     else:

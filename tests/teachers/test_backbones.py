@@ -179,8 +179,9 @@ def test_without_a_network_the_error_says_what_to_fetch_and_where_to_put_it(host
     said = str(error.value)
     assert backbones.DOWNLOADS + file.name in said
     assert str(cache.folder() / file.name) in said
-    assert "--backbone-weights FILE" in said
-    assert "--backbone-weights distilled" in said
+    assert "--teacher FILE" in said
+    assert "--teacher MODEL=FILE" in said
+    assert "'distilled'" in said
 
 
 def test_the_network_of_this_package_is_trained_small_and_says_what_it_is(host: Path) -> None:
