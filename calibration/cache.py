@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 from edgead import files
+from edgead.errors import EdgeadError
 
 
 def folder() -> Path:
@@ -34,5 +36,12 @@ def remembered(kind: str, key: tuple[str, ...], make: Callable[[], bytes]) -> by
         if hashlib.sha256(body).digest() == seal:  # else it is damaged: make it again
             return body
     made = make()
-    files.write_bytes(path, made + hashlib.sha256(made).digest())
+    try:
+        files.write_bytes(path, made + hashlib.sha256(made).digest())
+    except EdgeadError as error:  # without a cache everything works, only slower
+        print(
+            f"warning: {error}. It would have saved time in the next export: set $EDGEAD_CACHE to "
+            "a folder that can be written",
+            file=sys.stderr,
+        )
     return made

@@ -10,7 +10,7 @@ import numpy as np
 
 from edgead import files, images
 from edgead.datasets import Photo, read_mask
-from edgead.errors import EdgeadError
+from edgead.errors import UsageError
 from edgead.evaluation import Detect, Evaluation, Judged
 
 _TILE = 260
@@ -33,17 +33,26 @@ def contact_sheet(evaluation: Evaluation, detect: Detect, path: str | os.PathLik
         path: Picture to write, ``.png`` or ``.jpg``.
 
     Raises:
-        EdgeadError: OpenCV cannot write that kind of file.
+        UsageError: OpenCV cannot write that kind of file.
     """
     strips = []
     for title, entries in _chosen(evaluation):
         tiles = [_tile(entry, detect, evaluation.threshold) for entry in entries]
         strips.append(_strip(title, tiles))
     sheet = np.concatenate(strips)
-    done, encoded = _encode(Path(path).suffix, sheet)
-    if not done:
-        raise EdgeadError(f"cannot write a picture to {path}: use a name that ends in .png or .jpg")
-    files.write_bytes(path, encoded)
+    require_picture_name(path)
+    _, encoded = cv2.imencode(Path(path).suffix, sheet)
+    files.write_bytes(path, encoded.tobytes())
+
+
+def require_picture_name(path: str | os.PathLike[str]) -> None:
+    """Refuse a name that no picture can be written to, before hours of work for it.
+
+    Raises:
+        UsageError: OpenCV cannot write that kind of file.
+    """
+    if not Path(path).suffix or not cv2.haveImageWriter(os.fspath(path)):
+        raise UsageError(f"cannot write a picture to {path}: use a name that ends in .png or .jpg")
 
 
 def outline_truth(small: images.Image, photo: Photo, size: tuple[int, ...]) -> None:
@@ -65,14 +74,6 @@ def outline_truth(small: images.Image, photo: Photo, size: tuple[int, ...]) -> N
     )
     outlines, _ = cv2.findContours(scaled, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
     cv2.drawContours(small, outlines, -1, _TRUTH, 1, cv2.LINE_AA)
-
-
-def _encode(suffix: str, picture: images.Image) -> tuple[bool, bytes]:
-    try:
-        done, encoded = cv2.imencode(suffix or ".", picture)
-    except cv2.error:
-        return False, b""
-    return done, encoded.tobytes()
 
 
 def _chosen(evaluation: Evaluation) -> list[tuple[str, list[Judged]]]:

@@ -118,9 +118,18 @@ class Dataset:
             photos = "photo" if len(self.train) == 1 else "photos"
             raise DataError(
                 f"{self.root} has {len(self.train)} {photos} of good parts, but training takes at "
-                f"least {FEWEST_TRAINING_PHOTOS} (50 or more are better)"
+                f"least {FEWEST_TRAINING_PHOTOS} (50 or more are better)" + self._misplaced()
             )
         return self.train
+
+    def _misplaced(self) -> str:
+        """Say that there are photos beside ``test``, where MVTec AD's layout has none."""
+        if self.layout != "mvtec" or not _photos_in(self.root):
+            return ""
+        return (
+            f"; photos directly in a folder that has 'train' or 'test' are not looked at: move "
+            f"those of good parts into {self.root / 'train' / GOOD}"
+        )
 
     def test_photos(self) -> tuple[Photo, ...]:
         """Return the labelled photos.
@@ -140,6 +149,12 @@ class Dataset:
         """Find byte-identical photos in train and test: (training photo, test photo)."""
         return identical(self.train, [photo.path for photo in self.test])
 
+    def _copies(self) -> list[tuple[Path, Path]]:
+        """Find byte-identical training photos: (one, a later one)."""
+        order = {path: index for index, path in enumerate(self.train)}
+        pairs = identical(self.train, self.train)
+        return [(path, copy) for path, copy in pairs if order[path] < order[copy]]
+
     def warnings(self) -> list[str]:
         """Say what a person should look at before trusting figures from this folder."""
         found = []
@@ -147,8 +162,16 @@ class Dataset:
         if leaks:
             first = leaks[0]
             found.append(
-                f"{len(leaks)} test photos are byte-identical to training photos, for example "
-                f"{first[1]} and {first[0]}: figures from them are too good"
+                f"{len({test for _, test in leaks})} test photos are byte-identical to training "
+                f"photos, for example {first[1]} and {first[0]}: figures from them are too good"
+            )
+        copies = self._copies()
+        if copies:
+            first = copies[0]
+            found.append(
+                f"{len({copy for _, copy in copies})} photos to train on are byte-identical to "
+                f"others, for example {first[1]} and {first[0]}: they say nothing new, so there "
+                "are fewer photos than it seems"
             )
         unmarked = [photo.path for photo in self.test if photo.is_anomalous and photo.mask is None]
         if unmarked and any(photo.mask for photo in self.test):
@@ -161,7 +184,7 @@ class Dataset:
 
 def identical(first: Sequence[Path], second: Sequence[Path]) -> list[tuple[Path, Path]]:
     """Find byte-identical files, under whatever names: (one of the first, one of the second)."""
-    sizes: dict[int, list[Path]] = defaultdict(list)
+    sizes: dict[int, list[Path]] = defaultdict(list)  # files of one size alone are read
     for path in first:
         sizes[path.stat().st_size].append(path)
     digests: dict[Path, bytes] = {}
@@ -182,7 +205,8 @@ def identical(first: Sequence[Path], second: Sequence[Path]) -> list[tuple[Path,
 def read_mask(photo: Photo, size: tuple[int, int]) -> npt.NDArray[np.bool_] | None:
     """Read which pixels of a test photo are defective.
 
-    Any value above 0 counts, as in MVTec's own evaluation code.
+    Any value above 0 in any colour counts, as in MVTec's own evaluation code, of 16 bits too:
+    annotation tools write 1, 2, 3 for their labels.
 
     Args:
         photo: The photo; a good one has an empty mask.
@@ -200,15 +224,17 @@ def read_mask(photo: Photo, size: tuple[int, int]) -> npt.NDArray[np.bool_] | No
         encoded = np.frombuffer(photo.mask.read_bytes(), np.uint8)
     except OSError as error:
         raise DataError(f"cannot read the mask {photo.mask}: {error.strerror}") from error
-    mask = cv2.imdecode(encoded, cv2.IMREAD_GRAYSCALE) if encoded.size else None
+    # Asked for grey, OpenCV would scale 16 bits to 8, mix the colours and round to 0.
+    as_stored = cv2.IMREAD_ANYDEPTH | cv2.IMREAD_ANYCOLOR
+    mask = cv2.imdecode(encoded, as_stored) if encoded.size else None
     if mask is None:
         raise DataError(f"the mask {photo.mask} is not an image or is damaged")
-    if mask.shape != size:
+    if mask.shape[:2] != size:
         raise DataError(
             f"the mask {photo.mask} is {mask.shape[1]}x{mask.shape[0]} px, but its photo "
             f"{photo.path} is {size[1]}x{size[0]} px"
         )
-    return np.asarray(mask > 0)
+    return np.asarray(mask > 0 if mask.ndim == 2 else (mask > 0).any(2))
 
 
 def _photos_in(folder: Path) -> list[Path]:

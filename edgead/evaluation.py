@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -47,6 +47,37 @@ class KindResult:
     image_auroc: float | None
     pixel_auroc: float | None
     au_pro: float | None
+
+
+@dataclass(frozen=True)
+class _Marked:
+    """A photo whose defective pixels are known, and what was detected on it."""
+
+    kind: str
+    mask: npt.NDArray[np.bool_]
+    detection: Detection
+
+
+class _Heatmaps(Sequence[npt.NDArray[np.float32]]):
+    """Heat maps at the photos' resolution, made when they are looked at: all do not fit memory."""
+
+    def __init__(self, marked: Sequence[_Marked]) -> None:
+        self._marked = marked
+
+    def __len__(self) -> int:
+        return len(self._marked)
+
+    @overload
+    def __getitem__(self, index: int) -> npt.NDArray[np.float32]: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[npt.NDArray[np.float32]]: ...
+    def __getitem__(
+        self, index: int | slice
+    ) -> npt.NDArray[np.float32] | Sequence[npt.NDArray[np.float32]]:
+        """Return one, or several still to be made."""
+        if isinstance(index, slice):
+            return _Heatmaps(self._marked[index])
+        return self._marked[index].detection.heatmap()
 
 
 @dataclass(frozen=True)
@@ -169,7 +200,7 @@ def evaluate(detect: Detect, dataset: Dataset) -> Evaluation:
     photos = dataset.test_photos()
     with_pixels = any(photo.mask is not None for photo in photos)
     judged: list[Judged] = []
-    marked: list[tuple[str, npt.NDArray[np.bool_], npt.NDArray[np.float32]]] = []
+    marked: list[_Marked] = []
     threshold = float("nan")
     for photo in progress(photos, total=len(photos), label="evaluating"):
         image = images.read_image(photo.path)
@@ -179,7 +210,7 @@ def evaluate(detect: Detect, dataset: Dataset) -> Evaluation:
         judged.append(Judged(photo, detection.score, detection.is_anomalous, is_blank))
         mask = read_mask(photo, detection.photo_size) if with_pixels else None
         if mask is not None:
-            marked.append((photo.kind, mask, detection.heatmap()))
+            marked.append(_Marked(photo.kind, mask, detection))
 
     labels = [entry.photo.is_anomalous for entry in judged]
     scores = [entry.score for entry in judged]
@@ -202,11 +233,11 @@ def evaluate(detect: Detect, dataset: Dataset) -> Evaluation:
 def _kind_result(
     kind: str,
     judged: Sequence[Judged],
-    marked: Sequence[tuple[str, npt.NDArray[np.bool_], npt.NDArray[np.float32]]],
+    marked: Sequence[_Marked],
 ) -> KindResult:
     chosen = [entry for entry in judged if entry.photo.kind in (GOOD, kind)]
     labels = [entry.photo.is_anomalous for entry in chosen]
-    pixel_auroc, au_pro = _pixel_metrics([entry for entry in marked if entry[0] in (GOOD, kind)])
+    pixel_auroc, au_pro = _pixel_metrics([entry for entry in marked if entry.kind in (GOOD, kind)])
     return KindResult(
         images=sum(labels),
         misses=sum(entry.is_wrong for entry in chosen if entry.photo.is_anomalous),
@@ -216,14 +247,10 @@ def _kind_result(
     )
 
 
-def _pixel_metrics(
-    marked: Sequence[tuple[str, npt.NDArray[np.bool_], npt.NDArray[np.float32]]],
-) -> tuple[float | None, float | None]:
-    if not any(kind != GOOD for kind, _, _ in marked):
+def _pixel_metrics(marked: Sequence[_Marked]) -> tuple[float | None, float | None]:
+    if not any(entry.kind != GOOD for entry in marked):
         return None, None
-    masks = [mask for _, mask, _ in marked]
-    maps = [anomaly_map for _, _, anomaly_map in marked]
-    return metrics.pixel_metrics(masks, maps)
+    return metrics.pixel_metrics([entry.mask for entry in marked], _Heatmaps(marked))
 
 
 def _figure(value: float | None) -> str:

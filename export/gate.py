@@ -29,6 +29,10 @@ TELLS_APART = 0.7
 60 steps whose INT8 kept neither the order of its scores nor its AUROC (docs/int8.md)."""
 
 
+_ROUNDING = 1e-9
+"""Of a difference of two metrics, in points: 100 * (1 - 0.995) is more than 0.5."""
+
+
 @dataclass(frozen=True)
 class Accuracy:
     """How well a graph tells good from defective.
@@ -187,7 +191,7 @@ def refusal(before: Accuracy, after: Accuracy, parity: ParitySpec, max_drop: flo
     }
     for name, (was, is_now) in metrics.items():
         drop = points_lost(was, is_now)
-        if drop is not None and drop > max_drop:
+        if drop is not None and drop > max_drop + _ROUNDING:
             return f"{name} falls by {drop:.2f} points, more than the {max_drop:g} allowed"
     correlation = parity.rank_correlation
     if correlation is not None and correlation < RANK_CORRELATION:
@@ -211,7 +215,7 @@ def order_refusal(parity: ParitySpec, points: float) -> str | None:
         points: Largest loss of Spearman's correlation, in points of a hundred.
     """
     lost = None if parity.rank_correlation is None else points_lost(1.0, parity.rank_correlation)
-    if lost is None or lost <= points:
+    if lost is None or lost <= points + _ROUNDING:
         return None
     return (
         f"the order of the scores changes: {lost:.3f} points of rank correlation, more than the "

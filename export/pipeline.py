@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgead.artifact import Artifact, Manifest, ParitySpec, QuantizationSpec, write_artifact
-from edgead.calibration.photos import CalibrationPhotos, warnings
+from edgead.calibration.photos import CalibrationPhotos, refuse_test_photos, warnings
 from edgead.datasets import Dataset
 from edgead.errors import GateRefused, MissingDependencyError, UsageError
 from edgead.export import gate, latency, parity, report, stale
@@ -164,6 +164,8 @@ def export(
     validate = gate.labelled(options.validate) if options.validate else None
     opened = Source.open(source)
     paths = opened.calibration_photos(options.calibration)
+    if validate is not None:
+        refuse_test_photos(paths, validate)
     learned = opened.learned_photos(options.calibration)
     photos = CalibrationPhotos.read(paths, opened.manifest.input.size, learned)
     if options.compress is not None and options.max_latency is not None:

@@ -103,7 +103,7 @@ class Source:
             DataError: They are gone, there are none, or they are test photos.
         """
         if folder is not None:
-            paths = images.find_images([folder])
+            paths = _good_photos(folder)
             if self.dataset is not None:
                 refuse_test_photos(paths, self.dataset)
             return paths
@@ -116,6 +116,19 @@ class Source:
             if not path.is_file():
                 raise DataError(
                     f"the held-out photo {path} of {self.path} is not there any more; put the "
-                    "photos back or give good photos with --calibration DIR"
+                    "photos back, or give other good ones to edgead export with --calibration DIR"
                 )
         return self.held_out
+
+
+def _good_photos(folder: str) -> Sequence[Path]:
+    """List a folder's photos; of a data set in MVTec AD's layout those of train/good alone."""
+    if not any((Path(folder) / name).is_dir() for name in ("train", "test")):
+        return images.find_images([folder])
+    dataset = Dataset.from_folder(folder)
+    if not dataset.train:
+        raise DataError(
+            f"{folder} is a data set without photos of good parts in train/good, and its test "
+            "photos are not for calibration: give a folder of other good photos"
+        )
+    return dataset.train

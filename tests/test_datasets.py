@@ -71,3 +71,37 @@ def test_a_mask_of_another_size_is_refused_and_a_good_photo_has_an_empty_one(
     cv2.imwrite(str(bad.mask), np.ones((5, 5), np.uint8))
     with pytest.raises((DataError, ImageError), match=bad.mask.name):
         read_mask(bad, (70, 90))
+
+
+@pytest.mark.parametrize(
+    "stored",
+    [
+        np.full((70, 90), 1, np.uint16),
+        np.full((70, 90, 3), (1, 0, 0), np.uint8),
+        np.full((70, 90, 4), (0, 2, 0, 255), np.uint16),
+    ],
+)
+def test_every_value_above_0_marks_a_defect(dataset: Path, stored: np.ndarray) -> None:
+    photo = next(photo for photo in Dataset.from_folder(dataset).test if photo.is_anomalous)
+    stored[:10] = 0
+    cv2.imwrite(str(photo.mask), stored)
+    mask = read_mask(photo, (70, 90))
+    assert mask is not None
+    assert mask[10:].all()
+    assert not mask[:10].any()
+
+
+def test_photos_that_are_there_twice_are_named_once(dataset: Path) -> None:
+    for name in ("b.png", "c.png"):
+        shutil.copy(dataset / "train/good/003.png", dataset / "train/good" / name)
+    shutil.copy(dataset / "train/good/003.png", dataset / "test/good/copy.png")
+    leak, copies = Dataset.from_folder(dataset).warnings()
+    assert leak.startswith("1 test photos")
+    assert copies.startswith("2 photos to train on are byte-identical to others")
+
+
+def test_photos_beside_a_test_folder_are_said_to_be_unread(dataset: Path) -> None:
+    shutil.rmtree(dataset / "train")
+    write_photo(dataset / "one.png", part(0))
+    with pytest.raises(DataError, match=r"directly in a folder that has .*train/good"):
+        Dataset.from_folder(dataset).train_photos()

@@ -26,24 +26,25 @@ def add_parser(subparsers: _options.Subparsers) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Evaluate, print the table, write what was asked for."""
-    from edgead.contact_sheet import contact_sheet
+    from edgead.contact_sheet import contact_sheet, require_picture_name
     from edgead.datasets import Dataset
     from edgead.detector import open_detector
     from edgead.evaluation import evaluate
 
+    if args.sheet:
+        require_picture_name(args.sheet)
     dataset = Dataset.from_folder(args.data)
     dataset.test_photos()
     for warning in dataset.warnings():
         print(f"warning: {warning}", file=sys.stderr)
     with open_detector(args.detector, args.runtime, threads=args.threads) as detect:
         evaluation = evaluate(detect, dataset)
+        print(evaluation.table())
+        if detect.manifest.threshold.promise:
+            print(f"the threshold: {detect.manifest.threshold.promise}")
+        print(f"runtime {detect.runtime.name} {detect.runtime.version}")
+        if args.json:
+            files.write_json(args.json, evaluation.to_json())
         if args.sheet:
             contact_sheet(evaluation, detect, args.sheet)
-        info, promise = detect.runtime, detect.manifest.threshold.promise
-    print(evaluation.table())
-    if promise:
-        print(f"the threshold: {promise}")
-    print(f"runtime {info.name} {info.version}")
-    if args.json:
-        files.write_json(args.json, evaluation.to_json())
     return 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,12 +39,12 @@ class Accuracy:
 
 
 def data_digest(dataset: Dataset) -> str:
-    """Hash the labelled photos and their masks, names and contents."""
+    """Hash the labelled photos and their masks, paths (the figures name them) and contents."""
     digest = hashlib.sha256()
     for photo in dataset.test:
         for path in (photo.path, photo.mask):
             if path is not None:
-                digest.update(f"{photo.kind}/{path.name}\0".encode())
+                digest.update(os.fsencode(path) + b"\0")
                 digest.update(path.read_bytes())
     return digest.hexdigest()
 

@@ -108,6 +108,13 @@ def contenders(plan: Plan) -> tuple[list[Contender], list[LeftOut]]:
         _to_train(plan, word) if word in model_names() else _taken(Path(word), models)
         for word in words
     ]
+    labels = [contender.label for contender in found]
+    same = next((contender for contender in found if labels.count(contender.label) > 1), None)
+    if same is not None:
+        raise UsageError(
+            f"two runs in --models would both be called '{same.label}' ({same.run} is one), and one "
+            "would take the other's place: name every run once, or rename a folder"
+        )
     left_out: list[LeftOut] = []
     trained = {contender.model for contender in found if not contender.is_taken}
     _check_names("--steps", plan.steps, trained)
@@ -159,10 +166,18 @@ def _model_of(path: Path) -> str:
 
 
 def _taken(path: Path, models: Mapping[str, str]) -> Contender:
-    """Label a run with its model's name, and with its folder's where that is not enough."""
+    """Label a run with its model's name, and with as much of its path as tells it from others."""
     model = models[str(path)]
-    alone = list(models.values()).count(model) == 1
-    label = model if alone else f"{model}-{path.resolve().name}"
+    names = path.resolve().parts[1:]
+    others = [
+        Path(word).resolve().parts[1:]
+        for word, of in models.items()
+        if of == model and word not in (model, str(path))
+    ]
+    count = 0 if list(models.values()).count(model) == 1 else 1
+    while count < len(names) and any(names[-count:] == other[-count:] for other in others if count):
+        count += 1
+    label = "-".join((model, *names[len(names) - count :]))
     return Contender(label, model, path, is_taken=True)
 
 

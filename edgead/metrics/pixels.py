@@ -56,7 +56,8 @@ def au_pro(masks: Masks, maps: Maps, fpr_limit: float = 0.3) -> float | None:
 
     Args:
         masks: bool ``[H, W]`` for each photo, all false for good ones.
-        maps: float32 ``[H, W]`` at the same resolution.
+        maps: float32 ``[H, W]`` at the same resolution; read twice, one at a time, so that a
+            sequence may make them when asked.
         fpr_limit: Above 0, at most 1.
 
     Returns:
@@ -69,10 +70,12 @@ def au_pro(masks: Masks, maps: Maps, fpr_limit: float = 0.3) -> float | None:
 
 
 def _curves(masks: Masks, maps: Maps) -> _Curves | None:
-    _check(masks, maps)
+    if len(masks) != len(maps):
+        raise EdgeadError(f"there are {len(masks)} masks but {len(maps)} anomaly maps")
     values, shares = [np.empty(0, np.float32)], [np.empty(0)]
     regions = 0
     for mask, anomaly_map in zip(masks, maps, strict=True):
+        _check(mask, anomaly_map)
         if mask.any():
             count, labels = cv2.connectedComponents(mask.astype(np.uint8), connectivity=8)
             regions += count - 1
@@ -117,13 +120,10 @@ def _up_to(limit: float, curves: _Curves) -> float:
     return float(min(1.0, area / limit))
 
 
-def _check(masks: Masks, maps: Maps) -> None:
-    if len(masks) != len(maps):
-        raise EdgeadError(f"there are {len(masks)} masks but {len(maps)} anomaly maps")
-    for mask, anomaly_map in zip(masks, maps, strict=True):
-        if mask.shape != anomaly_map.shape:
-            raise EdgeadError(
-                f"a mask has shape {mask.shape} but its anomaly map has {anomaly_map.shape}"
-            )
-        if not np.isfinite(anomaly_map).all():
-            raise EdgeadError("an anomaly map has a value that is not a finite number")
+def _check(mask: npt.NDArray[np.bool_], anomaly_map: npt.NDArray[np.float32]) -> None:
+    if mask.shape != anomaly_map.shape:
+        raise EdgeadError(
+            f"a mask has shape {mask.shape} but its anomaly map has {anomaly_map.shape}"
+        )
+    if not np.isfinite(anomaly_map).all():
+        raise EdgeadError("an anomaly map has a value that is not a finite number")

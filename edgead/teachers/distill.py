@@ -96,10 +96,11 @@ def distill_teacher(config: DistillConfig, out: Path, device: str = "auto") -> f
         that it has not learned from.
 
     Raises:
-        UsageError: The source or the folder is missing.
+        UsageError: The source or the folder is missing, or ``out`` is not a .safetensors file.
         DataError: Too few photos.
         EdgeadError: The source network does not have the shape described, or the loss became NaN.
     """
+    _check_out(out)
     paths = _usable(images.find_images([config.images]), config)
     precision = "bf16-mixed" if cpu.has_bfloat16() or torch.cuda.is_available() else "32-true"
     _window_cells(config)
@@ -430,6 +431,16 @@ def _usable(paths: list[Path], config: DistillConfig) -> list[Path]:
         )
     order = np.random.default_rng([config.seed, 9]).permutation(len(paths))
     return [paths[index] for index in order]
+
+
+def _check_out(out: Path) -> None:
+    """Refuse a name that ``--teacher`` would not read, before hours of work for it."""
+    if out.suffix != ".safetensors":
+        raise UsageError(f"a teacher's file is .safetensors, but --out is {out}: add that ending")
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"--out {out} cannot be written: {error.strerror or error}") from error
 
 
 def _write(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edgead import images
+from edgead.datasets import identical
 from edgead.progress import progress
 
 HELD_OUT_SHARE = 0.1  # as in the reference implementation's split of MVTec AD's train folder
@@ -28,15 +30,16 @@ class Split:
     def of(cls, photos: Sequence[Path], seed: int) -> Split:
         """Draw the held-out photos; the same seed and file names give the same split.
 
-        A tenth is held out; of fewer than 100 photos ten, but never more than a quarter.
+        A tenth is held out; of fewer than 100 photos ten, but never more than a quarter. Copies of
+        a held-out photo are not learned from: a threshold fitted to learned photos is too low.
         """
         count = max(round(HELD_OUT_SHARE * len(photos)), min(len(photos) // 4, HELD_OUT_FEW), 1)
         order = np.random.default_rng([seed, 1]).permutation(len(photos))
         chosen = set(order[:count].tolist())
-        return cls(
-            tuple(photo for index, photo in enumerate(photos) if index not in chosen),
-            tuple(photo for index, photo in enumerate(photos) if index in chosen),
-        )
+        held_out = tuple(photo for index, photo in enumerate(photos) if index in chosen)
+        others = [photo for index, photo in enumerate(photos) if index not in chosen]
+        copies = {copy for _, copy in identical(held_out, others)}
+        return cls(tuple(photo for photo in others if photo not in copies), held_out)
 
 
 def load(paths: Sequence[Path], size: tuple[int, int], label: str) -> npt.NDArray[np.uint8]:
@@ -63,6 +66,6 @@ def digest(paths: Sequence[Path]) -> str:
     """Hash names and contents, so that a resumed training sees that its photos are the same."""
     sha = hashlib.sha256()
     for path in paths:
-        sha.update(path.name.encode() + b"\0")
+        sha.update(os.fsencode(path.name) + b"\0")  # names need not be UTF-8
         sha.update(hashlib.sha256(path.read_bytes()).digest())
     return sha.hexdigest()

@@ -179,14 +179,22 @@ def _labelled(config: TrainConfig, dataset: Dataset) -> Sequence[Photo]:
         return ()
     labelled = Dataset.from_folder(config.threshold_data).test_photos()
     thresholds.require_both_kinds([photo.is_anomalous for photo in labelled])
-    same = identical([p.path for p in labelled], [p.path for p in dataset.test])
-    if same:
-        print(
-            f"warning: {len(same)} of the {len(labelled)} photos in {config.threshold_data} are "
-            f"also test photos of {config.data}: false alarms and misses measured on those will "
-            "look better than they are",
-            file=sys.stderr,
-        )
+    theirs = [photo.path for photo in labelled]
+    for ours, what, so in (
+        (
+            [photo.path for photo in dataset.test],
+            "test photos",
+            "false alarms and misses measured on those will look better than they are",
+        ),
+        (dataset.train, "photos to train on", "a threshold between learned photos is too low"),
+    ):
+        same = {path for _, path in identical(ours, theirs)}
+        if same:
+            print(
+                f"warning: {len(same)} of the {len(labelled)} photos in {config.threshold_data} "
+                f"are also {what} of {config.data}: {so}",
+                file=sys.stderr,
+            )
     return labelled
 
 
@@ -336,11 +344,19 @@ def _log(run: Run, values: dict[str, Any]) -> None:
         stream.write(json.dumps(values) + "\n")
 
 
+def _step_of(line: str) -> float:
+    """Return a line's step; of one torn by a full disk or a power cut, one that never came."""
+    try:
+        return float(json.loads(line).get("step", 0))
+    except ValueError:
+        return math.inf
+
+
 def _drop_later_metrics(run: Run, step: int) -> None:
     """Forget lines after the checkpoint, so that a resumed log has each step once."""
     with contextlib.suppress(FileNotFoundError):
         lines = run.metrics_file.read_text().splitlines()
-        kept = [line for line in lines if json.loads(line).get("step", 0) <= step]
+        kept = [line for line in lines if _step_of(line) <= step]
         run.metrics_file.write_text("".join(line + "\n" for line in kept))
 
 

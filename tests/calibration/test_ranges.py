@@ -139,6 +139,15 @@ def test_a_test_photo_is_refused_under_another_name(dataset: Path, tmp_path: Pat
         refuse_test_photos([*good, copy], loaded)
 
 
+def test_a_cache_that_cannot_be_written_costs_time_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("EDGEAD_CACHE", str(tmp_path / "file" / "cache"))
+    assert cache.remembered("kind", ("a",), lambda: b"content") == b"content"
+    assert "$EDGEAD_CACHE" in capsys.readouterr().err
+
+
 def test_the_cache_makes_once_and_survives_damage() -> None:
     made: list[int] = []
 

@@ -16,6 +16,7 @@ from edgead.cli import main
 from edgead.compare import Plan, accuracy
 from edgead.compare.plan import contenders
 from edgead.datasets import Dataset
+from edgead.errors import UsageError
 from edgead.models import model_names
 from tests.conftest import part, write_dataset, write_photo
 
@@ -173,6 +174,29 @@ def test_two_runs_of_one_detector_are_told_apart(tmp_path: Path, trained_run: Pa
     plan = Plan(Path("data"), tmp_path / "out", (str(trained_run), str(other)))
     found, _ = contenders(plan)
     assert [contender.label for contender in found] == ["efficientad-n-run", "efficientad-n-other"]
+
+
+def test_runs_in_folders_of_one_name_are_told_apart_too(tmp_path: Path, trained_run: Path) -> None:
+    words = []
+    for seed in ("seed0", "seed1"):
+        shutil.copytree(trained_run, tmp_path / seed / "run")
+        words.append(str(tmp_path / seed / "run"))
+    found, _ = contenders(Plan(Path("data"), tmp_path / "out", tuple(words)))
+    assert [contender.label for contender in found] == [
+        "efficientad-n-seed0-run",
+        "efficientad-n-seed1-run",
+    ]
+    (tmp_path / "link").symlink_to(tmp_path / "seed0")
+    words.append(str(tmp_path / "link" / "run"))
+    with pytest.raises(UsageError, match="two runs in --models would both be called"):
+        contenders(Plan(Path("data"), tmp_path / "out", tuple(words)))
+
+
+def test_figures_of_data_under_another_path_are_not_taken(tmp_path: Path) -> None:
+    first, second = write_dataset(tmp_path / "a"), tmp_path / "b"
+    shutil.copytree(first, second)
+    digests = [accuracy.data_digest(Dataset.from_folder(path)) for path in (first, second)]
+    assert digests[0] != digests[1]  # the figures name the photos by their paths
 
 
 def test_photos_of_good_parts_alone(

@@ -53,6 +53,7 @@ def test_a_score_that_is_not_finite_is_no_score() -> None:
             "AU-PRO on synthetic defects falls by 1.00 points",
         ),
         (Accuracy(1.0, 0.99), Accuracy(1.0, 0.986), None),
+        (Accuracy(1.0, 1.0), Accuracy(1.0, 0.995), None),  # 0.5000000000000004 points
         (Accuracy(0.9, 0.9), Accuracy(1.0, 1.0), None),
     ],
 )

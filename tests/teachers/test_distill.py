@@ -102,10 +102,18 @@ def test_windows_that_cannot_be_are_refused_before_any_work(
     tmp_path: Path, source: Path, photos: Path, window: int, message: str
 ) -> None:
     with pytest.raises(UsageError, match=message):
-        distill_teacher(DistillConfig(source, photos, "n", window=window), tmp_path / "t")
+        distill_teacher(
+            DistillConfig(source, photos, "n", window=window), tmp_path / "t.safetensors"
+        )
+
+
+def test_a_name_that_no_training_would_read_is_refused(tmp_path: Path, source: Path) -> None:
+    for name in ("teacher", "teacher.pt", "teacher.jsonl"):
+        with pytest.raises(UsageError, match=r"a teacher's file is \.safetensors"):
+            distill_teacher(DistillConfig(source, tmp_path, "n"), tmp_path / name)
 
 
 def test_too_few_photos_are_refused_with_the_number_needed(tmp_path: Path, source: Path) -> None:
     cv2.imwrite(str(tmp_path / "one.png"), np.zeros((64, 64, 3), np.uint8))
     with pytest.raises(DataError, match="has 1 images, but distilling a teacher takes at least 4"):
-        distill_teacher(DistillConfig(source, tmp_path, "n"), tmp_path / "t")
+        distill_teacher(DistillConfig(source, tmp_path, "n"), tmp_path / "t.safetensors")

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from edgead.errors import DataError, TrainingError, UsageError
 from edgead.models import StepBatch
 from edgead.models.efficientad import EfficientAdN
 from edgead.training import Run, TrainConfig, train, trainer
+from edgead.training.photos import Split, digest
 from tests.conftest import part, write_photo
 
 
@@ -50,6 +52,8 @@ def test_a_resumed_training_ends_with_the_same_bits(
             train(config(shared_dataset), tmp_path / "parts", device="cpu")
     with pytest.raises(TrainingError):  # crashed runs are not used by accident
         Run(tmp_path / "parts").load_model()
+    with Run(tmp_path / "parts").metrics_file.open("a") as log:
+        log.write('{"step": 6, "har')  # a full disk tears a line
     resumed = train(config(shared_dataset), tmp_path / "parts", device="cpu", resume=True)
 
     first, second = (load_file(Run(tmp_path / name).model_file) for name in ("whole", "parts"))
@@ -179,7 +183,30 @@ def test_labels_that_no_threshold_can_be_chosen_on_are_refused_before_training(
     chosen_on_test = config(shared_dataset, steps=1, threshold_data=str(shared_dataset))
     manifest = train(chosen_on_test, out, device="cpu")
     assert manifest.threshold.method.startswith("best F1")
-    assert "8 of the 8 photos" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "8 of the 8 photos" in said
+    assert "photos to train on" not in said
+    write_photo(dataset / "test/good/copy.png", part(0))
+    assert (dataset / "test/good/copy.png").read_bytes() == (
+        shared_dataset / "train/good/000.png"
+    ).read_bytes()
+    shutil.rmtree(out)
+    train(config(shared_dataset, steps=1, threshold_data=str(dataset)), out, device="cpu")
+    assert "1 of the 5 photos" in capsys.readouterr().err
+
+
+def test_copies_of_a_held_out_photo_are_not_learned_from(tmp_path: Path) -> None:
+    photos = [write_photo(tmp_path / f"{index:02}.png", part(index // 2)) for index in range(40)]
+    split = Split.of(photos, 0)
+    assert len(split.held_out) == 10
+    learned, held_out = ({p.read_bytes() for p in of} for of in (split.training, split.held_out))
+    assert not learned & held_out
+
+
+def test_names_of_photos_need_not_be_utf8(tmp_path: Path) -> None:
+    photo = tmp_path / os.fsdecode(b"Geh\xe4use.png")  # Latin-1, from an old archive
+    photo.write_bytes(write_photo(tmp_path / "a.png", part(0)).read_bytes())
+    assert digest([photo]) != digest([tmp_path / "a.png"])
 
 
 def test_without_a_gpu_the_short_recipe_is_taken_and_said(
