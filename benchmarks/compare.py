@@ -147,10 +147,17 @@ def _parts(result: Result) -> Mapping[str, str]:
         "file": result["artifact"]["file"],
         "batch": f"batch {config['batch']}",
         "streams": f"{config['streams']} cameras",
+        "frames": _frames(result),
         "camera": f"{config['camera_fps']:g} FPS" if config["camera_fps"] else "no pause",
         "device": device["board"] or device["cpu"],
         "version": f"{runtime['name']} {runtime['version']}",
     }
+
+
+def _frames(result: Result) -> str:
+    config = result["config"]
+    height, width = config["frame_size"]
+    return f"{'photos' if config['images'] else 'frames'} of {width}x{height} px"
 
 
 def _milliseconds(value: float | None) -> str:

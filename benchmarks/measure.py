@@ -68,7 +68,11 @@ class Measurement:
     @property
     def fps(self) -> float:
         """Frames a second: from the mean call where one waits for the other, else counted."""
-        if self.protocol.streams > 1 or self.protocol.camera_fps:
+        if self.protocol.camera_fps:
+            # The last frame's period ends after its call: n frames take n periods, not n - 1.
+            rate = self.protocol.camera_fps * self.protocol.streams
+            return self.frames / max(self.samples.wall_s, self.frames / rate)
+        if self.protocol.streams > 1:
             return self.frames / self.samples.wall_s
         return self.summary.fps * self.samples.frames_each
 
@@ -104,7 +108,10 @@ class Subject:
 
     def seconds_for(self, protocol: Protocol) -> float:
         """Estimate how long a protocol will take, from the warm-up."""
-        return max(protocol.seconds, protocol.samples * self.warm_ms / 1e3)
+        frame = self.warm_ms / 1e3
+        if protocol.camera_fps:
+            frame = max(frame, 1 / (protocol.camera_fps * protocol.streams))
+        return max(protocol.seconds, protocol.samples * frame)
 
 
 def open_subject(

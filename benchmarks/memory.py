@@ -67,8 +67,9 @@ def peak(
 
 def _main(arguments: str) -> None:
     artifact, runtime, threads, size, precision, hint = json.loads(arguments)
-    # Made without temporary arrays: they would count as the detector's memory.
-    frame = np.zeros((size[0], size[1], 3), np.uint8)
+    # Made without temporary arrays, which would count as the detector's memory, and not of zeros,
+    # which take no memory until somebody writes to them.
+    frame = np.full((size[0], size[1], 3), 127, np.uint8)
     with EdgeDetector(artifact, runtime, threads=threads, precision=precision, hint=hint) as detect:
         for _ in range(_PREDICTIONS):
             detect(frame)

@@ -26,7 +26,21 @@ SCHEMA = 2
 Result: TypeAlias = dict[str, Any]
 
 _LEAST_POWER_READINGS = 3
-_KEYS = ("artifact", "config", "latency_ms", "stages_ms", "fps", "raw_ms", "device", "runtime")
+_KEYS = (
+    "artifact",
+    "config",
+    "device",
+    "fps",
+    "frames_per_call",
+    "latency_ms",
+    "peak_rss_mib",
+    "raw_ms",
+    "reasons",
+    "runtime",
+    "sensors",
+    "stages_ms",
+    "verdict",
+)
 
 
 @dataclass(frozen=True)

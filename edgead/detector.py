@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeAlias, overload
@@ -16,7 +16,7 @@ from edgead import images
 from edgead.artifact import Manifest, read_artifact
 from edgead.contrast import blank_cells
 from edgead.detection import Detection, Timings
-from edgead.errors import EdgeadError, UsageError
+from edgead.errors import EdgeadError, ImageError, UsageError
 from edgead.runtimes.base import Runtime, RuntimeInfo, RuntimeOptions
 from edgead.runtimes.select import open_runtime
 
@@ -132,6 +132,12 @@ class EdgeDetector:
         """
         if isinstance(frames, (str, os.PathLike, np.ndarray)):
             return self._detect([frames])[0]
+        if frames is None:
+            raise ImageError(
+                "there is no frame: the camera gave none, or cv2.imread could not read the file"
+            )
+        if isinstance(frames, bytes) or not isinstance(frames, Iterable):
+            images.as_frame(frames)  # says what it is and what it must be
         return self._detect(list(frames))
 
     def _detect(self, frames: list[Frame]) -> list[Detection]:

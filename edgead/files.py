@@ -21,6 +21,9 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
 
     What was at ``path`` stays untouched if the block raises or the disk fills up.
 
+    A link stays one: what it points to is written. A device or a pipe (``/dev/stdout``) is given
+    the content and not replaced.
+
     Args:
         path: The final file name. Its folder is created when missing.
 
@@ -30,12 +33,21 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
     Raises:
         EdgeadError: The folder is not writable or the disk is full; the message names the file.
     """
-    final = Path(path)
+    final = Path(os.path.realpath(path))
+    if _is_device(Path(path)):
+        with tempfile.TemporaryDirectory() as scratch:
+            passed_on = Path(scratch) / f"content{final.suffix}"
+            yield passed_on
+            try:
+                with Path(path).open("ab") as stream:
+                    stream.write(passed_on.read_bytes())
+            except OSError as error:
+                raise _write_error(final, error) from error
+        return
     try:
         final.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(
-            prefix=f".{final.stem}-", suffix=final.suffix, dir=final.parent
-        )
+        # Short: a long name with something in front may be longer than a name can be.
+        handle, name = tempfile.mkstemp(prefix=".new-", suffix=final.suffix, dir=final.parent)
         os.close(handle)
     except OSError as error:
         raise _write_error(final, error) from error
@@ -54,6 +66,12 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+def _is_device(path: Path) -> bool:
+    """Whether a name stands for a device, a pipe or an open file (``/dev/stdout``)."""
+    is_other = path.exists() and not path.is_file() and not path.is_dir()
+    return is_other or (path.is_relative_to("/dev") and path.exists())
+
+
 def write_bytes(path: str | os.PathLike[str], data: bytes) -> None:
     """Write ``data`` to ``path`` in one piece."""
     with atomic_path(path) as temporary:
@@ -61,8 +79,8 @@ def write_bytes(path: str | os.PathLike[str], data: bytes) -> None:
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:
-    """Write ``text`` to ``path`` as UTF-8, in one piece."""
-    write_bytes(path, text.encode())
+    """Write ``text`` to ``path`` as UTF-8 in one piece; names of files that are not get escapes."""
+    write_bytes(path, text.encode(errors="backslashreplace"))
 
 
 def write_json(path: str | os.PathLike[str], value: Any) -> None:

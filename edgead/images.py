@@ -7,6 +7,8 @@ what makes an exported score equal to the trained one on photos of any size.
 from __future__ import annotations
 
 import os
+import re
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -27,6 +29,10 @@ RESIZE_METHOD = "opencv: INTER_AREA when both sides shrink, INTER_LINEAR otherwi
 
 _JPEG_START, _JPEG_END, _JPEG_SCAN = b"\xff\xd8\xff", b"\xff\xd9", 0xDA
 _PNG_START, _PNG_END = b"\x89PNG\r\n\x1a\n", b"IEND\xaeB`\x82"
+_BMP_START = b"BM"
+_SPACE = rb"(?:\s|#[^\r\n]*[\r\n])+"
+_PNM_HEADER = re.compile(rb"P([2356])" + _SPACE + rb"\d+" + _SPACE + rb"\d+" + _SPACE + rb"(\d+)\s")
+_COLOUR = cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH
 
 
 def read_image(path: str | os.PathLike[str]) -> Image:
@@ -63,9 +69,11 @@ def read_image(path: str | os.PathLike[str]) -> Image:
                 "brightness, so convert it first"
             )
         if stored.ndim == 3 and stored.shape[2] == 4:
-            return _to_uint8(_over_black(stored))
-    image = _decode(encoded, cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH, path)
-    return as_bgr(_to_uint8(image), str(path))
+            colour = _decode(encoded, _COLOUR, path)
+            # Some BMPs have 32 bits a pixel, of which nobody has written the last eight.
+            is_unused = data.startswith(_BMP_START) and not stored[..., 3].any()
+            return _to_uint8(colour if is_unused else _over_black(_turned_as(colour, stored)))
+    return as_bgr(_to_uint8(_decode(encoded, _COLOUR, path), _stated_white(data)), str(path))
 
 
 def as_bgr(frame: npt.NDArray[Any], name: str = "the frame") -> Image:
@@ -191,26 +199,72 @@ def _jpeg_scan(data: bytes) -> int:
 
 
 def _decode(encoded: npt.NDArray[np.uint8], flags: int, path: Path) -> npt.NDArray[Any]:
-    level = cv2.utils.logging.setLogLevel(0)  # the reason goes into our own sentence, not to stderr
     try:
-        image = cv2.imdecode(encoded, flags)
+        with _silence:  # the reason goes into our own sentence, not to stderr
+            image = cv2.imdecode(encoded, flags)
     except cv2.error as error:  # its own words are a line of its source code
         raise ImageError(
             f"{path} is damaged or larger than OpenCV decodes (2^30 pixels, or "
             "OPENCV_IO_MAX_IMAGE_PIXELS)"
         ) from error
-    finally:
-        cv2.utils.logging.setLogLevel(level)
     if image is None:
         raise ImageError(f"{path} is not an image that OpenCV can read, or is damaged")
     return np.asarray(image)
 
 
-def _to_uint8(image: npt.NDArray[Any]) -> Image:
-    if image.dtype == np.uint8:
+class _Silence:
+    """Keeps OpenCV from logging while at least one thread is inside.
+
+    The level is the process's: threads that each set it and put it back could leave it at nothing.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._inside = 0
+        self._level = 0
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if self._inside == 0:
+                self._level = cv2.utils.logging.setLogLevel(0)
+            self._inside += 1
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._inside -= 1
+            if self._inside == 0:
+                cv2.utils.logging.setLogLevel(self._level)
+
+
+_silence = _Silence()
+
+
+def _stated_white(data: bytes) -> int | None:
+    """Return what a PGM or PPM says white is, where OpenCV gives its values as they are stored."""
+    header = _PNM_HEADER.match(data)
+    if header is None:
+        return None
+    is_text, white = header[1] in b"23", int(header[2])
+    return None if is_text and white < 256 else white  # OpenCV scales those itself
+
+
+def _to_uint8(image: npt.NDArray[Any], white: int | None = None) -> Image:
+    if white is None:
+        white = int(np.iinfo(image.dtype).max)
+    if white == np.iinfo(np.uint8).max and image.dtype == np.uint8:
         return image
-    # 257 = 65535 / 255 maps white to white; the addition rounds.
-    return ((image.astype(np.uint32) + 128) // 257).astype(np.uint8)
+    scaled = (image.astype(np.uint32) * 255 + white // 2) // max(white, 1)
+    return np.minimum(scaled, 255).astype(np.uint8)
+
+
+def _turned_as(colour: npt.NDArray[Any], stored: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Turn a picture with alpha as its EXIF says, which OpenCV has done to its colours alone."""
+    for turns in range(4):
+        for flipped in (stored, stored[:, ::-1]):
+            turned = np.rot90(flipped, turns)
+            if np.array_equal(turned[..., :3], colour):
+                return turned
+    return stored
 
 
 def _over_black(bgra: npt.NDArray[Any]) -> npt.NDArray[Any]:

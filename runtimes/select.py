@@ -31,8 +31,9 @@ class Selection:
 
 @functools.cache
 def names() -> tuple[str, ...]:
-    """Return the names of all runtimes known here, in the order for most files."""
-    return tuple(sorted(_locations(), key=lambda name: -runtime_class(name).speed_rank))
+    """Return the names of the runtimes that can be imported, in the order for most files."""
+    found = [name for name in _locations() if _broken(name) is None]
+    return tuple(sorted(found, key=lambda name: -runtime_class(name).speed_rank))
 
 
 def order(artifact: Artifact) -> tuple[str, ...]:
@@ -46,6 +47,7 @@ def runtime_class(name: str) -> type[Runtime]:
 
     Raises:
         UsageError: No runtime has that name.
+        RuntimeUnavailableError: Its package cannot be imported.
     """
     locations = _locations()
     if name not in locations:
@@ -53,7 +55,13 @@ def runtime_class(name: str) -> type[Runtime]:
             f"there is no runtime '{name}'; choose 'auto' or one of: {', '.join(sorted(locations))}"
         )
     module, _, attribute = locations[name].partition(":")
-    loaded = getattr(importlib.import_module(module), attribute)
+    try:
+        loaded = getattr(importlib.import_module(module), attribute)
+    except (ImportError, AttributeError) as error:
+        raise RuntimeUnavailableError(
+            f"the runtime '{name}' ({locations[name]}) cannot be imported ({error}): install the "
+            "package that it comes with again, or remove it"
+        ) from error
     if not (isinstance(loaded, type) and issubclass(loaded, Runtime)):
         raise EdgeadError(f"the runtime '{name}' ({locations[name]}) is not a Runtime class")
     return loaded
@@ -61,7 +69,8 @@ def runtime_class(name: str) -> type[Runtime]:
 
 def available() -> dict[str, str | None]:
     """Return every runtime with the reason why it cannot work here, or ``None`` if it can."""
-    return {name: runtime_class(name).unavailable() for name in names()}
+    reasons = {name: _broken(name) for name in (*names(), *_locations())}
+    return {name: why or runtime_class(name).unavailable() for name, why in reasons.items()}
 
 
 def open_runtime(
@@ -107,6 +116,15 @@ def open_runtime(
         passed_over[candidate] = reason
     reasons = "; ".join(f"{key}: {reason}" for key, reason in passed_over.items())
     raise RuntimeUnavailableError(f"no runtime here can open {artifact.path}: {reasons}")
+
+
+def _broken(name: str) -> str | None:
+    """Say why another package's runtime cannot be imported; that must not stop the others."""
+    try:
+        runtime_class(name)
+    except RuntimeUnavailableError as error:
+        return str(error)
+    return None
 
 
 @functools.cache

@@ -73,6 +73,10 @@ def test_a_closed_detector_an_empty_list_and_bad_frames_are_refused(tiny_artifac
             detect([part(0), part(0).astype(np.float32)])
         with pytest.raises(ImageError, match="cannot read"):
             detect("missing.png")
+        with pytest.raises(ImageError, match=r"there is no frame: .*cv2\.imread"):
+            detect(None)
+        with pytest.raises(ImageError, match="the frame must be a NumPy array .* is a bytes"):
+            detect(b"p.png")
     with pytest.raises(EdgeadError, match="not open"):
         detect(part(0))
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import errno
 import os
+import threading
 from pathlib import Path
 
 import pytest
@@ -54,3 +55,27 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
 def test_nan_is_not_written_as_json(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="JSON"):
         files.write_json(tmp_path / "a.json", float("nan"))
+
+
+def test_a_link_a_pipe_and_a_device_stay_what_they_are(tmp_path: Path) -> None:
+    link, target = tmp_path / "link.json", tmp_path / "real" / "target.json"
+    target.parent.mkdir()
+    link.symlink_to(target)
+    for text in ("new", "newer"):
+        files.write_text(link, text)
+        assert link.is_symlink()
+        assert target.read_text() == text
+    pipe, read = tmp_path / "pipe", []
+    os.mkfifo(pipe)
+    reader = threading.Thread(target=lambda: read.append(pipe.read_text()))
+    reader.start()
+    files.write_text(pipe, "through")
+    reader.join()
+    assert read == ["through"]
+    assert pipe.is_fifo()
+    files.write_text("/dev/null", "gone")
+    assert Path("/dev/null").is_char_device()
+
+
+def test_a_name_as_long_as_a_name_can_be_is_written(tmp_path: Path) -> None:
+    files.write_text(tmp_path / f"{'x' * 250}.png", "content")

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import threading
 import zlib
 from pathlib import Path
 
@@ -40,6 +41,67 @@ def test_transparent_pixels_are_laid_over_black(tmp_path: Path) -> None:
     assert (read[:10] == 0).all()
     assert (read[10:12] == 100).all()
     assert (read[12:] == 200).all()
+
+
+@pytest.mark.parametrize(
+    ("head", "values"),
+    [
+        (b"P5 3 1 4095\n", np.array([0, 2048, 4095], ">u2").tobytes()),
+        (b"P5\n# a comment\n3 1\n127\n", bytes([0, 64, 127])),
+        (b"P2 3 1 4095\n", b"0 2048 4095\n"),
+        (b"P2 3 1 127\n", b"0 64 127\n"),
+        (b"P6 1 1 1023\n", np.array([1023, 512, 0], ">u2").tobytes()),
+    ],
+)
+def test_white_is_what_a_pgm_or_ppm_says(tmp_path: Path, head: bytes, values: bytes) -> None:
+    path = tmp_path / "p.pgm"
+    path.write_bytes(head + values)
+    read = images.read_image(path)
+    seen = read[0, 0] if head.startswith(b"P6") else read[0, :, 0]
+    assert seen.tolist() == pytest.approx([0, 128, 255], abs=1)
+
+
+def test_a_bmp_whose_alpha_nobody_wrote_is_opaque(tmp_path: Path) -> None:
+    pixels = np.full((4, 6, 4), (10, 120, 200, 0), np.uint8)
+    masks = b"".join(mask.to_bytes(4, "little") for mask in (0xFF0000, 0xFF00, 0xFF))
+    size = (40).to_bytes(4, "little")
+    rest = b"\x01\0\x20\0\x03\0\0\0" + pixels.nbytes.to_bytes(4, "little") + bytes(16)
+    head = size + (6).to_bytes(4, "little") + (4).to_bytes(4, "little") + rest + masks
+    start = b"BM" + (14 + len(head) + pixels.nbytes).to_bytes(4, "little") + bytes(4)
+    data = start + (14 + len(head)).to_bytes(4, "little") + head + pixels.tobytes()
+    (tmp_path / "p.bmp").write_bytes(data)
+    assert (images.read_image(tmp_path / "p.bmp") == (10, 120, 200)).all()
+
+
+def test_exif_rotation_is_applied_to_a_png_with_alpha_too(tmp_path: Path) -> None:
+    bgra = np.zeros((40, 60, 4), np.uint8)
+    bgra[:20, :30] = 255
+    bgra[20:, 30:] = (0, 200, 0, 128)
+    done, encoded = cv2.imencode(".png", bgra)
+    assert done
+    data = encoded.tobytes()
+    exif = b"eXIf" + b"II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0\x06\0\0\0" + bytes(4)
+    chunk = (len(exif) - 4).to_bytes(4, "big") + exif + zlib.crc32(exif).to_bytes(4, "big")
+    (tmp_path / "p.png").write_bytes(data[:33] + chunk + data[33:])
+    read = images.read_image(tmp_path / "p.png")
+    expected = np.zeros((40, 60, 3), np.uint8)
+    expected[:20, :30] = 255
+    expected[20:, 30:] = (0, 100, 0)
+    assert np.array_equal(read, np.rot90(expected, 3))
+
+
+def test_reading_in_threads_leaves_opencvs_log_as_it_was(tmp_path: Path) -> None:
+    path = write_photo(tmp_path / "p.png", part(0))
+    level = cv2.utils.logging.getLogLevel()
+    workers = [
+        threading.Thread(target=lambda: [images.read_image(path) for _ in range(50)])
+        for _ in range(4)
+    ]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    assert cv2.utils.logging.getLogLevel() == level
 
 
 @pytest.mark.parametrize(("orientation", "turns"), [(3, 2), (6, 3), (8, 1)])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import resource
 import threading
 import time
@@ -78,6 +79,14 @@ class Timeline:
         """
         return self._first(Kind.POWER, Part.BOARD) or self._first(
             Kind.POWER, Part.GPU if on_gpu else Part.CPU
+        )
+
+    def without(self, kind: Kind, reason: str) -> Timeline:
+        """Leave one kind of reading out; what was missing before keeps its own reason."""
+        return dataclasses.replace(
+            self,
+            series=tuple(series for series in self.series if series.sensor.kind is not kind),
+            missing={kind.value: reason, **(self.missing or {})},
         )
 
     def _thermometers(self) -> list[Series]:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import argparse
 import importlib
 import io
-import os
 import sys
 from collections.abc import Sequence
 
 import edgead
 from edgead import files
+from edgead.cli._output import forget_output
 from edgead.errors import EdgeadError
 
 COMMANDS = (
@@ -45,7 +45,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     words = sys.argv[1:] if arguments is None else list(arguments)
     try:
         args = parser.parse_args(words, argparse.Namespace(words=words))  # for reports to repeat
-        return int(args.run(args))
+        code = int(args.run(args))
+        sys.stdout.flush()  # at the interpreter's exit nothing would handle a failure
+        return code
     except SystemExit as stop:  # argparse ends the process itself, for --help and wrong usage
         return stop.code if isinstance(stop.code, int) else 2
     except EdgeadError as error:
@@ -64,7 +66,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("\nedgead: stopped", file=sys.stderr)
         return 130
     except BrokenPipeError:  # the reader of our output, such as head, has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        forget_output()
         return 0
     except OSError as error:  # a log or a temporary file, which no other error speaks for
         print(f"edgead: error: {files.described(error)}", file=sys.stderr)

@@ -11,6 +11,7 @@ import cv2
 
 from edgead import files, images
 from edgead.cli import _options
+from edgead.cli._output import say
 from edgead.errors import EdgeadError, ImageError
 
 
@@ -41,6 +42,7 @@ def run(args: argparse.Namespace) -> int:
     paths = images.find_images(args.images)
     names = _output_names(paths) if args.out else {}
     results: list[dict[str, Any]] = []
+    overlays = Path(args.out) if args.out else None
     with open_detector(args.detector, args.runtime, args.threshold, args.threads) as detect:
         for path in paths:
             try:
@@ -51,7 +53,7 @@ def run(args: argparse.Namespace) -> int:
                 continue
             detection = detect(photo)
             verdict = "ANOMALOUS" if detection.is_anomalous else "good"
-            print(f"{verdict:9}  {detection.score:9.4f}  {path}")
+            say(f"{verdict:9}  {detection.score:9.4f}  {path}")
             if detection.doubt is not None:
                 print(f"warning: {path}: {detection.doubt}", file=sys.stderr)
             results.append(
@@ -64,19 +66,24 @@ def run(args: argparse.Namespace) -> int:
                     "blank": [list(cell.box) for cell in detection.blank],
                 }
             )
-            if args.out:
-                _write_png(Path(args.out) / names[path], detection.overlay(photo))
+            if overlays is not None:
+                try:
+                    _write_png(overlays / names[path], detection.overlay(photo))
+                except EdgeadError as error:  # the scores count for more than their pictures
+                    print(f"edgead: error: {error}; the scores go on without", file=sys.stderr)
+                    overlays = None
         info = detect.runtime
         threshold = detect.threshold
     verdicts = [result["is_anomalous"] for result in results if "error" not in result]
     if verdicts:
-        print(
+        say(
             f"{sum(verdicts)} of {len(verdicts)} photos are anomalous (threshold {threshold:.4f}, "
             f"{info.name} {info.version}, {info.threads} threads)"
         )
-    if args.json and verdicts:
+    if args.json:  # of photos that cannot be read too: older verdicts must not stand for them
         files.write_json(args.json, results)
-    return 0 if len(verdicts) == len(results) else 1
+    is_complete = len(verdicts) == len(results) and (overlays is not None or not args.out)
+    return 0 if is_complete else 1
 
 
 def _unread(path: Path, threshold: float, error: str) -> dict[str, Any]:

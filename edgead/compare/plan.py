@@ -112,8 +112,8 @@ def contenders(plan: Plan) -> tuple[list[Contender], list[LeftOut]]:
     same = next((contender for contender in found if labels.count(contender.label) > 1), None)
     if same is not None:
         raise UsageError(
-            f"two runs in --models would both be called '{same.label}' ({same.run} is one), and one "
-            "would take the other's place: name every run once, or rename a folder"
+            f"two runs in --models would both be called '{same.label}' ({same.run} is one), and "
+            "one would take the other's place: name every run once, or rename a folder"
         )
     left_out: list[LeftOut] = []
     trained = {contender.model for contender in found if not contender.is_taken}

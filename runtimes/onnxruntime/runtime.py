@@ -12,7 +12,7 @@ from edgead import cpu
 from edgead.errors import ArtifactError, EdgeadError, RuntimeUnavailableError
 from edgead.runtimes import heap
 from edgead.runtimes.base import RawOutput, Runtime, RuntimeInfo
-from edgead.runtimes.onnxruntime.session import PROVIDER, exact_options
+from edgead.runtimes.onnxruntime.session import PROVIDER, exact_options, load
 
 
 class OnnxRuntime(Runtime):
@@ -28,11 +28,14 @@ class OnnxRuntime(Runtime):
         """Say why ONNX Runtime cannot work here; ``None`` if it can."""
         if importlib.util.find_spec("onnxruntime") is None:
             return "the package is not installed: pip install onnxruntime"
+        try:
+            load()
+        except RuntimeUnavailableError as error:
+            return str(error)
         return None
 
     def _open(self) -> None:
-        import onnxruntime
-
+        onnxruntime = load()
         if self.options.precision not in (None, "f32"):
             raise RuntimeUnavailableError(
                 f"ONNX Runtime computes in f32 on a CPU, not in {self.options.precision}: leave "
@@ -81,8 +84,7 @@ class OnnxRuntime(Runtime):
 
     def describe(self) -> RuntimeInfo:
         """Say which version, provider and number of threads are in use."""
-        import onnxruntime
-
+        onnxruntime = load()
         return RuntimeInfo(
             name=self.name,
             version=onnxruntime.__version__,

@@ -6,6 +6,8 @@ import sys
 import threading
 from typing import Any
 
+from edgead.errors import RuntimeUnavailableError
+
 _TELEMETRY = "openvino_telemetry"
 _importing = threading.Lock()
 
@@ -17,13 +19,22 @@ def load() -> Any:
     an identifier in the home folder, unless the user has opted out (seen in OpenVINO 2026.4).
     Where the package ``openvino_telemetry`` cannot be imported, OpenVINO takes a stub of its own
     instead. A program that has imported OpenVINO itself has made that choice already.
+
+    Raises:
+        RuntimeUnavailableError: It is installed, but a library that it needs is not.
     """
-    with _importing:
-        if "openvino" not in sys.modules and _TELEMETRY not in sys.modules:
-            sys.modules[_TELEMETRY] = None  # type: ignore[assignment]  # importing it fails
-            try:
-                import openvino
-            finally:
-                del sys.modules[_TELEMETRY]
-        import openvino
+    try:
+        with _importing:
+            if "openvino" not in sys.modules and _TELEMETRY not in sys.modules:
+                sys.modules[_TELEMETRY] = None  # type: ignore[assignment]  # importing it fails
+                try:
+                    import openvino
+                finally:
+                    del sys.modules[_TELEMETRY]
+            import openvino
+    except ImportError as error:
+        raise RuntimeUnavailableError(
+            f"the package openvino is installed but cannot be imported ({error}): "
+            "pip install --force-reinstall 'edgead[openvino]'"
+        ) from error
     return openvino

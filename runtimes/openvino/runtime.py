@@ -53,6 +53,10 @@ class OpenVinoRuntime(Runtime):
         """Say why OpenVINO cannot work here; ``None`` if it can."""
         if importlib.util.find_spec("openvino") is None:
             return "the package is not installed: pip install 'edgead[openvino]'"
+        try:
+            library.load()
+        except RuntimeUnavailableError as error:
+            return str(error)
         return None
 
     @classmethod

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -21,7 +22,7 @@ from edgead.benchmarks.memory import Peak
 from edgead.benchmarks.protocol import Protocol
 from edgead.benchmarks.result import to_result
 from edgead.benchmarks.scenarios import Samples
-from edgead.benchmarks.sensors import find_sensors
+from edgead.benchmarks.sensors import Kind, find_sensors
 from edgead.benchmarks.sensors.sampler import Sampler
 from edgead.benchmarks.system import System
 from edgead.runtimes import RuntimeInfo
@@ -139,6 +140,23 @@ def jetson(root: Path) -> tuple[Measurement, System]:
 def no_sensors(root: Path) -> tuple[Measurement, System]:
     system = machines.bare_pc(root)
     return measurement(system, warming(root, "x", [0, 0]), samples(7.2, 80), ORT), system
+
+
+def test_power_of_files_that_take_turns_is_nobodys(tmp_path: Path) -> None:
+    found, _ = healthy(tmp_path)
+    assert found.timeline.power(on_gpu=False) is not None
+    shared = found.timeline.without(Kind.POWER, "they take turns")
+    assert shared.power(on_gpu=False) is None
+    assert dict(shared.missing or {})["power"] == "they take turns"
+    assert shared.clock(on_gpu=False) == found.timeline.clock(on_gpu=False)
+
+
+def test_a_camera_that_is_kept_up_with_has_its_own_rate(tmp_path: Path) -> None:
+    found, _ = healthy(tmp_path)
+    frames, wall_s = found.frames, found.samples.wall_s
+    for fps, expected in ((0.5 * frames / wall_s, 0.5), (2 * frames / wall_s, 1.0)):
+        paced = dataclasses.replace(found, protocol=Protocol(camera_fps=fps))
+        assert paced.fps == pytest.approx(expected * frames / wall_s)
 
 
 @pytest.mark.parametrize(

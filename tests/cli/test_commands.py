@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -50,6 +51,39 @@ def test_one_unreadable_photo_does_not_cost_the_others_their_scores(
     assert "b.png" in broken["error"]
     assert isinstance(first["score"], float)
     assert isinstance(last["score"], float)
+    (tmp_path / "photos" / "a.png").write_bytes(b"")
+    (tmp_path / "photos" / "c.png").unlink()
+    assert main(list(map(str, words))) == 1
+    again = json.loads(target.read_text())  # yesterday's verdicts do not stand for today's
+    assert [entry["score"] for entry in again] == [None, None]
+
+
+def test_a_reader_that_goes_away_costs_no_scores(
+    tiny_artifact: Callable[..., Artifact], tmp_path: Path
+) -> None:
+    for index in range(6):
+        write_photo(tmp_path / "photos" / f"{index}.png", part(index))
+    command = [sys.executable, "-u", "-m", "edgead", "predict", str(tiny_artifact().path)]
+    command += [str(tmp_path / "photos"), "--json", str(tmp_path / "scores.json")]
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, text=True, check=False)
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert len(json.loads((tmp_path / "scores.json").read_text())) == 6
+
+
+def test_a_picture_that_cannot_be_written_costs_no_scores(
+    tiny_artifact: Callable[..., Artifact], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for index in range(2):
+        write_photo(tmp_path / "photos" / f"{index}.png", part(index))
+    (tmp_path / "out").touch()
+    target = tmp_path / "scores.json"
+    words = [tiny_artifact().path, tmp_path / "photos", "--out", tmp_path / "out/x"]
+    assert main(["predict", *map(str, words), "--json", str(target)]) == 1
+    assert "the scores go on without" in capsys.readouterr().err
+    assert len(json.loads(target.read_text())) == 2
 
 
 def test_importing_edgead_loads_neither_torch_nor_a_runtime() -> None:

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib.util
 import platform
+import sys
 from collections.abc import Callable
 from typing import ClassVar
 
@@ -147,3 +149,24 @@ def test_infer_checks_its_input_and_its_life_cycle(tiny_artifact: Make) -> None:
 def test_options_are_checked() -> None:
     with pytest.raises(UsageError, match="at least 1"):
         RuntimeOptions(threads=0)
+
+
+def test_a_runtime_whose_package_is_broken_does_not_stop_the_others(
+    tiny_artifact: Make, monkeypatch: pytest.MonkeyPatch, only: Callable[..., None]
+) -> None:
+    only(OnnxRuntime)
+    locations = {**select._locations(), "theirs": "a_package_that_is_gone:Theirs"}
+    monkeypatch.setattr(select, "_locations", lambda: locations)
+    with open_runtime(tiny_artifact()).runtime as runtime:
+        assert runtime.name == "onnxruntime"
+    assert "No module named 'a_package_that_is_gone'" in str(available()["theirs"])
+    with pytest.raises(RuntimeUnavailableError, match="a_package_that_is_gone:Theirs"):
+        open_runtime(tiny_artifact(), "theirs")
+
+
+def test_an_installed_runtime_that_cannot_be_imported_says_why(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)  # importing it fails
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: object())
+    assert "cannot be imported" in str(OnnxRuntime.unavailable())
