@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -150,10 +150,16 @@ class Dataset:
         return identical(self.train, [photo.path for photo in self.test])
 
     def _copies(self) -> list[tuple[Path, Path]]:
-        """Find byte-identical training photos: (one, a later one)."""
-        order = {path: index for index, path in enumerate(self.train)}
-        pairs = identical(self.train, self.train)
-        return [(path, copy) for path, copy in pairs if order[path] < order[copy]]
+        """Find byte-identical training photos: (the first of them, a later one)."""
+        sizes = Counter(path.stat().st_size for path in self.train)
+        first: dict[bytes, Path] = {}
+        found = []
+        for path in self.train:
+            if sizes[path.stat().st_size] > 1:  # others need not be read
+                digest = hashlib.sha256(path.read_bytes()).digest()
+                if first.setdefault(digest, path) != path:
+                    found.append((first[digest], path))
+        return found
 
     def warnings(self) -> list[str]:
         """Say what a person should look at before trusting figures from this folder."""
@@ -169,7 +175,7 @@ class Dataset:
         if copies:
             first = copies[0]
             found.append(
-                f"{len({copy for _, copy in copies})} photos to train on are byte-identical to "
+                f"{len(copies)} photos to train on are byte-identical to "
                 f"others, for example {first[1]} and {first[0]}: they say nothing new, so there "
                 "are fewer photos than it seems"
             )

@@ -14,6 +14,9 @@ from typing import Any
 
 from edgead.errors import EdgeadError
 
+_STREAMS = ("/dev/stdout", "/dev/stderr")
+_OPEN_FILES = ("/dev/fd", "/proc/self/fd")
+
 
 @contextlib.contextmanager
 def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
@@ -68,8 +71,10 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
 
 def _is_device(path: Path) -> bool:
     """Whether a name stands for a device, a pipe or an open file (``/dev/stdout``)."""
-    is_other = path.exists() and not path.is_file() and not path.is_dir()
-    return is_other or (path.is_relative_to("/dev") and path.exists())
+    if not path.exists() or path.is_dir():
+        return False
+    is_open_file = os.fspath(path.parent) in _OPEN_FILES or os.fspath(path) in _STREAMS
+    return is_open_file or not path.is_file()
 
 
 def write_bytes(path: str | os.PathLike[str], data: bytes) -> None:
