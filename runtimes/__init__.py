@@ -5,7 +5,7 @@ so that another package can bring one without a change here.
 """
 
 from edgead.runtimes.base import RawOutput, Runtime, RuntimeInfo, RuntimeOptions, Transfers
-from edgead.runtimes.select import Selection, available, names, open_runtime
+from edgead.runtimes.select import Selection, available, names, open_runtime, working
 
 __all__ = [
     "RawOutput",
@@ -17,4 +17,5 @@ __all__ = [
     "available",
     "names",
     "open_runtime",
+    "working",
 ]

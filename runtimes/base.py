@@ -103,7 +103,15 @@ class Runtime(abc.ABC):
     @classmethod
     @abc.abstractmethod
     def unavailable(cls) -> str | None:
-        """Say in one sentence why this runtime cannot work on this machine; ``None`` if it can."""
+        """Say in one sentence why this runtime cannot work on this machine; ``None`` if it can.
+
+        Imports nothing large: it is asked before another runtime is opened.
+        """
+
+    @classmethod
+    def broken(cls) -> str | None:
+        """Import what this runtime needs and say why that fails; ``None`` if it does not."""
+        return cls.unavailable()
 
     @classmethod
     def refuses(cls, artifact: Artifact) -> str | None:

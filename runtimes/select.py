@@ -118,6 +118,15 @@ def open_runtime(
     raise RuntimeUnavailableError(f"no runtime here can open {artifact.path}: {reasons}")
 
 
+def working() -> dict[str, str | None]:
+    """Return :func:`available`, each runtime imported: an installed one may miss a library."""
+    states = available()
+    return {
+        name: runtime_class(name).broken() if reason is None else reason
+        for name, reason in states.items()
+    }
+
+
 def _broken(name: str) -> str | None:
     """Say why another package's runtime cannot be imported; that must not stop the others."""
     try:

@@ -21,9 +21,9 @@ def add_parser(subparsers: _options.Subparsers) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print a line a runtime."""
-    from edgead.runtimes import available
+    from edgead.runtimes import working
 
-    states = available()
+    states = working()
     width = max(map(len, states))
     for name, reason in states.items():
         print(f"{name.ljust(width)}  {'works' if reason is None else 'does not work: ' + reason}")

@@ -28,11 +28,18 @@ class OnnxRuntime(Runtime):
         """Say why ONNX Runtime cannot work here; ``None`` if it can."""
         if importlib.util.find_spec("onnxruntime") is None:
             return "the package is not installed: pip install onnxruntime"
-        try:
-            load()
-        except RuntimeUnavailableError as error:
-            return str(error)
         return None
+
+    @classmethod
+    def broken(cls) -> str | None:
+        """Import it and say why that fails; ``None`` if it does not."""
+        reason = cls.unavailable()
+        if reason is None:
+            try:
+                load()
+            except RuntimeUnavailableError as error:
+                reason = str(error)
+        return reason
 
     def _open(self) -> None:
         onnxruntime = load()

@@ -53,11 +53,18 @@ class OpenVinoRuntime(Runtime):
         """Say why OpenVINO cannot work here; ``None`` if it can."""
         if importlib.util.find_spec("openvino") is None:
             return "the package is not installed: pip install 'edgead[openvino]'"
-        try:
-            library.load()
-        except RuntimeUnavailableError as error:
-            return str(error)
         return None
+
+    @classmethod
+    def broken(cls) -> str | None:
+        """Import it and say why that fails; ``None`` if it does not."""
+        reason = cls.unavailable()
+        if reason is None:
+            try:
+                library.load()
+            except RuntimeUnavailableError as error:
+                reason = str(error)
+        return reason
 
     @classmethod
     def refuses(cls, artifact: Artifact) -> str | None:

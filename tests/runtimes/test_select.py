@@ -165,8 +165,11 @@ def test_a_runtime_whose_package_is_broken_does_not_stop_the_others(
 
 
 def test_an_installed_runtime_that_cannot_be_imported_says_why(
-    monkeypatch: pytest.MonkeyPatch,
+    tiny_artifact: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "onnxruntime", None)  # importing it fails
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: object())
-    assert "cannot be imported" in str(OnnxRuntime.unavailable())
+    assert OnnxRuntime.unavailable() is None
+    assert "cannot be imported" in str(OnnxRuntime.broken())
+    with pytest.raises(RuntimeUnavailableError, match="cannot be imported"):
+        open_runtime(tiny_artifact(), "onnxruntime")
