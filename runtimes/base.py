@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edgead.artifact import Artifact
-from edgead.errors import EdgeadError, UsageError
+from edgead.errors import EdgeadError, RuntimeUnavailableError, UsageError
 
 PRECISIONS = ("f32", "bf16", "f16")
 HINTS = ("latency", "throughput")
@@ -111,7 +111,18 @@ class Runtime(abc.ABC):
     @classmethod
     def broken(cls) -> str | None:
         """Import what this runtime needs and say why that fails; ``None`` if it does not."""
-        return cls.unavailable()
+        reason = cls.unavailable()
+        if reason is not None:
+            return reason
+        try:
+            cls._import()
+        except RuntimeUnavailableError as error:
+            return str(error)
+        return None
+
+    @classmethod  # noqa: B027
+    def _import(cls) -> None:
+        """Import the library, or raise :class:`RuntimeUnavailableError`; some have none."""
 
     @classmethod
     def refuses(cls, artifact: Artifact) -> str | None:

@@ -31,15 +31,8 @@ class OnnxRuntime(Runtime):
         return None
 
     @classmethod
-    def broken(cls) -> str | None:
-        """Import it and say why that fails; ``None`` if it does not."""
-        reason = cls.unavailable()
-        if reason is None:
-            try:
-                load()
-            except RuntimeUnavailableError as error:
-                reason = str(error)
-        return reason
+    def _import(cls) -> None:
+        load()
 
     def _open(self) -> None:
         onnxruntime = load()

@@ -56,15 +56,8 @@ class OpenVinoRuntime(Runtime):
         return None
 
     @classmethod
-    def broken(cls) -> str | None:
-        """Import it and say why that fails; ``None`` if it does not."""
-        reason = cls.unavailable()
-        if reason is None:
-            try:
-                library.load()
-            except RuntimeUnavailableError as error:
-                reason = str(error)
-        return reason
+    def _import(cls) -> None:
+        library.load()
 
     @classmethod
     def refuses(cls, artifact: Artifact) -> str | None:

@@ -37,6 +37,10 @@ class TensorRT(Runtime):
         return library.problem()
 
     @classmethod
+    def _import(cls) -> None:
+        library.load()
+
+    @classmethod
     def refuses(cls, artifact: Artifact) -> str | None:
         """Say why TensorRT cannot open an artifact; ``None`` if it can."""
         if artifact.path.suffix == ".engine":

@@ -73,6 +73,19 @@ def test_a_reader_that_goes_away_costs_no_scores(
     assert len(json.loads((tmp_path / "scores.json").read_text())) == 6
 
 
+def test_evaluate_writes_its_figures_when_nobody_reads_the_table(
+    exported: Path, shared_dataset: Path, tmp_path: Path
+) -> None:
+    command = [sys.executable, "-u", "-m", "edgead", "evaluate", str(exported)]
+    command += [str(shared_dataset), "--json", str(tmp_path / "figures.json")]
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, text=True, check=False)
+    os.close(writer)
+    assert done.returncode == 0, done.stderr
+    assert json.loads((tmp_path / "figures.json").read_text())["images"] == 8
+
+
 def test_a_picture_that_cannot_be_written_costs_no_scores(
     tiny_artifact: Callable[..., Artifact], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
