@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib
 import io
 import sys
 from collections.abc import Sequence
+from typing import TextIO, cast
 
 import edgead
 from edgead import files
-from edgead.cli._output import forget_output
+from edgead.cli._output import PatientOutput
 from edgead.errors import EdgeadError
 
 COMMANDS = (
@@ -41,14 +43,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     if isinstance(sys.stdout, io.TextIOWrapper):  # names of files need not be UTF-8
         sys.stdout.reconfigure(errors="backslashreplace")
-    parser = _parser()
     words = sys.argv[1:] if arguments is None else list(arguments)
+    with contextlib.redirect_stdout(cast(TextIO, PatientOutput(sys.stdout))):
+        return _run(words)
+
+
+def _run(words: list[str]) -> int:
     try:
-        args = parser.parse_args(words, argparse.Namespace(words=words))  # for reports to repeat
+        # The words are for reports to repeat.
+        args = _parser().parse_args(words, argparse.Namespace(words=words))
         code = int(args.run(args))
         sys.stdout.flush()  # at the interpreter's exit nothing would handle a failure
         return code
     except SystemExit as stop:  # argparse ends the process itself, for --help and wrong usage
+        sys.stdout.flush()
         return stop.code if isinstance(stop.code, int) else 2
     except EdgeadError as error:
         print(f"edgead: error: {error}", file=sys.stderr)
@@ -65,9 +73,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("\nedgead: stopped", file=sys.stderr)
         return 130
-    except BrokenPipeError:  # the reader of our output, such as head, has seen enough
-        forget_output()
-        return 0
     except OSError as error:  # a log or a temporary file, which no other error speaks for
         print(f"edgead: error: {files.described(error)}", file=sys.stderr)
         return 1

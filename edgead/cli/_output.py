@@ -1,19 +1,39 @@
-"""Printing for readers that may go away, such as ``head``."""
+"""Standard output whose reader may go away, such as ``head``."""
 
 from __future__ import annotations
 
 import os
-import sys
+from typing import Any, TextIO
 
 
-def say(line: str) -> None:
-    """Print a line; when nobody reads any more, what goes into files is still wanted."""
-    try:
-        print(line)
-    except BrokenPipeError:
-        forget_output()
+class PatientOutput:
+    """Prints into a stream; when nobody reads it any more, the work goes on without a word.
 
+    What a command writes into files and its exit code are wanted all the same.
+    """
 
-def forget_output() -> None:
-    """Let what is printed from here on go nowhere, because nobody reads it any more."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        """Write, or let what is printed from here on go nowhere."""
+        try:
+            return self._stream.write(text)
+        except BrokenPipeError:
+            self._forget()
+            return len(text)
+
+    def flush(self) -> None:
+        """Hand over what was written so far."""
+        try:
+            self._stream.flush()
+        except BrokenPipeError:
+            self._forget()
+
+    def _forget(self) -> None:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, self._stream.fileno())
+        os.close(nowhere)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)

@@ -7,7 +7,6 @@ import sys
 
 from edgead import files
 from edgead.cli import _options
-from edgead.cli._output import say
 
 
 def add_parser(subparsers: _options.Subparsers) -> None:
@@ -40,10 +39,10 @@ def run(args: argparse.Namespace) -> int:
         print(f"warning: {warning}", file=sys.stderr)
     with open_detector(args.detector, args.runtime, threads=args.threads) as detect:
         evaluation = evaluate(detect, dataset)
-        say(evaluation.table())
+        print(evaluation.table())
         if detect.manifest.threshold.promise:
-            say(f"the threshold: {detect.manifest.threshold.promise}")
-        say(f"runtime {detect.runtime.name} {detect.runtime.version}")
+            print(f"the threshold: {detect.manifest.threshold.promise}")
+        print(f"runtime {detect.runtime.name} {detect.runtime.version}")
         if args.json:
             files.write_json(args.json, evaluation.to_json())
         if args.sheet:

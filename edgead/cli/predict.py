@@ -11,7 +11,6 @@ import cv2
 
 from edgead import files, images
 from edgead.cli import _options
-from edgead.cli._output import say
 from edgead.errors import EdgeadError, ImageError
 
 
@@ -53,7 +52,7 @@ def run(args: argparse.Namespace) -> int:
                 continue
             detection = detect(photo)
             verdict = "ANOMALOUS" if detection.is_anomalous else "good"
-            say(f"{verdict:9}  {detection.score:9.4f}  {path}")
+            print(f"{verdict:9}  {detection.score:9.4f}  {path}")
             if detection.doubt is not None:
                 print(f"warning: {path}: {detection.doubt}", file=sys.stderr)
             results.append(
@@ -76,7 +75,7 @@ def run(args: argparse.Namespace) -> int:
         threshold = detect.threshold
     verdicts = [result["is_anomalous"] for result in results if "error" not in result]
     if verdicts:
-        say(
+        print(
             f"{sum(verdicts)} of {len(verdicts)} photos are anomalous (threshold {threshold:.4f}, "
             f"{info.name} {info.version}, {info.threads} threads)"
         )
