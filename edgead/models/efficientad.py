@@ -311,7 +311,7 @@ class EfficientAdS(EfficientAd):
     size = "s"
     recipe = Recipe(
         steps=70_000,
-        cpu_steps=300,
+        cpu_steps=700,
         batch_size=1,
         learning_rate=1e-4,
         wants_penalty=True,

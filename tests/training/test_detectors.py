@@ -175,7 +175,7 @@ def test_without_a_gpu_the_papers_detectors_learn_by_the_short_recipe(
     asked = TrainConfig("efficientad-s", "data")
     here = trainer.with_defaults(asked, "cpu")
     assert here.options == {"recipe": "short", "autoencoder_share": 0.25, "centring": 0.5}
-    assert (here.steps, here.batch_size, here.learning_rate) == (300, 2, 1e-3)
+    assert (here.steps, here.batch_size, here.learning_rate) == (700, 2, 1e-3)
     papers = dataclasses.replace(asked, options={"recipe": "paper"})
     assert trainer.with_defaults(papers, "cpu").learning_rate == 1e-4
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
