@@ -1,10 +1,11 @@
-"""Which map of EfficientAd tells good from defective best: autoencoder's share and centring.
+"""Which map and score of EfficientAd tell good from defective best.
 
     python -m edgead.benchmarks.map_options OUT RUN=DATA [RUN=DATA ...]
-        [--shares 0,0.25,0.5] [--centrings 0,0.5,1]
+        [--shares 0,0.25,0.5] [--centrings 0,0.5,1] [--scores maximum,smoothed,highest]
 
 Needs the training install. Trains nothing: from the differences of each finished training's
-networks all the maps are made, each normalised on the held-out good photos. What to choose by is
+networks all the maps are made, by the autoencoder's share and the centring, each normalised on the
+held-out good photos, and each is scored in every way asked for. What to choose by is
 the AUROC of held-out good photos, as they are and as another camera might have taken them, against
 synthetic defects. The labelled photos are looked at only afterwards. Writes
 ``OUT/map_options.md`` and ``.json``.
@@ -20,6 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 
@@ -43,6 +45,30 @@ _LOW, _HIGH = 0.9, 0.995  # the quantiles of the map normalisation (EfficientAd,
 Floats = npt.NDArray[np.float32]
 
 
+def maximum(maps: Floats) -> Floats:
+    """Score maps ``[photos, h, w]`` by their highest value, as the detectors do."""
+    return np.asarray(maps.max((1, 2)))
+
+
+def smoothed(maps: Floats) -> Floats:
+    """Score maps ``[photos, h, w]`` by the highest mean of 3x3 cells."""
+    return np.asarray([cv2.blur(each, (3, 3)).max() for each in maps], np.float32)
+
+
+def highest(maps: Floats) -> Floats:
+    """Score maps ``[photos, h, w]`` by the mean of the highest hundredth of their cells."""
+    cells = maps.reshape(len(maps), -1)
+    count = max(1, round(cells.shape[1] / 100))
+    return np.asarray(np.partition(cells, -count, axis=1)[:, -count:].mean(1))
+
+
+SCORES: dict[str, Callable[[Floats], Floats]] = {
+    "maximum": maximum,
+    "smoothed": smoothed,
+    "highest": highest,
+}
+
+
 @dataclass(frozen=True)
 class Maps:
     """Raw maps of some photos, float32 ``[photos, 2, centrings, h, w]``.
@@ -52,8 +78,8 @@ class Maps:
 
     values: Floats
 
-    def scores(self, held_out: Maps, index: int, share: float) -> Floats:
-        """Return the photos' scores with one centring and share.
+    def combined(self, held_out: Maps, index: int, share: float) -> Floats:
+        """Return the photos' maps ``[photos, h, w]`` with one centring and share.
 
         Args:
             held_out: Good photos that normalise the maps.
@@ -65,7 +91,7 @@ class Maps:
             low, high = np.quantile(held_out.values[:, row, index], [_LOW, _HIGH])
             normalised = (self.values[:, row, index] - low) / max(high - low, 1e-9)
             total = total + weight * normalised
-        return np.asarray(total.max((1, 2)), np.float32)
+        return np.asarray(total, np.float32)
 
 
 def other_camera(photo: Image, rng: np.random.Generator) -> Image:
@@ -81,9 +107,13 @@ def other_camera(photo: Image, rng: np.random.Generator) -> Image:
 
 
 def measure(
-    run: str, data: str, shares: Sequence[float], centrings: Sequence[float]
+    run: str,
+    data: str,
+    shares: Sequence[float],
+    centrings: Sequence[float],
+    scores: Sequence[str] = ("maximum",),
 ) -> list[dict[str, Any]]:
-    """Return one row for each share and centring: what to choose by, and the test photos.
+    """Return one row for each map and score: what to choose by, and the test photos.
 
     Raises:
         UsageError: The run is none of EfficientAd.
@@ -118,18 +148,22 @@ def measure(
     rows = []
     for index, centring in enumerate(centrings):
         for share in shares:
-            own, other, defects, real = (
-                maps.scores(good, index, share) for maps in (good, good_views, defective, labelled)
-            )
-            normal = np.concatenate([own, other])
-            rows.append(
-                {
-                    "autoencoder_share": share,
-                    "centring": centring,
-                    "synthetic_auroc": _auroc(normal, defects),
-                    "image_auroc": metrics.auroc([p.is_anomalous for p in test], real.tolist()),
-                }
-            )
+            combined = [
+                maps.combined(good, index, share)
+                for maps in (good, good_views, defective, labelled)
+            ]
+            for name in scores:
+                own, other, defects, real = (SCORES[name](maps) for maps in combined)
+                normal = np.concatenate([own, other])
+                rows.append(
+                    {
+                        "autoencoder_share": share,
+                        "centring": centring,
+                        "score": name,
+                        "synthetic_auroc": _auroc(normal, defects),
+                        "image_auroc": metrics.auroc([p.is_anomalous for p in test], real.tolist()),
+                    }
+                )
     return rows
 
 
@@ -160,13 +194,13 @@ def _auroc(good: Floats, defective: Floats) -> float | None:
 
 def summary(runs: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
     """Return Markdown: a row for each map, ``synthetic / test photos`` of each run, the mean."""
-    header = ("share, centring", *(Path(run).name for run in runs), "mean")
+    header = ("share, centring, score", *(Path(run).name for run in runs), "mean")
     rows = []
     for found in zip(*runs.values(), strict=True):
         pairs_ = [(row["synthetic_auroc"], row["image_auroc"]) for row in found]
         rows.append(
             (
-                f"{found[0]['autoencoder_share']:g}, {found[0]['centring']:g}",
+                f"{found[0]['autoencoder_share']:g}, {found[0]['centring']:g}, {found[0]['score']}",
                 *(" / ".join(_figure(value) for value in pair) for pair in pairs_),
                 _figure(float(np.mean([synthetic for synthetic, _ in pairs_]))),
             )
@@ -182,6 +216,16 @@ def _numbers(text: str) -> tuple[float, ...]:
     found = tuple(float(word) for word in text.split(","))
     if not all(0 <= number <= 1 for number in found):
         raise argparse.ArgumentTypeError(f"'{text}' has a number that is not from 0 to 1")
+    return found
+
+
+def _score_names(text: str) -> tuple[str, ...]:
+    found = tuple(text.split(","))
+    unknown = next((name for name in found if name not in SCORES), None)
+    if unknown is not None:
+        raise argparse.ArgumentTypeError(
+            f"there is no score '{unknown}'; choose from: {', '.join(SCORES)}"
+        )
     return found
 
 
@@ -202,9 +246,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         metavar="LIST",
         help="of a photo's mean difference (default: 0,0.5,1)",
     )
+    parser.add_argument(
+        "--scores",
+        type=_score_names,
+        default=("maximum",),
+        metavar="LIST",
+        help=f"of a map: {', '.join(SCORES)} (default: maximum)",
+    )
     args = parser.parse_args(arguments)
     runs = pairs(parser, args.pairs, "RUN=DATA")
-    return told(functools.partial(_measured, args.out, runs, args.shares, args.centrings))
+    ways = (args.shares, args.centrings, args.scores)
+    return told(functools.partial(_measured, args.out, runs, *ways))
 
 
 def _measured(
@@ -212,12 +264,14 @@ def _measured(
     asked: Sequence[tuple[str, str]],
     shares: Sequence[float],
     centrings: Sequence[float],
+    scores: Sequence[str],
 ) -> str:
     """Measure all runs and return the table; what is measured is written at once."""
     runs: dict[str, list[dict[str, Any]]] = {}
     for run, data in asked:
-        key = {**run_key(run, data), "shares": list(shares), "centrings": list(centrings)}
-        make: Callable[[], Any] = functools.partial(measure, run, data, shares, centrings)
+        asked_for = {"shares": list(shares), "centrings": list(centrings), "scores": list(scores)}
+        key = {**run_key(run, data), **asked_for}
+        make: Callable[[], Any] = functools.partial(measure, run, data, shares, centrings, scores)
         runs[run] = remembered(out / Path(run).name / "maps.json", key, make)
         files.write_text(out / "map_options.md", f"{summary(runs)}\n")
         files.write_json(out / "map_options.json", runs)

@@ -23,24 +23,40 @@ def test_the_defaults_give_the_scores_of_the_trained_detector(trained_run: Path)
         photos = np.stack([images.resize(images.read_image(path), size) for path in paths])
         _, trained = model(torch.from_numpy(photos))
     assert model.options == {"autoencoder_share": 0.25, "centring": 0.5}
-    assert 0.1 * maps.scores(maps, 1, 0.25) == pytest.approx(trained.numpy(), rel=1e-3, abs=1e-4)
-    assert 0.1 * maps.scores(maps, 0, 0.25) != pytest.approx(trained.numpy(), rel=1e-2, abs=1e-3)
+    assert 0.1 * map_options.maximum(maps.combined(maps, 1, 0.25)) == pytest.approx(
+        trained.numpy(), rel=1e-3, abs=1e-4
+    )
+    other = map_options.maximum(maps.combined(maps, 0, 0.25))
+    assert 0.1 * other != pytest.approx(trained.numpy(), rel=1e-2, abs=1e-3)
 
 
 def test_every_map_is_in_the_table(trained_run: Path, shared_dataset: Path, tmp_path: Path) -> None:
     words = [str(tmp_path), f"{trained_run}={shared_dataset}", "--shares", "0,1"]
-    assert map_options.main([*words, "--centrings", "0,1"]) == 0
+    words += ["--centrings", "0,1", "--scores", "maximum,highest"]
+    assert map_options.main(words) == 0
     (rows,) = json.loads((tmp_path / "map_options.json").read_text()).values()
-    made = [(row["autoencoder_share"], row["centring"]) for row in rows]
+    made = [(row["autoencoder_share"], row["centring"]) for row in rows[::2]]
     assert made == [(0, 0), (1, 0), (0, 1), (1, 1)]
+    assert [row["score"] for row in rows] == ["maximum", "highest"] * 4
     assert all(0 <= row[name] <= 1 for row in rows for name in ("synthetic_auroc", "image_auroc"))
-    assert len((tmp_path / "map_options.md").read_text().splitlines()) == 2 + 4
+    assert len((tmp_path / "map_options.md").read_text().splitlines()) == 2 + 8
 
 
 def test_shares_lie_between_none_and_all(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         map_options.main(["out", "run=data", "--shares", "0.25,2"])
     assert "'0.25,2' has a number that is not from 0 to 1" in capsys.readouterr().err
+
+
+def test_scores_of_a_map() -> None:
+    one = np.zeros((1, 20, 20), np.float32)
+    one[0, 5, 5] = 9
+    patch = np.zeros((1, 20, 20), np.float32)
+    patch[0, 5:8, 5:8] = 5
+    maps = np.concatenate([one, patch])
+    assert map_options.maximum(maps).tolist() == [9, 5]
+    assert map_options.smoothed(maps) == pytest.approx([1, 5])
+    assert map_options.highest(maps) == pytest.approx([9 / 4, 5])
 
 
 def test_another_camera_keeps_the_part() -> None:
