@@ -29,6 +29,7 @@ from edgead import files, images, metrics
 from edgead.benchmarks.remember import remembered, run_key
 from edgead.benchmarks.script import pairs, runs_parser, told
 from edgead.calibration.synthetic import with_defect
+from edgead.cli import _options
 from edgead.datasets import Dataset
 from edgead.errors import UsageError
 from edgead.images import Image
@@ -111,7 +112,7 @@ def measure(
     data: str,
     shares: Sequence[float],
     centrings: Sequence[float],
-    scores: Sequence[str] = ("maximum",),
+    scores: Sequence[str],
 ) -> list[dict[str, Any]]:
     """Return one row for each map and score: what to choose by, and the test photos.
 
@@ -220,7 +221,7 @@ def _numbers(text: str) -> tuple[float, ...]:
 
 
 def _score_names(text: str) -> tuple[str, ...]:
-    found = tuple(text.split(","))
+    found = _options.listed(text)
     unknown = next((name for name in found if name not in SCORES), None)
     if unknown is not None:
         raise argparse.ArgumentTypeError(

@@ -45,18 +45,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stdout.reconfigure(errors="backslashreplace")
     words = sys.argv[1:] if arguments is None else list(arguments)
     with contextlib.redirect_stdout(cast(TextIO, PatientOutput(sys.stdout))):
-        return _run(words)
+        try:
+            code = _run(words)
+            sys.stdout.flush()  # at the interpreter's exit nothing would handle a failure
+            return code
+        except OSError as error:  # a log or a temporary file, which no other error speaks for
+            print(f"edgead: error: {files.described(error)}", file=sys.stderr)
+            return 1
 
 
 def _run(words: list[str]) -> int:
     try:
         # The words are for reports to repeat.
         args = _parser().parse_args(words, argparse.Namespace(words=words))
-        code = int(args.run(args))
-        sys.stdout.flush()  # at the interpreter's exit nothing would handle a failure
-        return code
+        return int(args.run(args))
     except SystemExit as stop:  # argparse ends the process itself, for --help and wrong usage
-        sys.stdout.flush()
         return stop.code if isinstance(stop.code, int) else 2
     except EdgeadError as error:
         print(f"edgead: error: {error}", file=sys.stderr)
@@ -73,9 +76,6 @@ def _run(words: list[str]) -> int:
     except KeyboardInterrupt:
         print("\nedgead: stopped", file=sys.stderr)
         return 130
-    except OSError as error:  # a log or a temporary file, which no other error speaks for
-        print(f"edgead: error: {files.described(error)}", file=sys.stderr)
-        return 1
 
 
 def _parser() -> argparse.ArgumentParser:

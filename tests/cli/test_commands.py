@@ -76,14 +76,39 @@ def test_a_reader_that_goes_away_costs_neither_scores_nor_the_exit_code(
     assert len(json.loads((tmp_path / "scores.json").read_text())) == 7
 
 
-@pytest.mark.parametrize("command", [["--help"], ["models"]])
-def test_a_reader_that_goes_away_is_no_error(command: list[str]) -> None:
+_REFUSED = """
+import sys
+from edgead.cli import main, models
+from edgead.errors import GateRefused
+def run(args):
+    print("a table")
+    raise GateRefused("refused")
+models.run = run
+sys.exit(main(["models"]))
+"""
+
+
+@pytest.mark.parametrize(
+    ("words", "ends"),
+    [
+        (["-m", "edgead", "--help"], (0, "")),
+        (["-m", "edgead", "models"], (0, "")),
+        (["-c", _REFUSED], (3, "edgead: error: refused\n")),
+    ],
+)
+def test_a_reader_that_goes_away_is_no_error(words: list[str], ends: tuple[int, str]) -> None:
     reader, writer = os.pipe()
     os.close(reader)
-    words = [sys.executable, "-m", "edgead", *command]
-    done = subprocess.run(words, stdout=writer, stderr=subprocess.PIPE, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, *words],
+        stdout=writer,
+        stderr=subprocess.PIPE,
+        text=True,
+        check=False,
+        env={**os.environ, "PYTHONUNBUFFERED": ""},  # what is printed waits in a buffer
+    )
     os.close(writer)
-    assert (done.returncode, done.stderr) == (0, "")
+    assert (done.returncode, done.stderr) == ends
 
 
 def test_a_picture_that_cannot_be_written_costs_no_scores(
