@@ -19,21 +19,24 @@ class PatientOutput:
         """Write, or let what is printed from here on go nowhere."""
         try:
             return self._stream.write(text)
-        except BrokenPipeError:
-            self._forget()
+        except OSError as error:
+            self._give_up(error)
             return len(text)
 
     def flush(self) -> None:
         """Hand over what was written so far."""
         try:
             self._stream.flush()
-        except BrokenPipeError:
-            self._forget()
+        except OSError as error:
+            self._give_up(error)
 
-    def _forget(self) -> None:
+    def _give_up(self, error: OSError) -> None:
+        """Let what waits in the stream's buffer go nowhere; only a lost reader is no error."""
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, self._stream.fileno())
         os.close(nowhere)
+        if not isinstance(error, BrokenPipeError):
+            raise error
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)

@@ -111,6 +111,21 @@ def test_a_reader_that_goes_away_is_no_error(words: list[str], ends: tuple[int, 
     assert (done.returncode, done.stderr) == ends
 
 
+def test_output_that_cannot_be_written_is_one_sentence() -> None:
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "edgead", "models"],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+            env={**os.environ, "PYTHONUNBUFFERED": ""},
+        )
+    assert done.returncode == 1
+    assert done.stderr.startswith("edgead: error: the disk is full")
+    assert len(done.stderr.splitlines()) == 1
+
+
 def test_a_picture_that_cannot_be_written_costs_no_scores(
     tiny_artifact: Callable[..., Artifact], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
