@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 from pathlib import Path
 
 from edgead.cli import _options
+from edgead.errors import UsageError
 
 
 def add_parser(subparsers: _options.Subparsers) -> None:
@@ -51,19 +53,40 @@ def add_parser(subparsers: _options.Subparsers) -> None:
         ("--licence", str, "what a user of the teacher must know about its licence"),
     ):
         parser.add_argument(option, type=kind, help=text)
+    for option, text in (
+        ("--grey", "without colour (default: 0.2)"),
+        ("--light", "darker or brighter (default: 0)"),
+        ("--blur", "out of focus (default: 0)"),
+        ("--turn", "turned by quarters (default: 0)"),
+    ):
+        parser.add_argument(
+            option, type=float, metavar="SHARE", help=f"of the random crops that is {text}"
+        )
     _options.add_device(parser)
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
     """Distil and say how to use the result."""
+    from edgead.teachers.changes import Changes
     from edgead.teachers.distill import DistillConfig, distill_teacher
 
     options = ("steps", "batch_size", "window", "views", "learning_rate", "seed", "name", "licence")
     given = {name: value for name in options if (value := getattr(args, name)) is not None}
+    names = [field.name for field in dataclasses.fields(Changes)]
+    shares = {name: share for name in names if (share := getattr(args, name)) is not None}
     config = DistillConfig(
-        Path(args.source), Path(args.images), args.model.removeprefix("efficientad-"), **given
+        Path(args.source),
+        Path(args.images),
+        args.model.removeprefix("efficientad-"),
+        changes=Changes(**shares),
+        **given,
     )
+    if shares and config.views == 1:
+        raise UsageError(
+            f"--{next(iter(shares))} is of the random crops, of which --views 1 takes none: give "
+            "--views 2 or more"
+        )
     error = distill_teacher(config, Path(args.out), args.device)
     print(f"wrote {args.out}: {error:.1%} of the source features' variance is left unexplained")
     model = "stfpm" if args.model == "resnet18" else args.model

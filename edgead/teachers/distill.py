@@ -17,11 +17,10 @@ import math
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -35,13 +34,13 @@ from edgead.models import _pdn, _resnet
 from edgead.models.base import channels_last, to_network_input
 from edgead.models.efficientad import TEACHER_CHANNELS
 from edgead.progress import progress
+from edgead.teachers.changes import Changes
 from edgead.teachers.sources import Source, open_source
 from edgead.training.device import launch
 
 SIDE = 256
 RESNET = "resnet18"
 _RESNET_CELLS = 32
-GREY_SHARE = 0.2
 _CACHE_LIMIT = 16 << 30
 _VALIDATION = 200
 _STATISTICS = 400
@@ -63,11 +62,12 @@ class DistillConfig:
         batch_size: Views an iteration.
         window: Side in pixels of the square that an iteration takes from a view, for the networks
             that are local (``"n"``, ``"s"``, ``"m"``); the others take whole views.
-        views: Crops of each photo: the centre, then random ones, flipped and grey at times.
+        views: Crops of each photo: the centre, then random ones, flipped and changed at times.
         learning_rate: At its highest.
         seed: Of everything drawn.
         name: What the teacher is called in manifests.
         licence: What a user of the teacher must know.
+        changes: Of the random crops.
     """
 
     source: Path
@@ -81,6 +81,7 @@ class DistillConfig:
     seed: int = 0
     name: str = ""
     licence: str = "not stated by the person who distilled it"
+    changes: Changes = field(default_factory=Changes)
 
 
 def distill_teacher(config: DistillConfig, out: Path, device: str = "auto") -> float:
@@ -126,8 +127,8 @@ class _Views:
     ) -> None:
         self._paths, self._config, self._source = paths, config, source
         probe = source.features(np.zeros((1, source.side, source.side, 3), np.uint8))
-        self._grid = _grid(config.size, probe.shape)
-        cells = self._grid(probe).shape[2:]
+        self._to_cells = to_cells(config.size, probe.shape)
+        cells = self._to_cells(probe).shape[2:]
         self.count = len(paths) * config.views
         shape = (self.count, TEACHER_CHANNELS, *cells)
         size = 2 * math.prod(shape)
@@ -151,7 +152,7 @@ class _Views:
                 indices = range(start, min(start + _SOURCE_BATCH, self.count))
                 crops = np.stack([self._crop(index) for index in indices])
                 self._pixels[start : indices.stop] = _resized(crops, SIDE)
-                self._cache[start : indices.stop] = self._grid(source.features(crops))
+                self._cache[start : indices.stop] = self._to_cells(source.features(crops))
 
     def get(self, indices: list[int]) -> tuple[Tensor, Tensor]:
         """Return uint8 ``[N, 256, 256, 3]`` BGR views and float32 source features."""
@@ -159,7 +160,7 @@ class _Views:
             chosen, target = self._pixels[indices], self._cache[indices].astype(np.float32)
         else:
             crops = np.stack([self._crop(index) for index in indices])
-            chosen, target = _resized(crops, SIDE), self._grid(self._source.features(crops))
+            chosen, target = _resized(crops, SIDE), self._to_cells(self._source.features(crops))
         return torch.from_numpy(chosen), torch.from_numpy(target)
 
     def windows(self, indices: list[int], rng: np.random.Generator) -> tuple[Tensor, Tensor]:
@@ -204,10 +205,7 @@ class _Views:
         crop = photo[top : top + side, left : left + side]
         if rng.random() < 0.5:
             crop = crop[:, ::-1]
-        if rng.random() < GREY_SHARE:
-            grey = cv2.cvtColor(np.ascontiguousarray(crop), cv2.COLOR_BGR2GRAY)
-            crop = np.asarray(cv2.cvtColor(grey, cv2.COLOR_GRAY2BGR), np.uint8)
-        return crop
+        return self._config.changes.made(crop, rng)
 
 
 def _resized(views: npt.NDArray[np.uint8], side: int) -> npt.NDArray[np.uint8]:
@@ -323,6 +321,13 @@ def _schedule(step: int, steps: int) -> float:
     return min(1.0, (step + 1) / 100) * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * step / steps)))
 
 
+def _described(config: DistillConfig) -> str:
+    """Say how the random views were changed; there are none if each photo gives one view."""
+    shares = asdict(config.changes).items()
+    listed = ", ".join(f"{name} {100 * share:g} %" for name, share in shares)
+    return f"; of the random ones {listed}" if config.views > 1 else ""
+
+
 def _is_local(size: str) -> bool:
     """Whether a detector uses the teacher without padding, so that windows show all it sees."""
     return size in ("n", "s", "m")
@@ -375,7 +380,7 @@ def _without_batch_norm(network: nn.Sequential) -> nn.Sequential:
     return nn.Sequential(*folded)
 
 
-def _grid(size: str, source_shape: tuple[int, ...]) -> Callable[[Any], Any]:
+def to_cells(size: str, source_shape: tuple[int, ...]) -> Callable[[Any], Any]:
     """Return what brings the source's map to the teacher's cells: average, then cut the border."""
     if len(source_shape) != 4 or source_shape[1] != TEACHER_CHANNELS:
         raise EdgeadError(
@@ -390,7 +395,7 @@ def _grid(size: str, source_shape: tuple[int, ...]) -> Callable[[Any], Any]:
     start, cells = 0, source_shape[2] // max(factor, 1)
     if _is_local(size):
         start, cells = round(spec.top / cell), spec.height
-    if factor < 1 or source_shape[2] % factor or source_shape[2] != source_shape[3]:
+    if source_shape[2] * cell != SIDE * factor or source_shape[2] != source_shape[3]:
         raise EdgeadError(
             f"the source network's map is {source_shape[2]}x{source_shape[3]} for {SIDE}x{SIDE} "
             f"pixels, which does not divide into efficientad-{size}'s cells of {cell} pixels"
@@ -458,7 +463,7 @@ def _write(
         "model": config.size if config.size == RESNET else f"efficientad-{config.size}",
         "source": f"distilled from {config.source.name}",
         "source_sha256": files.sha256_file(config.source),
-        "images": f"{photos} photos, {config.views} view(s) of each",
+        "images": f"{photos} photos, {config.views} view(s) of each{_described(config)}",
         "recipe": (
             f"edgead {edgead.__version__}, {config.steps} steps of {config.batch_size} {seen}, "
             f"AdamW {config.learning_rate:g}, seed {config.seed}"

@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 
 import cv2
 import numpy as np
-import onnx
 import pytest
 import torch
-from onnx import TensorProto, helper, numpy_helper
 
-from edgead.errors import DataError, UsageError
+from edgead.errors import DataError, EdgeadError, UsageError
 from edgead.models._pdn import PDN
-from edgead.teachers.distill import DistillConfig, _Views, distill_teacher
+from edgead.teachers.changes import Changes
+from edgead.teachers.distill import (
+    DistillConfig,
+    _described,
+    _Views,
+    distill_teacher,
+    to_cells,
+)
 from edgead.teachers.pdn import load_pdn_teacher
 from edgead.teachers.sources import Source
+from tests import graphs
 
 
 @pytest.fixture(scope="session")
@@ -31,21 +38,7 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a network whose 384 features of a 4 px cell are mixtures of its mean colour."""
-    rng = np.random.default_rng(1)
-    weights = rng.normal(size=(384, 3, 1, 1)).repeat(4, 2).repeat(4, 3).astype(np.float32) / 16
-    node = helper.make_node("Conv", ["image", "weights"], ["features"], strides=[4, 4])
-    graph = helper.make_graph(
-        [node],
-        "source",
-        [helper.make_tensor_value_info("image", TensorProto.FLOAT, ["n", 3, 256, 256])],
-        [helper.make_tensor_value_info("features", TensorProto.FLOAT, ["n", 384, 64, 64])],
-        [numpy_helper.from_array(weights, "weights")],
-    )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
-    path = tmp_path_factory.mktemp("source") / "source.onnx"
-    onnx.save(model, path)
-    return path
+    return graphs.source_network(tmp_path_factory.mktemp("source") / "source.onnx")
 
 
 @pytest.mark.parametrize(("size", "side", "centre"), [("n", 8, 19), ("s", 4, 16.5)])
@@ -117,3 +110,50 @@ def test_too_few_photos_are_refused_with_the_number_needed(tmp_path: Path, sourc
     cv2.imwrite(str(tmp_path / "one.png"), np.zeros((64, 64, 3), np.uint8))
     with pytest.raises(DataError, match="has 1 images, but distilling a teacher takes at least 4"):
         distill_teacher(DistillConfig(source, tmp_path, "n"), tmp_path / "t.safetensors")
+
+
+def test_random_views_are_those_of_older_teachers_unless_changes_are_asked_for(
+    tmp_path: Path,
+) -> None:
+    rng = np.random.default_rng(4)
+    photo = rng.integers(0, 256, (256, 300, 3), np.uint8)
+    cv2.imwrite(str(tmp_path / "photo.png"), photo)
+
+    def crops(**shares: float) -> list[np.ndarray]:
+        config = DistillConfig(tmp_path, tmp_path, "n", views=12, changes=Changes(**shares))
+        made = _Views([tmp_path / "photo.png"], config, Source(256, constant), tmp_path)
+        return [made.get([view])[0][0].numpy() for view in range(12)]
+
+    expected = [photo[:, 22:278]]
+    for view in range(1, 12):
+        draws = np.random.default_rng([0, 7, view])
+        draws.integers(1)
+        left = int(draws.integers(45))
+        crop = photo[:, left : left + 256]
+        if draws.random() < 0.5:
+            crop = crop[:, ::-1]
+        if draws.random() < 0.2:
+            grey = cv2.cvtColor(np.ascontiguousarray(crop), cv2.COLOR_BGR2GRAY)
+            crop = cv2.cvtColor(grey, cv2.COLOR_GRAY2BGR)
+        expected.append(crop)
+    for found, wanted in zip(crops(), expected, strict=True):
+        assert (found == wanted).all()
+    turned = crops(turn=1)
+    assert (turned[0] == expected[0]).all()
+    assert not any((a == b).all() for a, b in zip(turned[1:], expected[1:], strict=True))
+
+
+def constant(views: np.ndarray) -> np.ndarray:
+    return np.ones((len(views), 384, 64, 64), np.float32)
+
+
+def test_provenance_says_how_random_views_were_changed() -> None:
+    config = DistillConfig(Path("s"), Path("p"), "n", changes=Changes(grey=0, light=0.125))
+    assert _described(config) == "; of the random ones grey 0 %, light 12.5 %, blur 0 %, turn 0 %"
+    assert _described(dataclasses.replace(config, views=1)) == ""
+
+
+@pytest.mark.parametrize("cells", [33, 50, 60])
+def test_a_source_whose_cells_do_not_fit_is_refused(cells: int) -> None:
+    with pytest.raises(EdgeadError, match="does not divide into efficientad-n's cells of 8 pixels"):
+        to_cells("n", (1, 384, cells, cells))
