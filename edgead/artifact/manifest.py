@@ -306,7 +306,7 @@ class Manifest:
     def detector(self) -> dict[str, Any]:
         """What tells one trained detector from another: its weights, and the options beside them.
 
-        Options of the map change no weight.
+        Some options, those of the map, change no weight.
         """
         return {"source_sha256": self.source_sha256, "options": self.model.options}
 

@@ -1,4 +1,4 @@
-"""Augmentations of EfficientAd's autoencoder branch."""
+"""How EfficientAd changes photos in training."""
 
 from __future__ import annotations
 
@@ -7,17 +7,18 @@ import torch
 from torch import Tensor
 
 _LUMA_BGR = (0.114, 0.587, 0.299)
-_REACH = 0.2
+RECOLOURING = 0.2  # paper, section 3.3
 
 
-def jitter_one(photos: Tensor, rng: np.random.Generator) -> Tensor:
+def jitter_one(photos: Tensor, rng: np.random.Generator, reach: float = RECOLOURING) -> Tensor:
     """Change exactly one of brightness, contrast and saturation of each photo.
 
-    The factor is uniform in 0.8..1.2 (paper, section 3.3 and Algorithm 1, lines 24-26).
+    The factor is uniform, in the paper in 0.8..1.2 (section 3.3 and Algorithm 1, lines 24-26).
 
     Args:
         photos: uint8 ``[N, H, W, 3]`` BGR.
         rng: Draws the kind and the factor.
+        reach: How far the factor may be from 1.
 
     Returns:
         uint8 of the same shape.
@@ -25,7 +26,7 @@ def jitter_one(photos: Tensor, rng: np.random.Generator) -> Tensor:
     changed = []
     for photo in photos:
         kind = rng.integers(3)
-        factor = float(rng.uniform(1 - _REACH, 1 + _REACH))
+        factor = float(rng.uniform(1 - reach, 1 + reach))
         values = photo.float()
         luma = (values * torch.tensor(_LUMA_BGR, device=photo.device)).sum(-1, keepdim=True)
         if kind == 0:

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from edgead.artifact.manifest import MapSpec, TeacherSpec
 from edgead.models import _pdn
-from edgead.models._augment import jitter_one
+from edgead.models._augment import RECOLOURING, jitter_one
 from edgead.models._autoencoder import PaperAutoencoder, SmallAutoencoder
 from edgead.models._feature_cache import FeatureCache
 from edgead.models.base import (
@@ -40,6 +40,8 @@ _HARD_QUANTILE_SHORT = 0.99
 _PAPER, _SHORT = "paper", "short"
 _SHARE = "share of the autoencoder's map (paper 0.5, short recipe 0.25)"
 _CENTRING = "share of a photo's mean difference that is taken off (paper 0, short recipe 0.5)"
+_RECOLOURING = "largest change of brightness, contrast or saturation in training (paper 0.2)"
+_PENALTY = "weight of the loss on penalty images (paper 1)"
 _PAPERS_MAP = {"autoencoder_share": 0.5, "centring": 0.0}
 _OUR_MAP = {"autoencoder_share": 0.25, "centring": 0.5}  # docs/efficientad-n.md
 _SHORT_BATCH, _SHORT_RATE = 2, 1e-3
@@ -47,12 +49,20 @@ _LOW, _HIGH = 0.9, 0.995  # quantiles of the map normalisation, paper, section 3
 _SCALE = 0.1  # a value at the high quantile becomes this
 
 
-def _map_options(defaults: Mapping[str, float]) -> dict[str, Option]:
-    """Declare how the two maps are made and weighed; older trainings did as the paper."""
+def _number_options(map_defaults: Mapping[str, float]) -> dict[str, Option]:
+    """Declare how the two maps are made and weighed, and how the student learns.
+
+    Older trainings made their maps as the paper does.
+    """
     helps = {"autoencoder_share": _SHARE, "centring": _CENTRING}
-    return {
-        name: Number(text, defaults[name], most=1, before=_PAPERS_MAP[name])
+    maps = {
+        name: Number(text, map_defaults[name], most=1, before=_PAPERS_MAP[name])
         for name, text in helps.items()
+    }
+    return {
+        **maps,
+        "recolouring": Number(_RECOLOURING, RECOLOURING, most=1, before=RECOLOURING),
+        "penalty": Number(_PENALTY, 1, before=1),
     }
 
 
@@ -65,7 +75,8 @@ class EfficientAd(AnomalyModel):
             steps, or a short one (docs/efficientad-n.md); ``efficientad-n`` only knows the second.
             ``autoencoder_share``, of its map in the anomaly map. ``centring``, how much is taken
             off of what the networks disagree about all over a photo, its exposure for example
-            (docs/efficientad-n.md).
+            (docs/efficientad-n.md). ``recolouring``, how far brightness, contrast or saturation of
+            a photo are changed in training. ``penalty``, the weight of the loss on penalty images.
 
     Raises:
         UsageError: The networks cannot take that size; says why. Or an unknown option.
@@ -74,7 +85,7 @@ class EfficientAd(AnomalyModel):
     size: ClassVar[str]
     declared_options: ClassVar[Mapping[str, Option]] = {
         "recipe": Choice("losses and schedule: the paper's, or for few steps", (_PAPER, _SHORT)),
-        **_map_options(_PAPERS_MAP),
+        **_number_options(_PAPERS_MAP),
     }
 
     teacher_mean: Tensor
@@ -172,7 +183,7 @@ class EfficientAd(AnomalyModel):
         """
         assert batch.penalty is not None
         photos = to_network_input(batch.photos)
-        changed = to_network_input(jitter_one(batch.photos, batch.rng))
+        changed = to_network_input(self._recoloured(batch))
         penalty = to_network_input(batch.penalty)
         count = len(photos)
         with torch.no_grad():
@@ -187,7 +198,7 @@ class EfficientAd(AnomalyModel):
         distance = (target - imitation[:, :TEACHER_CHANNELS]).square()
         return {
             "hard": _mean_of_highest(distance, HARD_QUANTILE),
-            "penalty": on_penalty[:, :TEACHER_CHANNELS].square().mean(),
+            "penalty": self._penalty * on_penalty[:, :TEACHER_CHANNELS].square().mean(),
             "autoencoder": (changed_target - predicted).square().mean(),
             "student_autoencoder": (predicted - on_changed[:, TEACHER_CHANNELS:]).square().mean(),
         }
@@ -201,7 +212,7 @@ class EfficientAd(AnomalyModel):
         """
         assert batch.penalty is not None
         count = len(batch.photos)
-        photos = to_network_input(jitter_one(batch.photos, batch.rng))
+        photos = to_network_input(self._recoloured(batch))
         penalty = to_network_input(batch.penalty[: max(1, count // 4)])
         with torch.no_grad():
             target = self._normalise(self.teacher_net(photos).float())
@@ -213,7 +224,7 @@ class EfficientAd(AnomalyModel):
         return {
             "hard": _mean_of_highest(distance, _HARD_QUANTILE_SHORT),
             "plain": distance.mean(),
-            "penalty": on_penalty[:, :TEACHER_CHANNELS].square().mean(),
+            "penalty": self._penalty * on_penalty[:, :TEACHER_CHANNELS].square().mean(),
             "autoencoder": (target - predicted).square().mean(),
             "student_autoencoder": (predicted - on_photos[:, TEACHER_CHANNELS:]).square().mean(),
         }
@@ -288,6 +299,13 @@ class EfficientAd(AnomalyModel):
     def _centring(self) -> float:
         return float(self.options["centring"])
 
+    @property
+    def _penalty(self) -> float:
+        return float(self.options["penalty"])
+
+    def _recoloured(self, batch: StepBatch) -> Tensor:
+        return jitter_one(batch.photos, batch.rng, float(self.options["recolouring"]))
+
     def _normalise(self, features: Tensor) -> Tensor:
         return (features - self.teacher_mean) / self.teacher_std
 
@@ -341,7 +359,7 @@ class EfficientAdN(EfficientAd):
     """Ours, for CPUs without a GPU: about 2 GMAC at 256x256 (docs/efficientad-n.md)."""
 
     size = "n"
-    declared_options: ClassVar[Mapping[str, Option]] = _map_options(_OUR_MAP)
+    declared_options: ClassVar[Mapping[str, Option]] = _number_options(_OUR_MAP)
     recipe = Recipe(
         steps=6_000,
         cpu_steps=1_000,
@@ -406,7 +424,7 @@ class _Deployed(nn.Module):
         difference = self.difference(torch.cat([self.teacher(x), student], 1))
         predicted = self.autoencoder(x - self.mean_bgr if self.subtracts_mean else x)
         prediction_error = predicted - self.student_autoencoder(student)
-        errors = [_centred(error, self.centring) for error in (difference, prediction_error)]
+        errors = [centred(error, self.centring) for error in (difference, prediction_error)]
         maps = torch.stack([error.square().sum(1) for error in errors], 1)
         anomaly_map = self.head(maps).squeeze(1)
         return anomaly_map, anomaly_map.amax(dim=(1, 2))
@@ -414,11 +432,11 @@ class _Deployed(nn.Module):
 
 def raw_map(differences: Tensor, centring: float) -> Tensor:
     """Return the channel mean of squared differences, ``[N, h, w]``, centred before."""
-    return _centred(differences, centring).square().mean(1)
+    return centred(differences, centring).square().mean(1)
 
 
-def _centred(differences: Tensor, share: float) -> Tensor:
-    """Take a share of each channel's mean over the photo off; ``[N, channels, h, w]``."""
+def centred(differences: Tensor, share: float) -> Tensor:
+    """Take a share of each channel's mean over the photo off ``[N, channels, h, w]``."""
     if share == 0:
         return differences
     # Not mean(): its operator has no way back from the exporter's operator set to that of devices.

@@ -187,3 +187,31 @@ def test_jitter_changes_one_thing_at_a_time() -> None:
         changed = jitter_one(grey, rng)
         # No kind of change can colour a grey photo.
         assert int((changed - changed[..., :1]).abs().max()) <= 1
+
+
+def test_recolouring_reaches_as_far_as_it_is_asked_to() -> None:
+    batch = photos(1, (8, 8))
+    assert (jitter_one(batch, np.random.default_rng(0), 0) == batch).all()
+    changes = [
+        int((jitter_one(batch, np.random.default_rng(seed), reach).int() - batch.int()).abs().max())
+        for reach in (0.05, 0.5)
+        for seed in range(8)
+    ]
+    assert max(changes[:8]) <= 0.05 * 255 + 1 < max(changes[8:])
+
+
+def losses(name: str, images: torch.Tensor, seed: int, **options: float) -> dict[str, float]:
+    size = (images.shape[1], images.shape[2])
+    model = model_with_statistics(name, size, **options)
+    step = StepBatch(images, [0], photos(1, size, seed=1), np.random.default_rng(seed))
+    return {key: float(loss.detach()) for key, loss in model.training_losses(step).items()}
+
+
+@pytest.mark.parametrize(("name", "side"), [("efficientad-n", 96), ("efficientad-s", 256)])
+def test_recolouring_and_penalty_are_in_the_losses(name: str, side: int) -> None:
+    batch = photos(1, (side, side))
+    plain = losses(name, batch, 5, recolouring=0)
+    heavier = losses(name, batch, 5, recolouring=0, penalty=3)
+    assert heavier == pytest.approx({**plain, "penalty": 3 * plain["penalty"]}, rel=1e-4)
+    recoloured = losses(name, batch, 5, recolouring=0.9)
+    assert recoloured["autoencoder"] != pytest.approx(plain["autoencoder"], rel=1e-3)

@@ -16,6 +16,9 @@ from edgead.errors import UsageError
 from edgead.models.efficientad import EfficientAd
 from edgead.training import Run, TrainConfig, train, trainer
 
+LEARNING = {"recolouring": 0.2, "penalty": 1.0}
+"""EfficientAd's options that decide how it learns, by default."""
+
 
 class _Stopped(Exception):
     pass
@@ -145,6 +148,7 @@ def test_a_training_begun_before_there_was_an_option_goes_on_as_it_was(
     assert train(asked, run.path, device="cpu", resume=True).model.options == {
         "autoencoder_share": 0.5,
         "centring": 0.0,
+        **LEARNING,
     }
 
 
@@ -154,12 +158,12 @@ def test_a_finished_detector_from_before_there_was_an_option_scores_as_it_did(
     old = tmp_path / "run"
     shutil.copytree(trained_run, old)
     manifest = json.loads((old / "manifest.json").read_text())
-    assert manifest["model"]["options"] == {"autoencoder_share": 0.25, "centring": 0.5}
+    assert manifest["model"]["options"] == {"autoencoder_share": 0.25, "centring": 0.5, **LEARNING}
     manifest["model"]["options"] = {}
     (old / "manifest.json").write_text(json.dumps(manifest))
     model, _ = Run(old).load_model()
     assert isinstance(model, EfficientAd)
-    assert model.options == {"autoencoder_share": 0.5, "centring": 0.0}
+    assert model.options == {"autoencoder_share": 0.5, "centring": 0.0, **LEARNING}
     photos = torch.randint(0, 256, (1, 96, 128, 3), dtype=torch.uint8)
     with torch.no_grad():
         scaled = [
@@ -174,14 +178,16 @@ def test_without_a_gpu_the_papers_detectors_learn_by_the_short_recipe(
 ) -> None:
     asked = TrainConfig("efficientad-s", "data")
     here = trainer.with_defaults(asked, "cpu")
-    assert here.options == {"recipe": "short", "autoencoder_share": 0.25, "centring": 0.5}
+    ours = {"recipe": "short", "autoencoder_share": 0.25, "centring": 0.5}
+    assert here.options == {**ours, **LEARNING}
     assert (here.steps, here.batch_size, here.learning_rate) == (700, 2, 1e-3)
     papers = dataclasses.replace(asked, options={"recipe": "paper"})
     assert trainer.with_defaults(papers, "cpu").learning_rate == 1e-4
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda **_: True)
     there = trainer.with_defaults(asked, "cuda")
-    assert there.options == {"recipe": "paper", "autoencoder_share": 0.5, "centring": 0.0}
+    theirs = {"recipe": "paper", "autoencoder_share": 0.5, "centring": 0.0}
+    assert there.options == {**theirs, **LEARNING}
     assert (there.steps, there.batch_size, there.learning_rate) == (70_000, 1, 1e-4)
 
 
