@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -23,12 +24,17 @@ def pairs(
     return found
 
 
-def runs_parser(name: str) -> argparse.ArgumentParser:
+def runs_parser(name: str, form: str = "RUN=DATA") -> argparse.ArgumentParser:
     """Return the parser of a benchmark that tries things on finished trainings: OUT, RUN=DATA."""
     parser = argparse.ArgumentParser(prog=f"python -m edgead.benchmarks.{name}")
     parser.add_argument("out", type=Path, metavar="OUT", help="folder for the tables")
-    parser.add_argument("pairs", nargs="+", metavar="RUN=DATA", help="run folder = labelled photos")
+    parser.add_argument("pairs", nargs="+", metavar=form, help="run folder = labelled photos")
     return parser
+
+
+def absolute(path: str | Path) -> Path:
+    """Make a path absolute and plain; a link stays one, for its name says what it stands for."""
+    return Path(os.path.abspath(path))  # noqa: PTH100
 
 
 def told(measure: Callable[[], str]) -> int:
