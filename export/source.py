@@ -115,8 +115,8 @@ class Source:
         for path in self.held_out:
             if not path.is_file():
                 raise DataError(
-                    f"the held-out photo {path} of {self.path} is not there any more; put the "
-                    "photos back, or give other good ones to edgead export with --calibration DIR"
+                    f"the held-out photo {path} of {self.path} is not there any more: put the "
+                    "photos back (edgead export also takes other good ones, with --calibration DIR)"
                 )
         return self.held_out
 
