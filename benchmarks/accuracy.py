@@ -27,6 +27,7 @@ import numpy as np
 from edgead import cpu, files
 from edgead.benchmarks.remember import remembered, run_key
 from edgead.benchmarks.script import told
+from edgead.benchmarks.statistics import mean_if_known
 from edgead.cli import _options
 from edgead.compare.plan import Contender, Plan, contenders
 from edgead.compare.prepare import require_same, trained
@@ -198,7 +199,8 @@ def _mean_of(
     if not whole:
         return [(f"{collection}, all", model, "not finished", *[""] * len(_METRICS))]
     shown = [
-        _spread([_mean([entry[key] for entry in entries]) for entries in whole]) for key in _METRICS
+        _spread([mean_if_known([entry[key] for entry in entries]) for entries in whole])
+        for key in _METRICS
     ]
     rows = [(f"**{collection}, all**", model, str(len(whole)), *shown)]
     for source, auroc, overlap in PUBLISHED.get(categories, ()):
@@ -214,11 +216,6 @@ def _mean_of(
             )
         )
     return rows
-
-
-def _mean(values: Sequence[float | None]) -> float | None:
-    known = [value for value in values if value is not None]
-    return float(np.mean(known)) if len(known) == len(values) else None
 
 
 def _spread(values: Sequence[float | None]) -> str:

@@ -33,7 +33,7 @@ from edgead.datasets import Dataset
 from edgead.detector import EdgeDetector
 from edgead.errors import EdgeadError, GateRefused
 from edgead.evaluation import evaluate
-from edgead.markdown import table
+from edgead.markdown import figure, table
 from edgead.runtimes import open_runtime
 
 if TYPE_CHECKING:
@@ -142,9 +142,9 @@ def tables(runs: Mapping[str, dict[str, Any]]) -> str:
                     entry["name"],
                     f"{entry['gmac']:.3g}",
                     f"{entry['size_bytes'] / 1e6:.2f}",
-                    _figure(entry["image_auroc"], "{:.4f}"),
-                    _figure(entry["au_pro"], "{:.4f}"),
-                    *(_figure(entry["latency_ms"][key], "{:.2f}") for key in _RUNTIMES),
+                    figure(entry["image_auroc"]),
+                    figure(entry["au_pro"]),
+                    *(figure(entry["latency_ms"][key], ".2f") for key in _RUNTIMES),
                 )
             )
         for precision in ("fp32", "int8"):
@@ -169,10 +169,6 @@ def tables(runs: Mapping[str, dict[str, Any]]) -> str:
         f"{table(_HEADER, rows)}\n\nCompressed over original:\n\n{table(_RATIOS, ratios)}\n\n"
         + "".join(f"- {note}\n" for note in notes)
     )
-
-
-def _figure(value: float | None, form: str) -> str:
-    return "-" if value is None else form.format(value)
 
 
 def _ratio(after: float | None, before: float | None) -> str:

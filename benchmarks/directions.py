@@ -23,7 +23,7 @@ from edgead import files
 from edgead.benchmarks.labelled import Trial
 from edgead.benchmarks.script import pairs, runs_parser, told
 from edgead.cli import _options
-from edgead.markdown import table
+from edgead.markdown import figure, table
 
 _HEADER = ("run", "directions from", "kept", "energy left out", "image AUROC", "rank correlation")
 _PLACES = 256
@@ -75,7 +75,7 @@ def summary(runs: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
             row["from"] or "whole detector",
             str(row["kept"] or "all"),
             "" if row["energy_left"] is None else f"{row['energy_left']:.1%}",
-            "-" if row["image_auroc"] is None else f"{row['image_auroc']:.4f}",
+            figure(row["image_auroc"]),
             "" if row["rank"] is None else f"{row['rank']:.4f}",
         )
         for run, found in runs.items()

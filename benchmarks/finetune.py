@@ -30,7 +30,7 @@ from edgead.benchmarks.script import pairs, runs_parser, told
 from edgead.calibration.pictures import generate
 from edgead.calibration.synthetic import with_defect
 from edgead.cli import _options
-from edgead.markdown import table
+from edgead.markdown import figure, table
 from edgead.progress import progress
 
 if TYPE_CHECKING:
@@ -276,7 +276,7 @@ def summary(runs: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
             row["graph"],
             f"{row['gmac']:.3g}",
             "" if row["error"] is None else f"{row['error']:.2%}",
-            "-" if row["image_auroc"] is None else f"{row['image_auroc']:.4f}",
+            figure(row["image_auroc"]),
             "" if row["rank"] is None else f"{row['rank']:.4f}",
         )
         for run, found in runs.items()

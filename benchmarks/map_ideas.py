@@ -11,6 +11,7 @@ photos are looked at only afterwards. Writes ``OUT/map_ideas.md`` and ``.json``.
 
 from __future__ import annotations
 
+import functools
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from edgead.benchmarks.map_options import Maps, maximum, opened
+from edgead.benchmarks.map_options import Maps, maps_of, maximum, opened
 from edgead.benchmarks.script import pairs, runs_parser, told
 from edgead.benchmarks.selection import (
     Evidence,
@@ -27,14 +28,12 @@ from edgead.benchmarks.selection import (
     learned_photos,
     measure_ways,
 )
-from edgead.progress import progress
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from edgead.models.efficientad import EfficientAd
 
-_BATCH = 8
 _LEARNED = 200  # photos of the training, at most
 _SHRINKAGE = 0.1  # of a covariance towards its mean variance, so that it can be inverted
 _AROUND = 9  # cells a side
@@ -109,7 +108,7 @@ def _scores(idea: str, share: float, reference: Outputs, kinds: Sequence[Outputs
     ]
 
 
-def _outputs(model: EfficientAd, whitening: Sequence[Tensor], pixels: Pixels) -> Outputs:
+def _outputs(model: EfficientAd, whitening: Sequence[Tensor], photos: Pixels) -> Outputs:
     import torch
 
     centring = float(model.options["centring"])
@@ -118,19 +117,13 @@ def _outputs(model: EfficientAd, whitening: Sequence[Tensor], pixels: Pixels) ->
     def pool(_network: object, _inputs: object, features: Tensor) -> None:
         pooled.append(features.float().mean((2, 3)))
 
+    first, second = (
+        functools.partial(_raw_maps, whitening=matrix, centring=centring) for matrix in whitening
+    )
     handle = model.student.register_forward_hook(pool)
-    made = []
-    starts = range(0, len(pixels), _BATCH)
-    with torch.inference_mode():
-        for start in progress(starts, total=len(starts), label="maps"):
-            pair = model.differences(torch.from_numpy(pixels[start : start + _BATCH]))
-            maps = [
-                torch.stack(_raw_maps(difference, matrix, centring), 1)
-                for difference, matrix in zip(pair, whitening, strict=True)
-            ]
-            made.append(torch.stack(maps, 1).numpy())
+    maps = maps_of(model, photos, (first, second))
     handle.remove()
-    return Outputs(Maps(np.concatenate(made)), torch.cat(pooled).numpy())
+    return Outputs(maps, torch.cat(pooled).numpy())
 
 
 def _raw_maps(difference: Tensor, whitening: Tensor, centring: float) -> list[Tensor]:
@@ -153,22 +146,22 @@ def _raw_maps(difference: Tensor, whitening: Tensor, centring: float) -> list[Te
     ]
 
 
-def _covariances(model: EfficientAd, pixels: Pixels) -> list[Tensor]:
+def _covariances(model: EfficientAd, photos: Pixels) -> list[Tensor]:
     """Return the second moments ``[384, 384]`` of the two centred differences on good photos."""
     import torch
 
     from edgead.models.efficientad import centred
+    from edgead.training.photos import batches
 
     centring = float(model.options["centring"])
     totals = [torch.zeros((), dtype=torch.float64)] * 2
     count = 0
     with torch.inference_mode():
-        for start in range(0, len(pixels), _BATCH):
-            pair = model.differences(torch.from_numpy(pixels[start : start + _BATCH]))
+        for batch in batches(photos, "covariances"):
+            pair = model.differences(batch)
             rows = [centred(each, centring).movedim(1, -1).flatten(0, 2) for each in pair]
-            totals = [
-                total + (row.T @ row).double() for total, row in zip(totals, rows, strict=True)
-            ]
+            products = [(row.T @ row).double() for row in rows]
+            totals = [total + product for total, product in zip(totals, products, strict=True)]
             count += len(rows[0])
     return [total / count for total in totals]
 

@@ -19,7 +19,7 @@ import functools
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import cv2
 import numpy as np
@@ -28,13 +28,15 @@ from edgead.benchmarks.script import pairs, runs_parser, told
 from edgead.benchmarks.selection import Evidence, Floats, Pixels, measure_ways
 from edgead.cli import _options
 from edgead.errors import UsageError
-from edgead.progress import progress
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from edgead.models.efficientad import EfficientAd
 
-_BATCH = 8
 _LOW, _HIGH = 0.9, 0.995  # the quantiles of the map normalisation (EfficientAd, section 3.4)
+
+RawMaps: TypeAlias = "Callable[[Tensor], Sequence[Tensor]]"
 
 
 def maximum(maps: Floats) -> Floats:
@@ -63,19 +65,20 @@ SCORES: dict[str, Callable[[Floats], Floats]] = {
 
 @dataclass(frozen=True)
 class Maps:
-    """Raw maps of some photos, float32 ``[photos, 2, centrings, h, w]``.
+    """Raw maps of some photos, float32 ``[photos, 2, ways, h, w]``.
 
-    The second axis has the student–teacher map, then the autoencoder–student map.
+    The second axis has the student–teacher map, then the autoencoder–student map; the third the
+    ways to make one.
     """
 
     values: Floats
 
     def combined(self, held_out: Maps, index: int, share: float) -> Floats:
-        """Return the photos' maps ``[photos, h, w]`` with one centring and share.
+        """Return the photos' maps ``[photos, h, w]`` made in one way, with a share.
 
         Args:
             held_out: Good photos that normalise the maps.
-            index: Of the centring.
+            index: Of the way.
             share: Of the autoencoder's map.
         """
         total = np.zeros((), np.float32)
@@ -99,8 +102,13 @@ def measure(
         UsageError: The run is none of EfficientAd.
     """
     model, size = opened(run)
+    from edgead.models.efficientad import raw_map
+
+    def raw(difference: Tensor) -> list[Tensor]:
+        return [raw_map(difference, centring) for centring in centrings]
+
     evidence = Evidence.of(run, data, size)
-    kinds = [_maps(model, centrings, photos) for photos in evidence.kinds]
+    kinds = [maps_of(model, photos, (raw, raw)) for photos in evidence.kinds]
     rows = {}
     for index, centring in enumerate(centrings):
         for share in shares:
@@ -130,17 +138,24 @@ def opened(run: str) -> tuple[EfficientAd, tuple[int, int]]:
     return model, manifest.input.size
 
 
-def _maps(model: EfficientAd, centrings: Sequence[float], photos: Pixels) -> Maps:
+def maps_of(model: EfficientAd, photos: Pixels, raw: tuple[RawMaps, RawMaps]) -> Maps:
+    """Make raw maps of photos.
+
+    Args:
+        model: In evaluation mode.
+        photos: uint8 ``[N, height, width, 3]`` BGR in the detector's size.
+        raw: For the student–teacher and the autoencoder–student difference ``[N, 384, h, w]``, what
+            makes raw maps ``[N, h, w]`` of it, the same number of them.
+    """
     import torch
 
-    from edgead.models.efficientad import raw_map
+    from edgead.training.photos import batches
 
     made = []
-    starts = range(0, len(photos), _BATCH)
     with torch.inference_mode():
-        for start in progress(starts, total=len(starts), label="maps"):
-            pair = model.differences(torch.from_numpy(photos[start : start + _BATCH]))
-            maps = [torch.stack([raw_map(d, share) for share in centrings], 1) for d in pair]
+        for batch in batches(photos, "maps"):
+            pair = zip(raw, model.differences(batch), strict=True)
+            maps = [torch.stack(list(of(difference)), 1) for of, difference in pair]
             made.append(torch.stack(maps, 1).numpy())
     return Maps(np.concatenate(made))
 

@@ -22,11 +22,12 @@ import numpy.typing as npt
 from edgead import files, images, metrics
 from edgead.benchmarks.remember import remembered, run_key
 from edgead.benchmarks.script import absolute
+from edgead.benchmarks.statistics import mean_if_known
 from edgead.calibration.synthetic import with_defect
 from edgead.datasets import Dataset
 from edgead.errors import DataError, UsageError
 from edgead.images import Image
-from edgead.markdown import table
+from edgead.markdown import figure, table
 
 _VIEWS = 160
 _SEED = 123
@@ -65,7 +66,12 @@ class Evidence:
         Raises:
             DataError: Photos that were held out are gone; names one.
         """
-        held_out = [images.read_image(path) for path in _held_out(run)]
+        from edgead.export.source import require_held_out
+        from edgead.training import Run
+
+        paths = Run(run).read_record().held_out
+        require_held_out(paths, Path(run))
+        held_out = [images.read_image(path) for path in paths]
         rng = np.random.default_rng(_SEED)
         views = [
             other_camera(held_out[index % len(held_out)], rng)
@@ -114,30 +120,17 @@ def learned_photos(run: str | Path) -> list[Path]:
     Raises:
         DataError: There are less than two of them where they were.
     """
+    from edgead.export import source
     from edgead.training import Run
 
     record = Run(run).read_record()
-    held_out = {path.resolve() for path in record.held_out}
-    photos = Dataset.from_folder(record.config.data).train_photos()
-    learned = [path for path in photos if path.resolve() not in held_out]
+    learned = source.learned_photos(Dataset.from_folder(record.config.data), record.held_out)
     if len(learned) < 2:
         raise DataError(
             f"{record.config.data} has {len(learned)} of the photos that {run} learned from, and "
             "two or more are needed: put the photos back"
         )
     return learned
-
-
-def _held_out(run: str | Path) -> Sequence[Path]:
-    from edgead.training import Run
-
-    paths = Run(run).read_record().held_out
-    gone = next((path for path in paths if not path.is_file()), None)
-    if gone is not None:
-        raise DataError(
-            f"the held-out photo {gone} of {run} is not there any more: put the photos back"
-        )
-    return paths
 
 
 Found = Mapping[str, Mapping[str, Any]]
@@ -181,9 +174,17 @@ def measure_ways(
         found = remembered(kept, key, functools.partial(measure, given, data))
         for way, result in found.items():
             ways.setdefault(way, {})[run] = result
-        text = summary(title, ways, folders)
-        files.write_text(out / f"{name}.md", f"{text}\n")
-        files.write_json(out / f"{name}.json", ways)
+        text = write_summary(out, name, title, ways, folders)
+    return text
+
+
+def write_summary(
+    out: Path, name: str, title: str, ways: Mapping[str, Found], data: Mapping[str, str]
+) -> str:
+    """Write ``name`` with ``.md`` and ``.json`` into ``out``; return :func:`summary`."""
+    text = summary(title, ways, data)
+    files.write_text(out / f"{name}.md", f"{text}\n")
+    files.write_json(out / f"{name}.json", ways)
     return text
 
 
@@ -210,12 +211,12 @@ def summary(first: str, ways: Mapping[str, Found], data: Mapping[str, str]) -> s
         for folder in folders:
             wanted = [key for key in reference if data[key] == folder]
             synthetic, real = (
-                _mean([found.get(key, {}).get(name) for key in wanted])
+                mean_if_known([found.get(key, {}).get(name) for key in wanted])
                 for name in ("synthetic_auroc", "image_auroc")
             )
-            cells.append(f"{_figure(synthetic)} / {_figure(real)}")
+            cells.append(f"{figure(synthetic)} / {figure(real)}")
             means.append(synthetic)
-        rows.append((way, *cells, _figure(_mean(means)), _better(found, reference)))
+        rows.append((way, *cells, figure(mean_if_known(means)), _better(found, reference)))
     return table((first, *names, "mean", "better"), rows)
 
 
@@ -225,12 +226,3 @@ def _better(found: Found, reference: Found) -> str:
     both = [key for key in found if key in reference]
     pairs = [(found[key]["synthetic_auroc"], reference[key]["synthetic_auroc"]) for key in both]
     return f"{sum(new > old for new, old in pairs)} of {len(both)}"
-
-
-def _mean(values: Sequence[float | None]) -> float | None:
-    known = [value for value in values if value is not None]
-    return float(np.mean(known)) if known and len(known) == len(values) else None
-
-
-def _figure(value: float | None) -> str:
-    return "-" if value is None else f"{value:.4f}"

@@ -25,10 +25,9 @@ import numpy.typing as npt
 
 from edgead import files, images
 from edgead.benchmarks.script import told
+from edgead.benchmarks.selection import Pixels
 from edgead.errors import DataError, EdgeadError, UsageError
-from edgead.images import Image
 from edgead.markdown import table
-from edgead.progress import progress
 
 if TYPE_CHECKING:
     from edgead.models._pdn import PDN
@@ -38,7 +37,6 @@ if TYPE_CHECKING:
 SHIPPED = "shipped"
 WAYS = ("as they are", "grey", "light", "blur", "turn")
 _SIZES = ("n", "s", "m")
-_BATCH = 8
 _SEED = 17
 
 Doubles = npt.NDArray[np.float64]
@@ -81,9 +79,15 @@ class Correlations:
 
 
 def measure(
-    source: Source, size: str, views: Sequence[Image], teachers: Mapping[str, PDN]
+    source: Source, size: str, views: Pixels, teachers: Mapping[str, PDN]
 ) -> dict[str, dict[str, float]]:
     """Return what each teacher leaves unexplained, by the way that the views are changed.
+
+    Args:
+        source: The network that they were distilled from.
+        size: Of the teachers.
+        views: uint8 ``[N, side, side, 3]`` BGR, of the source's side.
+        teachers: Networks by name.
 
     Raises:
         EdgeadError: The source or a teacher gives no finite numbers.
@@ -102,7 +106,7 @@ def measure(
 def _unexplained(
     source: Source,
     size: str,
-    views: Sequence[Image],
+    views: Pixels,
     changes: Changes,
     teachers: Mapping[str, PDN],
     label: str,
@@ -110,13 +114,14 @@ def _unexplained(
     import torch
 
     from edgead.models.base import to_network_input
-    from edgead.teachers.distill import SIDE, to_cells
+    from edgead.teachers.changes import SIDE
+    from edgead.teachers.distill import to_cells
+    from edgead.training import photos
 
     rng = np.random.default_rng(_SEED)
     correlations = {teacher: Correlations() for teacher in teachers}
-    starts = range(0, len(views), _BATCH)
-    for start in progress(starts, total=len(starts), label=label):
-        batch = np.stack([changes.made(view, rng) for view in views[start : start + _BATCH]])
+    for unchanged in photos.batches(views, label):
+        batch = np.stack([changes.made(view, rng) for view in unchanged.numpy()])
         features = _finite(source.features(batch), "the source network")
         target = to_cells(size, features.shape)(features)
         pixels = np.stack([images.resize(view, (SIDE, SIDE)) for view in batch])
@@ -142,14 +147,6 @@ def _network(size: str, teacher: str) -> PDN:
     network = PDN(size, TEACHER_CHANNELS)
     load_pdn_teacher(network, size, None if teacher == SHIPPED else teacher)
     return network.eval()
-
-
-def centre(photo: Image, side: int) -> Image:
-    """Cut the largest square out of a photo's middle and resize it to ``side``."""
-    height, width = photo.shape[:2]
-    edge = min(height, width)
-    top, left = (height - edge) // 2, (width - edge) // 2
-    return images.resize(photo[top : top + edge, left : left + edge], (side, side))
 
 
 def summary(found: Mapping[str, Mapping[str, float]]) -> str:
@@ -190,10 +187,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _measured(
-    out: Path, source_file: Path, photos: Path, teachers: Sequence[str], size: str
+    out: Path, source_file: Path, folder: Path, teachers: Sequence[str], size: str
 ) -> str:
     import torch
 
+    from edgead.teachers.distill import centre, shrunk
     from edgead.teachers.sources import open_source
 
     twice = next((name for name in teachers if teachers.count(name) > 1), None)
@@ -201,8 +199,9 @@ def _measured(
         raise UsageError(f"the teacher '{twice}' is given twice: name every teacher once")
     networks = {teacher: _network(size, teacher) for teacher in teachers}
     source = open_source(source_file, torch.device("cpu"))
-    paths = images.find_images([photos])
-    views = [centre(images.read_image(path), source.side) for path in paths]
+    paths = images.find_images([folder])
+    photos = (shrunk(images.read_image(path), source.side) for path in paths)
+    views = np.stack([centre(photo, source.side) for photo in photos])
     found = measure(source, size, views, networks)
     text = f"{len(views)} photos\n\n{summary(found)}"
     files.write_text(out / "teachers.md", f"{text}\n")

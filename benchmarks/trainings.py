@@ -17,21 +17,14 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from edgead import files
 from edgead.benchmarks.remember import remembered, run_key
 from edgead.benchmarks.script import absolute, pairs, runs_parser, told
-from edgead.benchmarks.selection import Evidence, Floats, Pixels, summary
+from edgead.benchmarks.selection import Evidence, write_summary
 from edgead.errors import UsageError
-from edgead.progress import progress
-
-if TYPE_CHECKING:
-    from edgead.models import AnomalyModel
-
-_BATCH = 8
 
 
 @dataclass(frozen=True)
@@ -54,22 +47,13 @@ class Cell:
 def measure(run: str, data: str) -> dict[str, Any]:
     """Return what to choose a finished training by, and its figures on the labelled photos."""
     from edgead.training import Run
+    from edgead.training.trainer import score
 
     model, manifest = Run(run).load_model()
     evidence = Evidence.of(run, data, manifest.input.size)
-    return evidence.aurocs(*(_scores(model.eval(), photos) for photos in evidence.kinds))
-
-
-def _scores(model: AnomalyModel, photos: Pixels) -> Floats:
-    import torch
-
-    starts = range(0, len(photos), _BATCH)
-    with torch.inference_mode():
-        found = [
-            model(torch.from_numpy(photos[start : start + _BATCH]))[1].numpy()
-            for start in progress(starts, total=len(starts), label="scores")
-        ]
-    return np.concatenate(found)
+    model.eval()
+    scores = (np.asarray(score(model, photos, "scores"), np.float32) for photos in evidence.kinds)
+    return evidence.aurocs(*scores)
 
 
 def _plan(asked: Sequence[tuple[str, str]]) -> list[Cell]:
@@ -80,27 +64,29 @@ def _plan(asked: Sequence[tuple[str, str]]) -> list[Cell]:
     """
     from edgead.training import Run
 
-    cells = []
+    cells: list[Cell] = []
     for run, data in asked:
         path, folder = absolute(run), str(absolute(data))
         record = Run(path).read_record()
         key = f"{folder}, photos {record.photos_sha256[:8]}, seed {record.config.seed}"
+        for other in (cell for cell in cells if cell.way == path.parent.name):
+            _check_apart(path, key, other)
         cells.append(Cell(path.parent.name, key, path, folder))
-    for cell in cells:
-        for other in cells:
-            if cell.way != other.way or cell is other:
-                continue
-            if cell.run.parent != other.run.parent:
-                raise UsageError(
-                    f"{cell.run.parent} and {other.run.parent} have one name, by which the table "
-                    "would call both: rename one"
-                )
-            if cell.key == other.key:
-                raise UsageError(
-                    f"{cell.run} and {other.run} are of the same photos and seed: keep runs of "
-                    "one way in one folder, and train each with another seed or other photos"
-                )
     return cells
+
+
+def _check_apart(run: Path, key: str, other: Cell) -> None:
+    """Check that another training of the same way is neither of another folder nor the same."""
+    if run.parent != other.run.parent:
+        raise UsageError(
+            f"{other.run.parent} and {run.parent} have one name, by which the table would call "
+            "both: rename one"
+        )
+    if key == other.key:
+        raise UsageError(
+            f"{other.run} and {run} are of the same photos and seed: keep runs of one way in one "
+            "folder, and train each with another seed or other photos"
+        )
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -115,15 +101,14 @@ def _measured(out: Path, asked: Sequence[tuple[str, str]]) -> str:
     """Measure all runs and return the table; what is measured is written at once."""
     cells = _plan(asked)
     ways: dict[str, dict[str, dict[str, Any]]] = {}
+    folders = {cell.key: cell.data for cell in cells}
     text = ""
     for cell in cells:
         run, data = str(cell.run), cell.data
         make: Callable[[], Any] = functools.partial(measure, run, data)
         kept = out / cell.way / f"{cell.run.name}.json"
         ways.setdefault(cell.way, {})[cell.key] = remembered(kept, run_key(run, data), make)
-        text = summary("training", ways, {each.key: each.data for each in cells})
-        files.write_text(out / "trainings.md", f"{text}\n")
-        files.write_json(out / "trainings.json", ways)
+        text = write_summary(out, "trainings", "training", ways, folders)
     return text
 
 

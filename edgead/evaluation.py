@@ -12,6 +12,7 @@ import numpy.typing as npt
 from edgead import images, metrics
 from edgead.datasets import GOOD, Dataset, Photo, read_mask
 from edgead.detection import Detection
+from edgead.markdown import figure
 from edgead.progress import progress
 
 Detect = Callable[[images.Image], Detection]
@@ -138,9 +139,9 @@ class Evaluation:
                 (
                     kind,
                     str(result.images),
-                    _figure(result.image_auroc),
-                    _figure(result.pixel_auroc),
-                    _figure(result.au_pro),
+                    figure(result.image_auroc),
+                    figure(result.pixel_auroc),
+                    figure(result.au_pro),
                     f"{result.misses} missed",
                 )
             )
@@ -148,9 +149,9 @@ class Evaluation:
             (
                 "all",
                 str(len(self.judged)),
-                _figure(self.image_auroc),
-                _figure(self.pixel_auroc),
-                _figure(self.au_pro),
+                figure(self.image_auroc),
+                figure(self.pixel_auroc),
+                figure(self.au_pro),
                 f"{self.false_positives + self.misses} of {len(self.judged)}",
             )
         )
@@ -163,7 +164,7 @@ class Evaluation:
             for row in rows
         ]
         lines.append(
-            f"average precision {_figure(self.image_ap)}, best F1 {_figure(self.image_f1)}, "
+            f"average precision {figure(self.image_ap)}, best F1 {figure(self.image_f1)}, "
             f"threshold {self.threshold:.4f}"
         )
         if good:
@@ -251,7 +252,3 @@ def _pixel_metrics(marked: Sequence[_Marked]) -> tuple[float | None, float | Non
     if not any(entry.kind != GOOD for entry in marked):
         return None, None
     return metrics.pixel_metrics([entry.mask for entry in marked], _Heatmaps(marked))
-
-
-def _figure(value: float | None) -> str:
-    return "-" if value is None else f"{value:.4f}"

@@ -95,6 +95,12 @@ def as_bgr(frame: npt.NDArray[Any], name: str = "the frame") -> Image:
     )
 
 
+def without_colour(photo: Image) -> Image:
+    """Return a photo uint8 ``[H, W, 3]`` BGR in grey, of the same shape."""
+    grey = cv2.cvtColor(np.ascontiguousarray(photo), cv2.COLOR_BGR2GRAY)
+    return np.asarray(cv2.cvtColor(grey, cv2.COLOR_GRAY2BGR), np.uint8)
+
+
 def as_frame(frame: npt.NDArray[Any], name: str = "the frame") -> Image:
     """Check a frame and leave grey as it is.
 

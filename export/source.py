@@ -89,9 +89,7 @@ class Source:
         """
         if folder is not None or self.dataset is None:
             return ()
-        held_out = {path.resolve() for path in self.held_out}
-        photos = self.dataset.train_photos()
-        return [path for path in photos if path.resolve() not in held_out and path.is_file()]
+        return learned_photos(self.dataset, self.held_out)
 
     def calibration_photos(self, folder: str | None) -> Sequence[Path]:
         """List the good photos to calibrate and check on.
@@ -112,13 +110,29 @@ class Source:
                 f"{self.path} does not carry the photos that its training held out: give good "
                 "photos of the part with --calibration DIR"
             )
-        for path in self.held_out:
-            if not path.is_file():
-                raise DataError(
-                    f"the held-out photo {path} of {self.path} is not there any more: put the "
-                    "photos back (edgead export also takes other good ones, with --calibration DIR)"
-                )
+        require_held_out(self.held_out, self.path)
         return self.held_out
+
+
+def learned_photos(dataset: Dataset, held_out: Sequence[Path]) -> list[Path]:
+    """List a data set's training photos but those held out, where they are still there."""
+    kept = {path.resolve() for path in held_out}
+    photos = dataset.train_photos()
+    return [path for path in photos if path.resolve() not in kept and path.is_file()]
+
+
+def require_held_out(held_out: Sequence[Path], run: Path) -> None:
+    """Check that the photos which a run held out are still there.
+
+    Raises:
+        DataError: One is not; names it.
+    """
+    gone = next((path for path in held_out if not path.is_file()), None)
+    if gone is not None:
+        raise DataError(
+            f"the held-out photo {gone} of {run} is not there any more: put the photos back "
+            "(edgead export also takes other good ones, with --calibration DIR)"
+        )
 
 
 def _good_photos(folder: str) -> Sequence[Path]:

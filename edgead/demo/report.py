@@ -12,6 +12,7 @@ from typing import Any
 from edgead import images, page
 from edgead.datasets import GOOD
 from edgead.detector import EdgeDetector
+from edgead.markdown import figure
 
 _PICTURES_EACH = 3
 _PICTURE_WIDTH = 330
@@ -179,9 +180,9 @@ def _accuracy_table(evaluation: dict[str, Any]) -> str:
         (
             kind.replace("_", " "),
             str(result["images"]),
-            _figure(result["image_auroc"]),
-            _figure(result["pixel_auroc"]),
-            _figure(result["au_pro"]),
+            figure(result["image_auroc"], ".3f"),
+            figure(result["pixel_auroc"], ".3f"),
+            figure(result["au_pro"], ".3f"),
             str(result["misses"]),
         )
         for kind, result in evaluation["by_defect"].items()
@@ -218,7 +219,3 @@ def _command_list(steps: Sequence[Step]) -> str:
         (f"<code>{html.escape(step.command)}</code>", f"{step.seconds:.0f} s") for step in steps
     ]
     return page.table(("command", "took"), rows)
-
-
-def _figure(value: float | None) -> str:
-    return "-" if value is None else f"{value:.3f}"

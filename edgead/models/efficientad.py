@@ -436,7 +436,7 @@ def raw_map(differences: Tensor, centring: float) -> Tensor:
 
 
 def centred(differences: Tensor, share: float) -> Tensor:
-    """Take a share of each channel's mean over the photo off ``[N, channels, h, w]``."""
+    """Take a share of each channel's mean over the photo off; ``[N, channels, h, w]``."""
     if share == 0:
         return differences
     # Not mean(): its operator has no way back from the exporter's operator set to that of devices.

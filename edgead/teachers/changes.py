@@ -9,9 +9,10 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from edgead import images
 from edgead.errors import UsageError
 
-_SIDE = 256
+SIDE = 256  # of the views that a teacher sees, in pixels
 _GAIN = 0.4
 _OFFSET = 20.0
 _BLUR = (0.5, 2.0)
@@ -49,13 +50,11 @@ class Changes:
         sigma, quarters = rng.uniform(*_BLUR), int(rng.integers(1, 4))
         view = np.ascontiguousarray(view)
         if grey:
-            view = np.asarray(
-                cv2.cvtColor(cv2.cvtColor(view, cv2.COLOR_BGR2GRAY), cv2.COLOR_GRAY2BGR), np.uint8
-            )
+            view = images.without_colour(view)
         if light:
             view = np.clip(np.rint(view * gain + offset), 0, 255).astype(np.uint8)
         if blur:
-            view = np.asarray(cv2.GaussianBlur(view, (0, 0), sigma * len(view) / _SIDE), np.uint8)
+            view = np.asarray(cv2.GaussianBlur(view, (0, 0), sigma * len(view) / SIDE), np.uint8)
         if turn:
             view = np.rot90(view, quarters)
         return view

@@ -34,11 +34,10 @@ from edgead.models import _pdn, _resnet
 from edgead.models.base import channels_last, to_network_input
 from edgead.models.efficientad import TEACHER_CHANNELS
 from edgead.progress import progress
-from edgead.teachers.changes import Changes
+from edgead.teachers.changes import SIDE, Changes
 from edgead.teachers.sources import Source, open_source
 from edgead.training.device import launch
 
-SIDE = 256
 RESNET = "resnet18"
 _RESNET_CELLS = 32
 _CACHE_LIMIT = 16 << 30
@@ -190,22 +189,29 @@ class _Views:
         """Cut a view of the source's size."""
         side = self._source.side
         view, photo_index = divmod(index, len(self._paths))
-        photo = images.read_image(self._paths[photo_index])
-        scale = side / min(photo.shape[:2])
-        photo = images.resize(
-            photo,
-            (max(side, round(photo.shape[0] * scale)), max(side, round(photo.shape[1] * scale))),
-        )
-        slack = photo.shape[0] - side, photo.shape[1] - side
+        photo = shrunk(images.read_image(self._paths[photo_index]), side)
         if view == 0:
-            top, left = slack[0] // 2, slack[1] // 2
-            return photo[top : top + side, left : left + side]
+            return centre(photo, side)
+        slack = photo.shape[0] - side, photo.shape[1] - side
         rng = np.random.default_rng([self._config.seed, 7, index])
         top, left = int(rng.integers(slack[0] + 1)), int(rng.integers(slack[1] + 1))
         crop = photo[top : top + side, left : left + side]
         if rng.random() < 0.5:
             crop = crop[:, ::-1]
         return self._config.changes.made(crop, rng)
+
+
+def shrunk(photo: images.Image, side: int) -> images.Image:
+    """Resize a photo until its shorter side is ``side`` pixels."""
+    scale = side / min(photo.shape[:2])
+    height, width = (max(side, round(pixels * scale)) for pixels in photo.shape[:2])
+    return images.resize(photo, (height, width))
+
+
+def centre(photo: images.Image, side: int) -> images.Image:
+    """Cut a square of ``side`` pixels out of a photo's middle."""
+    top, left = ((pixels - side) // 2 for pixels in photo.shape[:2])
+    return photo[top : top + side, left : left + side]
 
 
 def _resized(views: npt.NDArray[np.uint8], side: int) -> npt.NDArray[np.uint8]:

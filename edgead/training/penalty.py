@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 
@@ -61,7 +60,6 @@ def draw(
         if rng.random() < 0.5:
             picture = picture[:, ::-1]
         if rng.random() < GREY_SHARE:
-            grey = cv2.cvtColor(np.ascontiguousarray(picture), cv2.COLOR_BGR2GRAY)
-            picture = cv2.cvtColor(grey, cv2.COLOR_GRAY2BGR)
+            picture = images.without_colour(picture)
         drawn.append(picture)
     return np.stack(drawn)

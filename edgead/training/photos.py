@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+import torch
+from torch import Tensor
 
 from edgead import images
 from edgead.datasets import identical
 from edgead.progress import progress
 
 HELD_OUT_SHARE = 0.1  # as in the reference implementation's split of MVTec AD's train folder
+BATCH = 8
 HELD_OUT_FEW = 10  # small sets hold out up to a quarter, so that the threshold has something
 
 
@@ -60,6 +63,18 @@ def load(paths: Sequence[Path], size: tuple[int, int], label: str) -> npt.NDArra
     for index, path in enumerate(progress(paths, total=len(paths), label=label)):
         loaded[index] = images.resize(images.read_image(path), size)
     return loaded
+
+
+def batches(pixels: npt.NDArray[np.uint8], label: str) -> Iterator[Tensor]:
+    """Yield photos uint8 ``[N, height, width, 3]`` in order, at most :data:`BATCH` at a time.
+
+    Args:
+        pixels: Photos of one size.
+        label: What to call this in the progress line.
+    """
+    starts = range(0, len(pixels), BATCH)
+    for start in progress(starts, total=len(starts), label=label):
+        yield torch.from_numpy(pixels[start : start + BATCH])
 
 
 def digest(paths: Sequence[Path]) -> str:

@@ -10,7 +10,7 @@ import json
 import math
 import sys
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +39,6 @@ from edgead.training.run import Checkpoint, Run, RunRecord
 
 LOG_EVERY = 10
 CHECKPOINT_SECONDS = 60.0
-_STATISTICS_BATCH = 8
 
 
 def train(
@@ -320,12 +319,7 @@ def _mix(*values: int) -> int:
 
 
 def _batches(pixels: npt.NDArray[np.uint8], device: torch.device, label: str) -> PhotoBatches:
-    def batches() -> Iterator[Tensor]:
-        starts = range(0, len(pixels), _STATISTICS_BATCH)
-        for start in progress(starts, total=len(starts), label=label):
-            yield torch.from_numpy(pixels[start : start + _STATISTICS_BATCH]).to(device)
-
-    return batches
+    return lambda: (batch.to(device) for batch in photos.batches(pixels, label))
 
 
 def _check_finite(values: Mapping[str, Tensor], step: int, run: Run) -> None:
@@ -370,7 +364,7 @@ def _manifest(
     teacher: TeacherSpec | None,
 ) -> Manifest:
     assert config.steps is not None
-    scores = _scores(model, held_out)
+    scores = score(model, held_out, "scoring held-out photos")
     if not labelled:
         threshold = thresholds.from_good_scores(scores, config.false_positive_rate)
     else:
@@ -378,7 +372,9 @@ def _manifest(
             [photo.path for photo in labelled], config.image_size, "labelled photos"
         )
         labels = [photo.is_anomalous for photo in labelled]
-        threshold = thresholds.from_labelled_scores(labels, _scores(model, pixels))
+        threshold = thresholds.from_labelled_scores(
+            labels, score(model, pixels, "scoring labelled photos")
+        )
     height, width = config.image_size
     example = torch.zeros(1, height, width, 3, dtype=torch.uint8)
     return Manifest(
@@ -414,11 +410,21 @@ def _with_contrast(manifest: Manifest, good: Iterable[images.Image]) -> Manifest
     return manifest.replace(training=training)
 
 
-def _scores(model: AnomalyModel, pixels: npt.NDArray[np.uint8]) -> list[float]:
+def score(model: AnomalyModel, pixels: npt.NDArray[np.uint8], label: str) -> list[float]:
+    """Score photos with a trained detector.
+
+    Args:
+        model: On the CPU, in evaluation mode.
+        pixels: uint8 ``[N, height, width, 3]`` BGR in the detector's size.
+        label: What to call this in the progress line.
+
+    Raises:
+        TrainingError: A score is not a finite number.
+    """
     scores: list[float] = []
     with torch.no_grad():
-        for photos_ in _batches(pixels, torch.device("cpu"), "scoring held-out photos")():
-            scores += model(photos_)[1].tolist()
+        for batch in photos.batches(pixels, label):
+            scores += model(batch)[1].tolist()
     if not all(map(math.isfinite, scores)):
         raise TrainingError("the trained detector gives scores that are not finite numbers")
     return scores

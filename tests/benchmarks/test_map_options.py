@@ -9,7 +9,7 @@ import torch
 
 from edgead import images
 from edgead.benchmarks import map_options
-from edgead.models.efficientad import EfficientAd
+from edgead.models.efficientad import EfficientAd, raw_map
 from edgead.training import Run
 
 
@@ -19,7 +19,11 @@ def test_the_defaults_give_the_scores_of_the_trained_detector(trained_run: Path)
     paths = list(Run(trained_run).read_record().held_out)
     size = manifest.input.size
     photos = np.stack([images.resize(images.read_image(path), size) for path in paths])
-    maps = map_options._maps(model.eval(), [0.0, 0.5], photos)
+
+    def raw(difference: torch.Tensor) -> list[torch.Tensor]:
+        return [raw_map(difference, centring) for centring in (0.0, 0.5)]
+
+    maps = map_options.maps_of(model.eval(), photos, (raw, raw))
     with torch.inference_mode():
         _, trained = model(torch.from_numpy(photos))
     assert (model.options["autoencoder_share"], model.options["centring"]) == (0.25, 0.5)

@@ -18,7 +18,9 @@ from edgead.teachers.distill import (
     DistillConfig,
     _described,
     _Views,
+    centre,
     distill_teacher,
+    shrunk,
     to_cells,
 )
 from edgead.teachers.pdn import load_pdn_teacher
@@ -157,3 +159,11 @@ def test_provenance_says_how_random_views_were_changed() -> None:
 def test_a_source_whose_cells_do_not_fit_is_refused(cells: int) -> None:
     with pytest.raises(EdgeadError, match="does not divide into efficientad-n's cells of 8 pixels"):
         to_cells("n", (1, 384, cells, cells))
+
+
+def test_the_middle_of_a_photo_is_looked_at() -> None:
+    photo = np.zeros((20, 60, 3), np.uint8)
+    photo[:, 20:40] = 200
+    small = shrunk(photo, 10)
+    assert small.shape == (10, 30, 3)
+    assert (centre(small, 10) == 200).all()
