@@ -4,15 +4,23 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
 import hashlib
 import json
 import os
+import re
+import shutil
+import stat
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from edgead.errors import EdgeadError
+
+_NEW, _SCRATCH = ".new-", ".scratch-"
+_REST = re.compile(rf"({re.escape(_NEW)}|{re.escape(_SCRATCH)})[a-z0-9_]{{8}}(\..*)?")
+_swept: set[Path] = set()  # by this process: once is enough for a folder of many photos
 
 _STREAMS = ("/dev/stdout", "/dev/stderr")
 _OPEN_FILES = ("/dev/fd", "/proc/self/fd")
@@ -49,12 +57,10 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
         return
     try:
         final.parent.mkdir(parents=True, exist_ok=True)
-        # Short: a long name with something in front may be longer than a name can be.
-        handle, name = tempfile.mkstemp(prefix=".new-", suffix=final.suffix, dir=final.parent)
-        os.close(handle)
+        _sweep_once(final.parent)
+        handle, temporary = _make_file(final.parent, final.suffix)
     except OSError as error:
         raise _write_error(final, error) from error
-    temporary = Path(name)
     try:
         yield temporary
         with temporary.open("rb+") as stream:
@@ -67,6 +73,150 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
         raise _write_error(final, error) from error
     finally:
         temporary.unlink(missing_ok=True)
+        os.close(handle)
+
+
+@contextlib.contextmanager
+def scratch_folder(parent: str | os.PathLike[str]) -> Iterator[Path]:
+    """Give an empty folder inside of ``parent`` and remove it with all that is in it.
+
+    What a killed process left in ``parent`` is removed by the next that works there.
+
+    Args:
+        parent: A folder; made when missing.
+
+    Yields:
+        The folder.
+
+    Raises:
+        EdgeadError: ``parent`` cannot be made or written to.
+    """
+    folder = Path(parent)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        _sweep_once(folder)
+        scratch = Path(tempfile.mkdtemp(prefix=_SCRATCH, dir=folder))
+        handle = os.open(scratch, os.O_RDONLY)
+    except OSError as error:
+        raise _write_error(folder, error) from error
+    try:
+        _try_lock(handle)
+        yield scratch
+    finally:
+        os.close(handle)
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def locked_folder(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Keep a folder for this process: a second one that wants it is refused.
+
+    The lock ends with the process, however that ends, and leaves no file. What a killed process
+    left in the folder is removed.
+
+    Args:
+        path: The folder; made when missing.
+
+    Raises:
+        EdgeadError: Another process has locked it, or it cannot be made.
+    """
+    folder = Path(path)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    except OSError as error:
+        raise _write_error(folder, error) from error
+    try:
+        if not _try_lock(handle):
+            raise EdgeadError(
+                f"{folder} is in use: another edgead process writes into it; wait until that has "
+                "ended, or choose another folder with --out"
+            )
+        sweep(folder)
+        yield
+    finally:
+        os.close(handle)
+
+
+def sweep(folder: Path) -> None:
+    """Remove what killed processes left in a folder: unfinished files, scratch folders.
+
+    Those of processes that live are locked, and stay.
+    """
+    with contextlib.suppress(OSError):  # nothing here is worth failing for
+        for rest in folder.iterdir():
+            if _REST.fullmatch(rest.name):
+                _remove_unlocked(rest)
+
+
+def _sweep_once(folder: Path) -> None:
+    if folder not in _swept:
+        _swept.add(folder)
+        sweep(folder)
+
+
+def _remove_unlocked(rest: Path) -> None:
+    with contextlib.suppress(OSError):
+        handle = os.open(rest, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+        try:
+            mode = os.fstat(handle).st_mode
+            if not _try_lock(handle):
+                return
+            if stat.S_ISDIR(mode):
+                shutil.rmtree(rest)
+            elif stat.S_ISREG(mode):
+                rest.unlink()
+        finally:
+            os.close(handle)
+
+
+def _make_file(folder: Path, suffix: str) -> tuple[int, Path]:
+    """Make a temporary file and lock it, so that nobody takes it for a killed process's."""
+    while True:
+        # Short: a long name with something in front may be longer than a name can be.
+        handle, name = tempfile.mkstemp(prefix=_NEW, suffix=suffix, dir=folder)
+        _try_lock(handle)
+        with contextlib.suppress(FileNotFoundError):
+            if os.path.samestat(Path(name).stat(), os.fstat(handle)):
+                return handle, Path(name)
+        os.close(handle)  # another process swept it away before it was locked
+
+
+def _try_lock(handle: int) -> bool:
+    """Lock an open file or folder; ``False`` where another process has."""
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:  # file systems without locks (some network drives): as if there were none
+        return True
+    return True
+
+
+def read_regular(path: str | os.PathLike[str], most_bytes: int | None = None) -> bytes:
+    """Read a regular file, or a link to one.
+
+    A pipe would be waited for, and a device may never end.
+
+    Args:
+        path: The file.
+        most_bytes: A larger file is refused unread.
+
+    Raises:
+        OSError: The file cannot be read, is not a regular one, or is too large; ``strerror`` is
+            the reason in words.
+    """
+    handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    with os.fdopen(handle, "rb") as stream:
+        found = os.fstat(handle)
+        if stat.S_ISDIR(found.st_mode):
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), os.fspath(path))
+        if not stat.S_ISREG(found.st_mode):
+            raise OSError(errno.EINVAL, "it is a pipe or a device, not a file", os.fspath(path))
+        if most_bytes is not None and found.st_size > most_bytes:
+            reason = f"it has {found.st_size:,} bytes, and {most_bytes:,} are the most"
+            raise OSError(errno.EFBIG, reason, os.fspath(path))
+        return stream.read()
 
 
 def _is_device(path: Path) -> bool:

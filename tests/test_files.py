@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import errno
 import os
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -79,3 +81,58 @@ def test_a_link_a_pipe_and_a_device_stay_what_they_are(tmp_path: Path) -> None:
 
 def test_a_name_as_long_as_a_name_can_be_is_written(tmp_path: Path) -> None:
     files.write_text(tmp_path / f"{'x' * 250}.png", "content")
+
+
+_WRITE_UNTIL_KILLED = """
+import sys, time
+from edgead import files
+with files.scratch_folder(sys.argv[1]) as scratch, files.atomic_path(sys.argv[1] + "/a.json"):
+    (scratch / "part").touch()
+    print("writing", flush=True)
+    time.sleep(60)
+"""
+
+
+def test_the_rest_of_a_killed_process_is_removed_and_that_of_a_live_one_stays(
+    tmp_path: Path,
+) -> None:
+    own = tmp_path / ".new-mine.json"  # like a rest, but not named as one
+    own.touch()
+    command = [sys.executable, "-c", _WRITE_UNTIL_KILLED, str(tmp_path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as writer:
+        assert writer.stdout is not None
+        assert writer.stdout.readline() == "writing\n"
+        files.sweep(tmp_path)
+        assert len(list(tmp_path.iterdir())) == 3
+        writer.kill()
+    files.write_text(tmp_path / "b.json", "new")
+    assert sorted(path.name for path in tmp_path.iterdir()) == [own.name, "b.json"]
+
+
+def test_a_locked_folder_is_refused_to_a_second_process(tmp_path: Path) -> None:
+    second = (
+        "import sys\nfrom edgead import files\nfrom edgead.errors import EdgeadError\n"
+        "try:\n    files.locked_folder(sys.argv[1]).__enter__()\n    print('taken')\n"
+        "except EdgeadError as error:\n    print(error)\n"
+    )
+
+    def output() -> str:
+        command = [sys.executable, "-c", second, str(tmp_path / "run")]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+    with files.locked_folder(tmp_path / "run"):
+        assert "run is in use" in output()
+    assert output() == "taken\n"
+    assert list((tmp_path / "run").iterdir()) == []
+
+
+def test_only_regular_files_of_a_bounded_size_are_read(tmp_path: Path) -> None:
+    pipe, large = tmp_path / "pipe", tmp_path / "large"
+    os.mkfifo(pipe)
+    large.write_bytes(bytes(11))
+    for path in (pipe, Path("/dev/zero")):
+        with pytest.raises(OSError, match="not a file"):
+            files.read_regular(path)
+    with pytest.raises(OSError, match="11 bytes, and 10 are"):
+        files.read_regular(large, 10)
+    assert files.read_regular(large, 11) == bytes(11)
