@@ -27,6 +27,29 @@ class Artifact:
     sha256: str
     size_bytes: int
 
+    def content(self) -> bytes:
+        """Read the file again, and check that it still is the one that was validated.
+
+        Runtimes load these bytes and never the path: between the two the file may be exchanged.
+
+        Returns:
+            The whole ONNX file or engine.
+
+        Raises:
+            ArtifactError: It cannot be read, or is another file than before.
+        """
+        data = _read_file(self.path)
+        if _is_engine(self.path):
+            found = hashlib.sha256(data).hexdigest()
+        else:
+            found = _digest_without_seal(self.path, data)[1]
+        if found != self.sha256:
+            raise ArtifactError(
+                f"{self.path} was exchanged or changed after it was opened: it had sha256 "
+                f"{self.sha256[:12]}… and now has {found[:12]}…; open it again"
+            )
+        return data
+
 
 def read_artifact(path: str | os.PathLike[str]) -> Artifact:
     """Read an artifact's manifest and check that the file is whole and unchanged.
@@ -45,37 +68,54 @@ def read_artifact(path: str | os.PathLike[str]) -> Artifact:
             f"{path} is a folder, but an exported .onnx file is needed here; make one with: "
             f"edgead export {path} --out exports"
         )
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise ArtifactError(f"cannot read {path}: {error.strerror}") from error
-    if path.suffix == engine.SUFFIX:
+    data = _read_file(path)
+    if _is_engine(path):
         manifest = engine.read_sidecar(path, data)
         assert manifest.engine is not None
         return Artifact(path, manifest, manifest.engine.sha256, len(data))
-    try:
-        metadata = _onnx_file.read_metadata(data)
-    except _onnx_file.NotOnnxError as error:
-        raise ArtifactError(
-            f"{path} is not a whole ONNX file ({error}): it is truncated or not a model; "
-            "copy it again or export it again"
-        ) from error
+    metadata = _read_metadata(path, data)
     if METADATA_KEY not in metadata:
         raise ArtifactError(
             f"{path} is an ONNX model without an edgead manifest; only files written by "
             "'edgead export' can be used here"
         )
     manifest = Manifest.from_json(metadata[METADATA_KEY], str(path))
-    seal = metadata.get(_SEAL_KEY, "")
-    if not re.fullmatch("[0-9a-f]{64}", seal):
-        raise ArtifactError(f"{path} has a manifest but no seal (sha256): export it again")
-    found = _digest_without(data, data.rindex(seal.encode()))
+    seal, found = _digest_without_seal(path, data)
     if found != seal:
         raise ArtifactError(
             f"{path} was changed or damaged after export: its seal says sha256 {seal[:12]}… and "
             f"its content has {found[:12]}…; copy it again or export it again"
         )
     return Artifact(path, manifest, seal, len(data))
+
+
+def _read_file(path: Path) -> bytes:
+    try:
+        return files.read_regular(path)
+    except OSError as error:
+        raise ArtifactError(f"cannot read {path}: {error.strerror}") from error
+
+
+def _is_engine(path: Path) -> bool:
+    return path.suffix.lower() == engine.SUFFIX
+
+
+def _read_metadata(path: Path, data: bytes) -> dict[str, str]:
+    try:
+        return _onnx_file.read_metadata(data)
+    except _onnx_file.NotOnnxError as error:
+        raise ArtifactError(
+            f"{path} is not a whole ONNX file ({error}): it is truncated or not a model; "
+            "copy it again or export it again"
+        ) from error
+
+
+def _digest_without_seal(path: Path, data: bytes) -> tuple[str, str]:
+    """Return what the seal says and what the content has."""
+    seal = _read_metadata(path, data).get(_SEAL_KEY, "")
+    if not re.fullmatch("[0-9a-f]{64}", seal):
+        raise ArtifactError(f"{path} has a manifest but no seal (sha256): export it again")
+    return seal, _digest_without(data, data.rindex(seal.encode()))
 
 
 def write_artifact(path: str | os.PathLike[str], model: bytes, manifest: Manifest) -> Artifact:
