@@ -20,12 +20,6 @@ _INTERVAL = (2.5, 97.5)
 _BLOCKS = 20
 
 
-def mean_if_known(values: Sequence[float | None]) -> float | None:
-    """Return the mean, or ``None`` where a value is missing or there are none."""
-    known = [value for value in values if value is not None]
-    return float(np.mean(known)) if known and len(known) == len(values) else None
-
-
 def samples_for(percentile: float) -> int:
     """Return the fewest samples that support a percentile at 99 % confidence.
 

@@ -16,7 +16,6 @@ from edgead.export.compress.fit import PLACES, carry_out, outline
 from edgead.export.compress.moments import Observed, observe
 from edgead.export.compress.network import Network
 from edgead.export.compress.photos import fitting_photos
-from edgead.export.compress.projection import difference_samples, kept_directions
 from edgead.export.refit import refit_head
 
 
@@ -101,20 +100,6 @@ class Compressor:
         )
         fitted = refit_head(self._network.model, changed, self._photos.good)
         return Compressed(fitted, spec, round(made.macs / 1e9, 4), made.parameters)
-
-    def directions(self, gmac: float) -> list[npt.NDArray[np.float32]]:
-        """Return what :meth:`compress` projects the differences on, ``[channels, kept]`` each."""
-        kept = self._plan(gmac).directions
-        found = []
-        for difference in self._network.differences:
-            channels = self._network.convolutions[difference.convolutions[0]].channels
-            if difference.tensor in kept:
-                samples = difference_samples(difference, self._observed)
-                basis = kept_directions(samples, kept[difference.tensor])
-            else:
-                basis = np.eye(channels)
-            found.append(np.ascontiguousarray(basis, np.float32))
-        return found
 
     def outline(self, gmac: float) -> onnx.ModelProto:
         """Return a graph as fast as :meth:`compress` makes it, whose scores mean nothing."""

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from edgead.benchmarks import compression
+from studies import compression
 
 
 def entry(precision: str, compressed: bool, gmac: float, auroc: float) -> dict[str, object]:

@@ -1,6 +1,6 @@
 """Ways to bring a frame to the network's size, in turns: what each costs, and if bytes are equal.
 
-    python -m edgead.benchmarks.preprocess [--frame-size HxW] [--to HxW] [--rounds N]
+    python -m studies.preprocess [--frame-size HxW] [--to HxW] [--rounds N]
 
 The first way is what :func:`edgead.images.resize` does. Training, calibration and every device use
 that one, so another way may take its place only if its bytes are equal.
@@ -217,7 +217,7 @@ def _opencv_threads(count: int) -> Iterator[None]:
 
 
 def _main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m edgead.benchmarks.preprocess")
+    parser = argparse.ArgumentParser(prog="python -m studies.preprocess")
     parser.add_argument("--frame-size", type=_options.image_size, default=(1080, 1920))
     parser.add_argument("--to", type=_options.image_size, default=(256, 256))
     parser.add_argument("--rounds", type=_options.positive_int, default=40)

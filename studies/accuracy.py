@@ -1,14 +1,14 @@
 """How accurate detectors are: sets x models x seeds, trained, evaluated, and put into one table.
 
-    python -m edgead.benchmarks.accuracy OUT SET=DATA [SET=DATA ...] [--models A,B] [--seeds 0,1,2]
+    python -m studies.accuracy OUT SET=DATA [SET=DATA ...] [--models A,B] [--seeds 0,1,2]
 
 Needs the training install. ``DATA`` is a folder of photos with labelled test photos, or a folder of
 such folders: MVTec AD or VisA (in MVTec AD's layout) as a whole. For those two the figures that
 others published stand beside ours. Each training keeps its defaults unless ``--steps``,
 ``--teacher`` or ``--option`` say otherwise; test photos choose nothing. Trainings lie in
 ``OUT/SET-SEED/runs``; what is finished is not done again, an interrupted training goes on at its
-last checkpoint, and one of another configuration is refused. Writes ``OUT/accuracy.md`` and
-``.json`` after every training.
+last checkpoint, and one of another configuration is refused. Writes ``OUT/accuracy.md``, ``.csv``
+and ``.json`` after every training.
 """
 
 from __future__ import annotations
@@ -25,15 +25,14 @@ from typing import Any
 import numpy as np
 
 from edgead import cpu, files
-from edgead.benchmarks.remember import remembered, run_key
-from edgead.benchmarks.script import told
-from edgead.benchmarks.statistics import mean_if_known
 from edgead.cli import _options
 from edgead.compare.plan import Contender, Plan, contenders
 from edgead.compare.prepare import require_same, trained
 from edgead.datasets import Dataset
 from edgead.errors import DataError, UsageError
 from edgead.markdown import table
+from studies.remember import remembered, run_key
+from studies.script import told, write_csv
 
 MVTEC_AD = frozenset(
     [
@@ -199,8 +198,7 @@ def _mean_of(
     if not whole:
         return [(f"{collection}, all", model, "not finished", *[""] * len(_METRICS))]
     shown = [
-        _spread([mean_if_known([entry[key] for entry in entries]) for entries in whole])
-        for key in _METRICS
+        _spread([_mean([entry[key] for entry in entries]) for entries in whole]) for key in _METRICS
     ]
     rows = [(f"**{collection}, all**", model, str(len(whole)), *shown)]
     for source, auroc, overlap in PUBLISHED.get(categories, ()):
@@ -218,6 +216,12 @@ def _mean_of(
     return rows
 
 
+def _mean(values: Sequence[float | None]) -> float | None:
+    """Return the mean, or ``None`` where a value is missing."""
+    known = [value for value in values if value is not None]
+    return float(np.mean(known)) if known and len(known) == len(values) else None
+
+
 def _spread(values: Sequence[float | None]) -> str:
     known = [value for value in values if value is not None]
     if not known:
@@ -233,7 +237,7 @@ def _seeds(text: str) -> tuple[int, ...]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the benchmark."""
-    parser = argparse.ArgumentParser(prog="python -m edgead.benchmarks.accuracy")
+    parser = argparse.ArgumentParser(prog="python -m studies.accuracy")
     parser.add_argument("out", type=Path, metavar="OUT", help="folder for tables and trainings")
     parser.add_argument("pairs", nargs="+", metavar="SET=DATA", help="name = labelled photos")
     parser.add_argument(
@@ -266,13 +270,13 @@ def _measured(args: argparse.Namespace) -> str:
         results[cell] = measure(contender, plan)
         text = f"{cpu.model_name()}\n\n{tables(results, collections)}\n"
         files.write_text(args.out / "accuracy.md", text)
-        files.write_json(
-            args.out / "accuracy.json",
-            [
-                {"set": c.data_set, "model": c.model, "seed": c.seed, **found}
-                for c, found in results.items()
-            ],
-        )
+        entries = [
+            {"set": c.data_set, "model": c.model, "seed": c.seed, **found}
+            for c, found in results.items()
+        ]
+        files.write_json(args.out / "accuracy.json", entries)
+        rows = [{k: v for k, v in entry.items() if k != "by_defect"} for entry in entries]
+        write_csv(args.out / "accuracy.csv", rows)
     return text
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from edgead.benchmarks import quantization
+from studies import quantization
 
 
 def variant(precision: str, accepted: bool = True, **figures: Any) -> dict[str, Any]:

@@ -1,11 +1,11 @@
 """What each precision costs and buys: accuracy, size and latency of every export of some runs.
 
-    python -m edgead.benchmarks.quantization OUT RUN=DATA [RUN=DATA ...] [--ladder]
+    python -m studies.quantization OUT RUN=DATA [RUN=DATA ...] [--ladder]
 
-Needs the training install: it exports. Writes ``OUT/quantization.md`` and ``.json``, and one
-export folder for each run. With ``--ladder``, also what each step of static INT8 buys. A run that
-was measured before (same weights, same data, same edgead) is not measured again: remove its folder
-for that.
+Needs the training install: it exports. Writes ``OUT/quantization.md``, ``.csv`` and ``.json``, and
+one export folder for each run. With ``--ladder``, also what each step of static INT8 buys. A run
+that was measured before (same weights, same data, same edgead) is not measured again: remove its
+folder for that.
 """
 
 from __future__ import annotations
@@ -24,14 +24,18 @@ import numpy as np
 import numpy.typing as npt
 
 from edgead import cpu, files
-from edgead.benchmarks.labelled import Trial
-from edgead.benchmarks.remember import remembered, run_key
-from edgead.benchmarks.script import told
 from edgead.errors import GateRefused
 from edgead.markdown import table
+from studies.labelled import Trial
+from studies.remember import remembered, run_key
+from studies.script import told, write_csv
 
 _MAIN = ("run", "variant", "image AUROC", "AU-PRO", "size / FP32", "latency / FP32", "gate")
 _INT8 = ("int8", "int8-dynamic")
+_CSV = (
+    *("precision", "image_auroc", "image_auroc_drop", "au_pro", "au_pro_drop"),
+    *("size_bytes", "latency_ms", "accepted", "reason"),
+)
 _STEPS = ("run", "step", "image AUROC", "change, points", "rank correlation")
 
 
@@ -200,12 +204,16 @@ def _write(
         text += f"\n{table(_STEPS, steps)}\n"
     files.write_text(out / "quantization.md", text)
     files.write_json(out / "quantization.json", {"runs": runs, "ladder": steps})
+    flat = [{"run": Path(run).name, **variant} for run, found in runs.items() for variant in found]
+    write_csv(
+        out / "quantization.csv", [{key: row.get(key) for key in ("run", *_CSV)} for row in flat]
+    )
     return text
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the benchmark."""
-    parser = argparse.ArgumentParser(prog="python -m edgead.benchmarks.quantization")
+    parser = argparse.ArgumentParser(prog="python -m studies.quantization")
     parser.add_argument("out", type=Path, metavar="OUT", help="folder for tables and exports")
     parser.add_argument("pairs", nargs="+", metavar="RUN=DATA", help="run folder = labelled photos")
     parser.add_argument("--ladder", action="store_true", help="also static INT8 step by step")

@@ -1,13 +1,14 @@
 """What a compression costs and buys: accuracy, operations, size and latency, before and after.
 
-    python -m edgead.benchmarks.compression OUT RUN=DATA [RUN=DATA ...] [--compress GMAC]
+    python -m studies.compression OUT RUN=DATA [RUN=DATA ...] [--compress GMAC]
         [--max-drop POINTS]
 
 Needs the training install: it exports. For each run it exports the detector as it is and
 compressed, both in FP32 and INT8, evaluates the four files on the labelled photos, and times them
 in one alternating run with every runtime here. The labelled photos are looked at only afterwards:
-they choose nothing. Writes ``OUT/compression.md`` and ``.json``, and two export folders a run. A
-run that was measured before (same weights, data, target, edgead) is not measured again.
+they choose nothing. Writes ``OUT/compression.md``, ``.csv`` and ``.json``, and two export folders
+for each run. A run that was measured before (same weights, data, target, edgead) is not measured
+again.
 """
 
 from __future__ import annotations
@@ -26,8 +27,6 @@ import numpy as np
 
 from edgead import cpu, files, images
 from edgead.artifact import Artifact, read_artifact
-from edgead.benchmarks.remember import remembered, run_key
-from edgead.benchmarks.script import pairs, told
 from edgead.cli import _options
 from edgead.datasets import Dataset
 from edgead.detector import EdgeDetector
@@ -35,6 +34,8 @@ from edgead.errors import EdgeadError, GateRefused
 from edgead.evaluation import evaluate
 from edgead.markdown import figure, table
 from edgead.runtimes import open_runtime
+from studies.remember import remembered, run_key
+from studies.script import pairs, told, write_csv
 
 if TYPE_CHECKING:
     from edgead.export import ExportOptions
@@ -179,9 +180,22 @@ def _change(after: float | None, before: float | None) -> str:
     return "-" if after is None or before is None else f"{100 * (after - before):+.2f} points"
 
 
+def _flat(runs: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Return one row a file, with a column for the latency in each runtime."""
+    return [
+        {
+            "run": Path(run).name,
+            **{key: value for key, value in entry.items() if key != "latency_ms"},
+            **{f"latency_ms_{name}": entry["latency_ms"][name] for name in _RUNTIMES},
+        }
+        for run, measured in runs.items()
+        for entry in measured["files"]
+    ]
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the benchmark."""
-    parser = argparse.ArgumentParser(prog="python -m edgead.benchmarks.compression")
+    parser = argparse.ArgumentParser(prog="python -m studies.compression")
     parser.add_argument("out", type=Path, metavar="OUT", help="folder for tables and exports")
     parser.add_argument("pairs", nargs="+", metavar="RUN=DATA", help="run folder = labelled photos")
     parser.add_argument(
@@ -211,6 +225,7 @@ def _measured(
         text = f"{cpu.model_name()}, {cpu.physical_cores()} threads\n\n{tables(runs)}"
         files.write_text(out / "compression.md", text)
         files.write_json(out / "compression.json", {"runs": runs})
+        write_csv(out / "compression.csv", _flat(runs))
     return text
 
 

@@ -1,6 +1,6 @@
 """Our exported files against the same network run the way a user would without us.
 
-    python -m edgead.benchmarks.baselines RUN=EXPORTS [RUN=EXPORTS ...] --out DIR
+    python -m studies.baselines RUN=EXPORTS [RUN=EXPORTS ...] --out DIR
 
 ``RUN`` is a finished training, ``EXPORTS`` the folder it was exported to. One inference of one
 photo at the network's size, all alternatives in turns, so that a busy machine disturbs them
@@ -23,10 +23,10 @@ import numpy.typing as npt
 
 from edgead import cpu, files
 from edgead.artifact import Manifest, read_artifact
-from edgead.benchmarks.script import pairs, told
 from edgead.errors import EdgeadError, UsageError
 from edgead.export.latency import in_turns
 from edgead.markdown import table
+from studies.script import pairs, told, write_csv
 
 Photo: TypeAlias = npt.NDArray[np.uint8]
 Infer: TypeAlias = Callable[[Photo], Any]
@@ -153,7 +153,7 @@ def _rows(run: str, samples: dict[str, npt.NDArray[np.float64]]) -> list[tuple[s
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the comparison."""
-    parser = argparse.ArgumentParser(prog="python -m edgead.benchmarks.baselines")
+    parser = argparse.ArgumentParser(prog="python -m studies.baselines")
     parser.add_argument("pairs", nargs="+", metavar="RUN=EXPORTS", help="run = its export folder")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="for the tables")
     parser.add_argument("--rounds", type=int, default=40, metavar="N", help="samples of each")
@@ -185,6 +185,7 @@ def _measured(out: Path, asked: Sequence[tuple[str, str]], threads: int, rounds:
         text += "\nLeft out:\n\n" + "".join(f"- {note}\n" for note in notes)
     files.write_text(out / "baselines.md", text)
     files.write_json(out / "baselines.json", raw)
+    write_csv(out / "baselines.csv", [dict(zip(_HEADER, row, strict=True)) for row in rows])
     return text
 
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from edgead.benchmarks import accuracy
-from edgead.benchmarks.accuracy import Cell
+from studies import accuracy
+from studies.accuracy import Cell
 
 
 def found(auroc: float) -> dict[str, Any]:

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from edgead.benchmarks.remember import remembered
+from studies.remember import remembered
 
 
 def test_a_run_is_measured_once_for_each_source(tmp_path: Path) -> None:

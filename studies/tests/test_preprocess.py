@@ -5,7 +5,8 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from edgead.benchmarks import frames, preprocess
+from edgead.benchmarks import frames
+from studies import preprocess
 
 
 @pytest.mark.parametrize("frame_size", [(540, 960), (543, 961)])

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from edgead.benchmarks import baselines
+from studies import baselines
 
 
 @pytest.fixture

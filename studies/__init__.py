@@ -1,0 +1,1 @@
+"""Experiments that feed the documentation; not installed. Run them from the repository's root."""
