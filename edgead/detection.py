@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edgead import maps
-from edgead.artifact.manifest import InputSpec, MapSpec
+from edgead.artifact.specs import InputSpec, MapSpec
 from edgead.contrast import GRID, Blank
 from edgead.errors import ImageError
 from edgead.images import Image, as_bgr

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from edgead.artifact.manifest import MapSpec
+from edgead.artifact.specs import MapSpec
 from edgead.errors import UsageError
 
 

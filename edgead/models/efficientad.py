@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from edgead.artifact.manifest import MapSpec, TeacherSpec
+from edgead.artifact.specs import MapSpec, TeacherSpec
 from edgead.models import _pdn
 from edgead.models._augment import RECOLOURING, jitter_one
 from edgead.models._autoencoder import PaperAutoencoder, SmallAutoencoder

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from edgead.artifact.manifest import TeacherSpec
+from edgead.artifact.specs import TeacherSpec
 from edgead.errors import EdgeadError
 from edgead.files import sha256_file
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from torch import Tensor
 
 from edgead import files
-from edgead.artifact.manifest import TeacherSpec
+from edgead.artifact.specs import TeacherSpec
 from edgead.errors import EdgeadError, UsageError
 from edgead.models._resnet import ARCHITECTURES, LEVELS, Trunk
 from edgead.teachers._download import Published, fetch

@@ -12,7 +12,7 @@ from pathlib import Path
 from torch import Tensor
 
 from edgead import files
-from edgead.artifact.manifest import TeacherSpec
+from edgead.artifact.specs import TeacherSpec
 from edgead.calibration import cache
 from edgead.errors import EdgeadError, UsageError
 from edgead.models._pdn import PDN
