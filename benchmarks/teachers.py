@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from edgead import files, images
+from edgead import files, images, photo_files
 from edgead.benchmarks.script import told
 from edgead.benchmarks.selection import Pixels
 from edgead.errors import DataError, EdgeadError, UsageError
@@ -199,7 +199,7 @@ def _measured(
         raise UsageError(f"the teacher '{twice}' is given twice: name every teacher once")
     networks = {teacher: _network(size, teacher) for teacher in teachers}
     source = open_source(source_file, torch.device("cpu"))
-    paths = images.find_images([folder])
+    paths = photo_files.find_and_report([folder])
     photos = (shrunk(images.read_image(path), source.side) for path in paths)
     views = np.stack([centre(photo, source.side) for photo in photos])
     found = measure(source, size, views, networks)

@@ -28,7 +28,7 @@ from typing import Any
 import numpy as np
 
 import edgead
-from edgead import files, images
+from edgead import files, images, photo_files
 from edgead.artifact import Artifact, EngineSpec, read_artifact, write_engine
 from edgead.errors import ArtifactError, EdgeadError
 from edgead.runtimes import open_runtime
@@ -228,7 +228,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     args = parser.parse_args(arguments)
     args.out.mkdir(parents=True, exist_ok=True)
     try:
-        photos = images.find_images([args.photos])[:_MOST]
+        photos = photo_files.find_and_report([args.photos])[:_MOST]
         results: list[dict[str, Any]] = []
         torch_times: dict[str, dict[str, float]] = {}
         for entry in args.exports:

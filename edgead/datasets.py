@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edgead.errors import DataError
-from edgead.images import SUFFIXES
+from edgead.photo_files import SUFFIXES
 
 GOOD = "good"
 FEWEST_TRAINING_PHOTOS = 8

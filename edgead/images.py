@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import re
 import threading
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +16,9 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from edgead.errors import DataError, ImageError
+from edgead.errors import ImageError
 
 Image = npt.NDArray[np.uint8]
-
-SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".pgm", ".ppm"})
-"""File names with these endings are taken for photos."""
 
 RESIZE_METHOD = "opencv: INTER_AREA when both sides shrink, INTER_LINEAR otherwise"
 """What :func:`resize` does, as the manifest records it."""
@@ -147,40 +143,6 @@ def resize(image: Image, size: tuple[int, int]) -> Image:
     shrinks = image.shape[0] >= height and image.shape[1] >= width
     interpolation = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
     return np.asarray(cv2.resize(image, (width, height), interpolation=interpolation), np.uint8)
-
-
-def find_images(paths: Sequence[str | os.PathLike[str]]) -> list[Path]:
-    """List the photos named by files and folders, folders searched to any depth.
-
-    Args:
-        paths: Files and folders. A file is taken whatever its name; in folders only files with a
-            known image suffix are, and hidden ones are passed over.
-
-    Returns:
-        Paths in the order given, sorted within each folder.
-
-    Raises:
-        DataError: A path does not exist, or no photo was found at all.
-    """
-    found: list[Path] = []
-    for entry in map(Path, paths):
-        if entry.is_dir():
-            found += sorted(
-                file
-                for file in entry.rglob("*")
-                if file.suffix.lower() in SUFFIXES
-                and file.is_file()
-                and not any(part.startswith(".") for part in file.relative_to(entry).parts)
-            )
-        elif entry.exists():
-            found.append(entry)
-        else:
-            raise DataError(f"{entry} does not exist")
-    if not found:
-        raise DataError(
-            f"no images in {', '.join(map(str, paths))} (looked for {' '.join(sorted(SUFFIXES))})"
-        )
-    return found
 
 
 def _is_truncated(data: bytes) -> bool:

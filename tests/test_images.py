@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from edgead import images
-from edgead.errors import DataError, ImageError
+from edgead.errors import ImageError
 from tests.conftest import part, write_photo
 
 
@@ -209,16 +209,3 @@ def test_grey_is_the_same_before_and_after_the_resize(
             found = images.as_bgr(images.resize(images.as_frame(frame), size))
             assert np.array_equal(found, expected)
             assert found.dtype == np.uint8
-
-
-def test_find_images_searches_folders_and_names_what_is_missing(tmp_path: Path) -> None:
-    for name in ("b/2.JPG", "a.png", "b/.hidden.png", "b/note.txt"):
-        write_photo(tmp_path / name.replace("txt", "png"), part(0))
-    (tmp_path / "b/note.png").rename(tmp_path / "b/note.txt")
-    found = images.find_images([tmp_path])
-    assert [path.name for path in found] == ["a.png", "2.JPG"]
-    with pytest.raises(DataError, match="does not exist"):
-        images.find_images([tmp_path / "nowhere"])
-    (tmp_path / "empty").mkdir()
-    with pytest.raises(DataError, match="no images"):
-        images.find_images([tmp_path / "empty"])

@@ -174,7 +174,7 @@ def _options_of(args: argparse.Namespace, precision: str) -> EngineOptions:
 def _export(
     args: argparse.Namespace, source: str | Path, precision: str, baseline: Path | None
 ) -> Engine:
-    from edgead import images
+    from edgead import photo_files
     from edgead.calibration.photos import CalibrationPhotos
     from edgead.export import gate
     from edgead.export.tensorrt import export_engine
@@ -182,7 +182,7 @@ def _export(
     size = read_artifact(source).manifest.input.size
     photos = None
     if args.calibration:
-        photos = CalibrationPhotos.read(images.find_images([args.calibration]), size)
+        photos = CalibrationPhotos.read(photo_files.find_and_report([args.calibration]), size)
     elif Path(args.source).is_dir():
         from edgead.training import Run
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import cv2
 
-from edgead import files, images
+from edgead import files, images, photo_files
 from edgead.cli import _options
 from edgead.errors import EdgeadError, ImageError
 
@@ -38,7 +38,7 @@ def run(args: argparse.Namespace) -> int:
     """
     from edgead.detector import open_detector
 
-    paths = images.find_images(args.images)
+    paths = photo_files.find_and_report(args.images)
     names = _output_names(paths) if args.out else {}
     results: list[dict[str, Any]] = []
     overlays = Path(args.out) if args.out else None

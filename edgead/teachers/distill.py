@@ -28,7 +28,7 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 import edgead
-from edgead import cpu, files, images
+from edgead import cpu, files, images, photo_files
 from edgead.errors import DataError, EdgeadError, UsageError
 from edgead.models import _pdn, _resnet
 from edgead.models.base import channels_last, to_network_input
@@ -101,7 +101,7 @@ def distill_teacher(config: DistillConfig, out: Path, device: str = "auto") -> f
         EdgeadError: The source network does not have the shape described, or the loss became NaN.
     """
     _check_out(out)
-    paths = _usable(images.find_images([config.images]), config)
+    paths = _usable(photo_files.find_and_report([config.images]), config)
     precision = "bf16-mixed" if cpu.has_bfloat16() or torch.cuda.is_available() else "32-true"
     _window_cells(config)
     fabric = launch(device, precision, devices=1)
