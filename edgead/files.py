@@ -252,14 +252,20 @@ def sha256_file(path: str | os.PathLike[str]) -> str:
     return digest.hexdigest()
 
 
-def described(error: OSError) -> str:
-    """Say what the system refused, on which file, and what to do where that is known."""
+def described(error: OSError, name: str = "a file") -> str:
+    """Say what the system refused, on which file, and what to do where that is known.
+
+    Args:
+        error: What was raised.
+        name: What to call the file where the error does not name it.
+    """
+    name = str(error.filename or name)
     if error.errno == errno.ENOSPC:
         return (
-            f"the disk is full: {error.filename or 'a file'} was not written; free some space, or "
-            "set TMPDIR to a folder on another disk if it was a temporary file"
+            f"the disk is full: {name} was not written; free some space, or set TMPDIR to a folder "
+            "on another disk if it was a temporary file"
         )
-    return f"{error.filename or 'a file'}: {error.strerror or error}"
+    return f"{name}: {error.strerror or error}"
 
 
 def _write_error(path: Path, error: OSError) -> EdgeadError:
