@@ -138,8 +138,13 @@ def write_artifact(path: str | os.PathLike[str], model: bytes, manifest: Manifes
 
     Returns:
         The artifact as :func:`read_artifact` would give it.
+
+    Raises:
+        ArtifactError: Reading would refuse the manifest; nothing is written.
     """
-    unsealed = _onnx_file.with_metadata(model, METADATA_KEY, manifest.to_json())
+    text = manifest.to_json()
+    Manifest.from_json(text, str(path))
+    unsealed = _onnx_file.with_metadata(model, METADATA_KEY, text)
     unsealed = _onnx_file.with_metadata(unsealed, _SEAL_KEY, _UNSEALED)
     position = _onnx_file.read_metadata(unsealed)[_SEAL_KEY].start
     seal = _digest_without(unsealed, position)

@@ -82,10 +82,15 @@ def write_engine(path: str | os.PathLike[str], plan: bytes, manifest: Manifest) 
         path: Where the engine shall be.
         plan: What TensorRT built.
         manifest: With its ``engine`` section; the engine's hash in it is filled in here.
+
+    Raises:
+        ArtifactError: Reading would refuse the manifest; nothing is written.
     """
     assert manifest.engine is not None
     spec = dataclasses.replace(manifest.engine, sha256=hashlib.sha256(plan).hexdigest())
-    content = json.loads(manifest.replace(engine=spec).to_json())
+    text = manifest.replace(engine=spec).to_json()
+    Manifest.from_json(text, str(sidecar_path(path)))
+    content = json.loads(text)
     content[_SEAL] = _seal(content)
     # A crash in between leaves a pair whose hashes differ, which reading refuses.
     files.write_bytes(path, plan)

@@ -22,7 +22,15 @@ from torch import Tensor
 
 import edgead
 from edgead import cpu, images
-from edgead.artifact import InputSpec, Manifest, ModelSpec, PhotoSizes, TeacherSpec, TrainingSpec
+from edgead.artifact import (
+    SCORE,
+    InputSpec,
+    Manifest,
+    ModelSpec,
+    PhotoSizes,
+    TeacherSpec,
+    TrainingSpec,
+)
 from edgead.calibration import threshold as thresholds
 from edgead.contrast import least_contrast
 from edgead.datasets import Dataset, Photo, identical
@@ -31,6 +39,7 @@ from edgead.models import AnomalyModel, StepBatch, create_model
 from edgead.models.base import PhotoBatches, channels_last, count_macs, parameter_count
 from edgead.models.options import spelled
 from edgead.models.registry import model_class
+from edgead.printable import printable
 from edgead.progress import progress
 from edgead.training import _state, penalty, photos
 from edgead.training.config import TrainConfig
@@ -387,14 +396,14 @@ def _manifest(
         ),
         input=InputSpec(height, width, "uint8", "NHWC", "BGR", images.RESIZE_METHOD),
         map=model.map_spec,
-        score="maximum of anomaly_map",
+        score=SCORE,
         threshold=threshold,
         score_statistics=thresholds.score_statistics(scores),
         precision="fp32",
         source_sha256="",
         teacher=teacher,
         training=TrainingSpec(
-            dataset=dataset.root.resolve().name,
+            dataset=printable(dataset.root.resolve().name),
             images=len(split.training),
             held_out=len(split.held_out),
             steps=config.steps,
