@@ -101,7 +101,7 @@ def refuses_damage(artifact: Artifact, engine: Path, found: dict[str, Any]) -> s
         shares_profile=True,
         options={},
         onnx=artifact.path.name,
-        onnx_sha256=hashlib.sha256(artifact.path.read_bytes()).hexdigest(),
+        onnx_sha256=hashlib.sha256(artifact.content()).hexdigest(),
         sha256="",
     )
     write_engine(engine, plan, artifact.manifest.replace(engine=spec))

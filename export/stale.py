@@ -26,7 +26,7 @@ def of_another_training(folder: Path, manifest: Manifest) -> dict[Path, Manifest
     """
     found = {}
     for path in sorted(folder.iterdir()):
-        if path.suffix not in _SUFFIXES:
+        if path.suffix.lower() not in _SUFFIXES:
             continue
         try:
             other = read_artifact(path).manifest

@@ -29,6 +29,11 @@ class Artifact:
     sha256: str
     size_bytes: int
 
+    @property
+    def is_engine(self) -> bool:
+        """Whether it is a TensorRT engine; else it is an ONNX file."""
+        return _is_engine(self.path)
+
     def content(self) -> bytes:
         """Read the file again, and check that it still is the one that was validated.
 
@@ -41,7 +46,7 @@ class Artifact:
             ArtifactError: It cannot be read, or is another file than before.
         """
         data = _read_file(self.path)
-        if _is_engine(self.path):
+        if self.is_engine:
             found = hashlib.sha256(data).hexdigest()
         else:
             seal = _seal(self.path, _read_metadata(self.path, data))
@@ -78,6 +83,11 @@ def read_artifact(path: str | os.PathLike[str]) -> Artifact:
             "'edgead export' can be used here"
         )
     manifest = Manifest.from_json(metadata[METADATA_KEY].text, str(path))
+    if manifest.engine is not None:
+        raise ArtifactError(
+            f"{path} is an ONNX file whose manifest says that it is a TensorRT engine: export it "
+            "again"
+        )
     seal = _seal(path, metadata)
     found = _digest_without(data, seal.start)
     if found != seal.text:

@@ -33,7 +33,7 @@ def read_tensors(path: Path, what: str) -> tuple[dict[str, Tensor], dict[str, st
     Raises:
         EdgeadError: The file is damaged, unsafe to load, or holds something else.
     """
-    if path.suffix == ".safetensors":
+    if path.suffix.lower() == ".safetensors":
         from safetensors import SafetensorError, safe_open
 
         try:

@@ -91,7 +91,7 @@ def load_pdn_teacher(network: PDN, size: str, source: str | None) -> TeacherSpec
                 f"the teacher file {path} does not exist; a teacher of EfficientAd is a file, or "
                 f"'{ANOMALIB}'"
             )
-    if path.suffix == ".onnx":
+    if path.suffix.lower() == ".onnx":
         raise EdgeadError(
             f"the teacher file {path} is an ONNX model, and a teacher is a .safetensors or .pth "
             f"file: distil one from it with: edgead distill-teacher --from {path} --images DIR "
