@@ -142,7 +142,7 @@ def test_a_jpeg_with_a_thumbnail_before_it_and_data_behind_it_is_whole(tmp_path:
         images.read_image(path)
 
 
-def test_a_photo_that_opencv_refuses_to_decode_is_named(tmp_path: Path) -> None:
+def test_a_png_that_claims_more_than_its_bytes_hold_is_named(tmp_path: Path) -> None:
     def chunk(kind: bytes, content: bytes) -> bytes:
         checksum = zlib.crc32(kind + content).to_bytes(4, "big")
         return len(content).to_bytes(4, "big") + kind + content + checksum
@@ -151,7 +151,7 @@ def test_a_photo_that_opencv_refuses_to_decode_is_named(tmp_path: Path) -> None:
     chunks = chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"")) + chunk(b"IEND", b"")
     path = tmp_path / "huge.png"
     path.write_bytes(b"\x89PNG\r\n\x1a\n" + chunks)
-    with pytest.raises(ImageError, match=r"huge\.png is damaged or larger") as error:
+    with pytest.raises(ImageError, match=r"huge\.png is damaged.*70000x70000") as error:
         images.read_image(path)
     assert "Assertion" not in str(error.value)
 
