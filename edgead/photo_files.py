@@ -223,6 +223,20 @@ def directly_in(folder: Path) -> PhotoListing:
     return PhotoListing(tuple(search.photos), tuple(search.skipped))
 
 
+def holds_photos(folder: Path) -> bool:
+    """Whether there is a file with a photo's suffix in a folder or its sub-folders."""
+    return any(
+        Path(name).suffix.lower() in SUFFIXES
+        for _, _, names in os.walk(folder, followlinks=False)
+        for name in names
+    )
+
+
+def is_hidden_or_system(name: str) -> bool:
+    """Whether a file or folder of this name is hidden, or a network drive's or a system's own."""
+    return _reason_by_name(name) is not None
+
+
 def refuse_stream(text: str) -> None:
     """Refuse what is no path at all.
 

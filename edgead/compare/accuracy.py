@@ -42,10 +42,9 @@ def data_digest(dataset: Dataset) -> str:
     """Hash the labelled photos and their masks, paths (the figures name them) and contents."""
     digest = hashlib.sha256()
     for photo in dataset.test:
-        for path in (photo.path, photo.mask):
-            if path is not None:
-                digest.update(os.fsencode(path) + b"\0")
-                digest.update(path.read_bytes())
+        for path in (photo.path, *photo.masks):
+            digest.update(os.fsencode(path) + b"\0")
+            digest.update(path.read_bytes())
     return digest.hexdigest()
 
 
@@ -91,7 +90,7 @@ def empty_columns(dataset: Dataset) -> list[str]:
         empty.append(
             f"image AUROC stays empty: {dataset.root / 'test'} has defective photos only; {where}"
         )
-    if not any(photo.mask for photo in defective):
+    if not any(photo.masks for photo in defective):
         empty.append(
             "pixel AUROC and AU-PRO stay empty: no defective photo has a mask in "
             f"{dataset.root / 'ground_truth'}/<kind of defect>"
