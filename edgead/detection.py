@@ -167,7 +167,7 @@ class Detection:
             uint8 ``[H, W, 3]`` BGR.
 
         Raises:
-            ImageError: The frame has another size than the photo that was scored.
+            ImageError: The frame is none, or has another size than the photo that was scored.
         """
         image = as_bgr(frame)
         if image.shape[:2] != self.photo_size:

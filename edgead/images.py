@@ -88,9 +88,8 @@ def read_stored(path: str | os.PathLike[str], max_megapixels: float | None = Non
 def _read(path: str | os.PathLike[str], max_megapixels: float | None) -> tuple[Samples, Header]:
     """Return the samples of a photo, not yet turned, and its header."""
     limit = _limit() if max_megapixels is None else max_megapixels
-    most_bytes = int(limit * 1e6 * _BYTES_PER_PIXEL)
     try:
-        data = files.read_regular(path, most_bytes)
+        data = files.read_regular(path, int(limit * 1e6 * _BYTES_PER_PIXEL))
     except OSError as error:
         raise ImageError(f"cannot read {path}: {_reason(error)}") from error
     except ValueError as error:  # a zero in the name
@@ -99,7 +98,7 @@ def _read(path: str | os.PathLike[str], max_megapixels: float | None) -> tuple[S
         raise ImageError(f"{path} is empty (0 bytes); copy it again from its source")
     try:
         header = _formats.inspect(data)
-        _check_size(path, header, len(data), most_bytes)
+        _check_size(path, header, len(data), limit)
         stored = samples(data, header)
     except Damage as damage:
         raise ImageError(f"{path} is damaged: {damage}; copy it again from its source") from damage
@@ -140,8 +139,9 @@ def _advice() -> str:
     return f"if it is a real photo, set {MAX_MEGAPIXELS_VARIABLE} to a higher limit"
 
 
-def _check_size(path: str | os.PathLike[str], header: Header, size: int, most_bytes: int) -> None:
-    most = max(0, most_bytes - size) / header.memory
+def _check_size(path: str | os.PathLike[str], header: Header, size: int, limit: float) -> None:
+    most_bytes = int(limit * 1e6 * _BYTES_PER_PIXEL)
+    most = min(limit * 1e6, max(0, most_bytes - size) / header.memory)
     if header.pixels > most:
         raise ImageError(
             f"{path} claims {header.width}x{header.height} px ({header.pixels / 1e6:,.0f} "
@@ -186,7 +186,8 @@ def as_frame(frame: npt.NDArray[Any], name: str = "the frame") -> Image:
         name: What to call the frame in an error.
 
     Returns:
-        The same pixels, ``[H, W, 3]`` or ``[H, W]``.
+        The same pixels, ``[H, W, 3]`` or ``[H, W]``; a copy of a frame in planes, in Fortran order
+        or mirrored, else a view. The caller's array is never written to.
 
     Raises:
         ImageError: Another shape or dtype, or no pixels; names both sides.
@@ -198,10 +199,21 @@ def as_frame(frame: npt.NDArray[Any], name: str = "the frame") -> Image:
     if frame.size == 0:
         raise ImageError(f"{name} has no pixels (shape {frame.shape})")
     if frame.ndim == 3 and frame.shape[2] == 1:
-        return frame[..., 0]
+        return _pixel_by_pixel(frame[..., 0])
     if frame.ndim == 2 or (frame.ndim == 3 and frame.shape[2] == 3):
-        return frame
+        return _pixel_by_pixel(frame)
     raise ImageError(f"{name} must have shape [H, W, 3] (BGR) or [H, W], but has {frame.shape}")
+
+
+def _pixel_by_pixel(frame: npt.NDArray[Any]) -> Image:
+    """Give a frame the layout that OpenCV takes everywhere: pixels of a row one after the other.
+
+    Planes, Fortran order and mirrored views are copied; a crop of a frame is not.
+    """
+    plain = np.asarray(frame)  # a subclass may calculate in its own way, as a matrix does
+    row = plain[:1]
+    is_usable = row.flags.c_contiguous and plain.strides[0] >= row.nbytes
+    return plain if is_usable else np.ascontiguousarray(plain)
 
 
 def resize(image: Image, size: tuple[int, int]) -> Image:
