@@ -92,7 +92,8 @@ def test_exif_rotation_is_applied_to_a_png_with_alpha_too(tmp_path: Path) -> Non
 
 def test_reading_in_threads_leaves_opencvs_log_as_it_was(tmp_path: Path) -> None:
     path = write_photo(tmp_path / "p.png", part(0))
-    level = cv2.utils.logging.getLogLevel()
+    log = getattr(cv2.utils, "logging", cv2)  # OpenCV 4.8: cv2's own
+    level = log.getLogLevel()
     workers = [
         threading.Thread(target=lambda: [images.read_image(path) for _ in range(50)])
         for _ in range(4)
@@ -101,7 +102,7 @@ def test_reading_in_threads_leaves_opencvs_log_as_it_was(tmp_path: Path) -> None
         worker.start()
     for worker in workers:
         worker.join()
-    assert cv2.utils.logging.getLogLevel() == level
+    assert log.getLogLevel() == level
 
 
 @pytest.mark.parametrize(("orientation", "turns"), [(3, 2), (6, 3), (8, 1)])

@@ -77,9 +77,7 @@ class _Silence:
     """
 
     def __init__(self) -> None:
-        # OpenCV 4.8 lacks the module, and says nothing at its level of warnings.
-        logging = getattr(cv2.utils, "logging", None)
-        self._set_level = logging.setLogLevel if logging else None
+        self._set_level = getattr(cv2.utils, "logging", cv2).setLogLevel  # OpenCV 4.8: cv2's own
         self._level = 0
         self._start_again()
         os.register_at_fork(after_in_child=self._start_again)
@@ -89,16 +87,12 @@ class _Silence:
         self._inside = 0
 
     def __enter__(self) -> None:
-        if self._set_level is None:
-            return
         with self._lock:
             if self._inside == 0:
                 self._level = self._set_level(0)
             self._inside += 1
 
     def __exit__(self, *_: object) -> None:
-        if self._set_level is None:
-            return
         with self._lock:
             self._inside -= 1
             if self._inside == 0:
