@@ -20,13 +20,11 @@ from edgead import notices, own_pictures
 from edgead.errors import DataError
 from edgead.printable import printable
 
-_READ = (
-    ".png .jpg .jpeg .jpe .jfif .jif .jp2 .bmp .dib .tif .tiff .webp .avif .pbm .pgm .ppm .pnm "
-    ".pam .ras .sr"
-)
+_READ = ".png .jpg .jpeg .jpe .jfif .jif .jp2 .bmp .dib .tif .tiff .webp .pbm .pgm .ppm .pnm"
 _NOT_READ = (
-    ".heic .heif .gif .jxl .jxr .j2k .jpx .dng .cr2 .cr3 .crw .nef .nrw .arw .srf .raf .orf .rw2 "
-    ".pef .srw .x3f .raw .exr .hdr .pfm .tga .psd .xcf .ico .svg .dcm .fits .fit .djvu"
+    ".heic .heif .avif .gif .jxl .jxr .j2k .jpx .dng .cr2 .cr3 .crw .nef .nrw .arw .srf .raf .orf "
+    ".rw2 .pef .srw .x3f .raw .exr .hdr .pfm .tga .psd .xcf .ico .svg .dcm .fits .fit .djvu .pam "
+    ".ras .sr .qoi"
 )
 _FILMED = ".mp4 .m4v .avi .mkv .mov .webm .wmv .mpg .mpeg .flv .ts .mts .h264"
 

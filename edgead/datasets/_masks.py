@@ -8,13 +8,12 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 
-from edgead import files
+from edgead import images
 from edgead.datasets._photo import Photo
-from edgead.errors import DataError
+from edgead.errors import DataError, ImageError
 
 Mask = npt.NDArray[np.bool_]
 
@@ -167,16 +166,14 @@ def marked_pixels(path: Path) -> Mask:
         DataError: It cannot be read.
     """
     try:
-        data = files.read_regular(path)
-    except OSError as error:
-        raise DataError(f"cannot read the mask {path}: {error.strerror}") from error
-    stored = _decode(data, cv2.IMREAD_UNCHANGED, path)
+        stored = images.read_stored(path)
+        loses_detail = _loses_detail(path)
+    except (ImageError, OSError) as error:
+        raise DataError(f"a mask cannot be used: {error}") from error
     if stored.ndim == 3 and stored.shape[2] == 4:
         return _within_alpha(stored)
-    # Asked for grey, OpenCV would scale 16 bits to 8, mix the colours and round to 0.
-    values = _decode(data, cv2.IMREAD_ANYDEPTH | cv2.IMREAD_ANYCOLOR, path)
-    highest = values if values.ndim == 2 else values.max(2)
-    return np.asarray(highest > (highest.max() / 2 if _loses_detail(data) else 0))
+    highest = stored if stored.ndim == 2 else stored.max(2)
+    return np.asarray(highest > (highest.max() / 2 if loses_detail else 0))
 
 
 def _within_alpha(bgra: npt.NDArray[Any]) -> Mask:
@@ -188,15 +185,10 @@ def _within_alpha(bgra: npt.NDArray[Any]) -> Mask:
     return np.asarray(marked & opaque if opaque.any() else marked)  # some BMPs have no alpha in it
 
 
-def _loses_detail(data: bytes) -> bool:
-    return data.startswith(b"\xff\xd8\xff") or (data[:4] == b"RIFF" and b"VP8 " in data[:4096])
-
-
-def _decode(data: bytes, flags: int, path: Path) -> npt.NDArray[Any]:
-    found = cv2.imdecode(np.frombuffer(data, np.uint8), flags) if data else None
-    if found is None:
-        raise DataError(f"the mask {path} is not an image or is damaged")
-    return np.asarray(found)
+def _loses_detail(path: Path) -> bool:
+    with path.open("rb") as stream:
+        start = stream.read(4096)
+    return start.startswith(b"\xff\xd8\xff") or (start[:4] == b"RIFF" and b"VP8 " in start)
 
 
 def _is_inverted(mask: Mask) -> bool:
