@@ -16,8 +16,6 @@ import argparse
 import dataclasses
 import hashlib
 import json
-import os
-import subprocess
 import sys
 import tempfile
 import time
@@ -68,15 +66,12 @@ def measure(artifact: Artifact, photos: Sequence[Path], out: Path, python: str) 
             anomaly_map=np.concatenate([output.anomaly_map for output in outputs]),
         )
         _assemble(Path(scratch, "path"))
-        environment = {**os.environ, "PYTHONPATH": _joined(Path(scratch, "path"))}
-        command = [python, "-m", "edgead.export.tensorrt.trial"]
-        done = subprocess.run(
-            [*command, artifact.path.resolve(), precision, data, engine.resolve()],
-            capture_output=True,
-            text=True,
-            check=False,
-            cwd=scratch,
-            env=environment,
+        done = helper_process.run_module(
+            "edgead.export.tensorrt.trial",
+            [str(artifact.path.resolve()), precision, str(data), str(engine.resolve())],
+            python=python,
+            search_path=[str(Path(scratch, "path"))],
+            folder=Path(scratch),
         )
     try:
         found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
@@ -211,11 +206,6 @@ def _assemble(folder: Path) -> None:
     for name in ("export", "runtimes", "calibration", "benchmarks"):
         if not (package / name).exists():
             (package / name).symlink_to(home.parent / name)
-
-
-def _joined(first: Path) -> str:
-    before = os.environ.get("PYTHONPATH")
-    return f"{first}{os.pathsep}{before}" if before else str(first)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -227,7 +227,7 @@ def _frames(dataset: Dataset, ready: Sequence[Prepared]) -> list[images.Image]:
 def _machine(measured: Sequence[_Measured], frame: images.Image, plan: Plan) -> Machine:
     return Machine(
         cpu=cpu.model_name(),
-        threads=plan.threads or cpu.physical_cores(),
+        threads=plan.threads or cpu.default_threads(),
         runtimes={entry.runtime: entry.version for entry in measured},
         unavailable={name: why for name, why in available().items() if why is not None},
         frame_size=(frame.shape[0], frame.shape[1]),

@@ -95,7 +95,7 @@ class OpenVinoRuntime(Runtime):
     def _close(self) -> None:
         self._pools.clear()
 
-    def describe(self) -> RuntimeInfo:
+    def _describe(self) -> RuntimeInfo:
         """Say which version, precision and number of threads and streams are in use."""
         openvino = library.load()
 
@@ -126,7 +126,7 @@ class OpenVinoRuntime(Runtime):
     def _compile(self, is_single: bool) -> Any:
         openvino = library.load()
 
-        threads = self.options.threads or cpu.physical_cores()
+        threads = self.options.threads or cpu.default_threads()
         precision = self.options.precision or "f32"
         settings: dict[str, Any] = {
             "PERFORMANCE_HINT": self.options.hint.upper(),
@@ -137,9 +137,11 @@ class OpenVinoRuntime(Runtime):
         }
         if self.options.hint == "latency":
             settings["NUM_STREAMS"] = 1
+        content = self.artifact.content()
         try:
             core = openvino.Core()
-            model = core.read_model(self.artifact.path)
+            model = core.read_model(content)
+            self._check_input(openvino, model)
             if is_single:
                 size = self.artifact.manifest.input
                 model.reshape({_INPUT: [1, size.height, size.width, 3]})
@@ -149,6 +151,7 @@ class OpenVinoRuntime(Runtime):
                 f"OpenVINO {openvino.__version__.partition('-')[0]} cannot load "
                 f"{self.artifact.path}: {_reason(error)}"
             ) from error
+        del model, content
         heap.return_freed()
         used = compiled.get_property("INFERENCE_PRECISION_HINT").get_type_name()
         if used != precision:
@@ -157,6 +160,24 @@ class OpenVinoRuntime(Runtime):
                 f"({cpu.model_name()}) took {used}: ask for that or for none"
             )
         return compiled
+
+    def _check_input(self, openvino: Any, model: Any) -> None:
+        """Refuse a graph with other inputs: OpenVINO would run it on memory that nobody wrote."""
+        size = self.artifact.manifest.input
+        ours = openvino.PartialShape([-1, size.height, size.width, 3])
+        inputs = model.inputs
+        found = [f"{node.element_type.get_type_name()} {node.partial_shape}" for node in inputs]
+        is_ours = (
+            len(inputs) == 1
+            and _INPUT in inputs[0].names
+            and inputs[0].element_type == openvino.Type.u8
+            and ours.compatible(inputs[0].partial_shape)
+        )
+        if not is_ours:
+            raise ArtifactError(
+                f"{self.artifact.path} has the inputs {', '.join(found) or 'none'}, but must have "
+                f"one, uint8 [N, {size.height}, {size.width}, 3]: export it again"
+            )
 
 
 class _Pool:
