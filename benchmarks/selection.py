@@ -66,7 +66,7 @@ class Evidence:
         Raises:
             DataError: Photos that were held out are gone; names one.
         """
-        from edgead.export.source import require_held_out
+        from edgead.export.good_photos import require_held_out
         from edgead.training import Run
 
         paths = Run(run).read_record().held_out
@@ -120,11 +120,11 @@ def learned_photos(run: str | Path) -> list[Path]:
     Raises:
         DataError: There are less than two of them where they were.
     """
-    from edgead.export import source
+    from edgead.export.good_photos import learned_photos as learned_from
     from edgead.training import Run
 
     record = Run(run).read_record()
-    learned = source.learned_photos(Dataset.from_folder(record.config.data), record.held_out)
+    learned = learned_from(Dataset.from_folder(record.config.data), record.held_out)
     if len(learned) < 2:
         raise DataError(
             f"{record.config.data} has {len(learned)} of the photos that {run} learned from, and "

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from edgead import notices
 from edgead.artifact import Artifact, Manifest, ParitySpec
 from edgead.datasets import Dataset
 from edgead.detector import EdgeDetector
@@ -56,13 +57,19 @@ class Accuracy:
 Mask = npt.NDArray[np.bool_]
 
 
-def labelled(folder: str) -> Dataset:
-    """Open labelled photos to measure accuracy on.
+def labelled(folder: str, good: Sequence[str] = ()) -> Dataset:
+    """Open labelled photos to measure accuracy on, and warn of what is doubtful about them.
+
+    Args:
+        folder: In MVTec AD's layout.
+        good: Names of folders, besides ``good``, that hold photos of good parts.
 
     Raises:
         DataError: There are none, or they are all good or all defective.
     """
-    dataset = Dataset.from_folder(folder)
+    dataset = Dataset.from_folder(folder, good).require_good()
+    for warning in dataset.warnings():
+        notices.warn(warning)
     if len({photo.is_anomalous for photo in dataset.test_photos()}) < 2:
         raise DataError(
             f"{folder} has no labelled photos of both good and defective parts, which --validate "
@@ -170,7 +177,8 @@ def hardly_trained(scores: npt.NDArray[np.float32], masks: Sequence[Mask | None]
 
 def _auroc(scores: npt.NDArray[np.float32], masks: Sequence[Mask | None]) -> float:
     found = auroc([mask is not None for mask in masks], scores.tolist())
-    assert found is not None
+    if found is None:
+        raise DataError("the gate needs good photos and defects, and has only one of both")
     return found
 
 

@@ -386,6 +386,8 @@ def test_scores_that_are_off_are_refused_and_the_old_engine_stays(
         built(onnx_artifact, "fp16", tmp_path / "out")
     assert (path.read_bytes(), path.with_name(path.name + ".json").read_bytes()) == before
     assert sorted(entry.name for entry in path.parent.iterdir()) == [
+        "report.json",
+        "report.md",
         "tiny-fp16.engine",
         "tiny-fp16.engine.json",
     ]
