@@ -26,7 +26,7 @@ from typing import Any
 import numpy as np
 
 import edgead
-from edgead import files, images, photo_files
+from edgead import files, helper_process, images, photo_files
 from edgead.artifact import Artifact, EngineSpec, read_artifact, write_engine
 from edgead.errors import ArtifactError, EdgeadError
 from edgead.runtimes import open_runtime

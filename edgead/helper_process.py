@@ -85,7 +85,7 @@ def _script_folder() -> str | None:
 
 def _is_elsewhere(entry: str) -> bool:
     try:
-        return not os.path.samefile(entry, Path.cwd())
+        return not Path(entry).samefile(Path.cwd())
     except OSError:  # a folder that is not there, or a working directory that was deleted
         return True
 

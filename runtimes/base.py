@@ -96,8 +96,8 @@ class RawOutput:
     transfers: Transfers | None = None
 
 
-class WrongOutputError(ArtifactError):
-    """A graph does not compute what its manifest says."""
+class ContractError(ArtifactError):
+    """A graph has other inputs or outputs than its manifest says."""
 
 
 class Runtime(abc.ABC):
@@ -177,7 +177,7 @@ class Runtime(abc.ABC):
         """Load the artifact and try it on one picture; does nothing where it is open already.
 
         Raises:
-            ArtifactError: It cannot be loaded, or (:class:`WrongOutputError`) its outputs are not
+            ArtifactError: It cannot be loaded, or (:class:`ContractError`) its outputs are not
                 those of its manifest.
             RuntimeUnavailableError: This runtime cannot work as the options ask.
         """
@@ -270,7 +270,7 @@ class Runtime(abc.ABC):
         except EdgeadError as error:
             problem = str(error)
         if problem is not None:
-            raise WrongOutputError(
+            raise ContractError(
                 f"{self.artifact.path} does not compute what its manifest says in the {self.name} "
                 f"runtime: {problem}; export it again"
             )

@@ -10,7 +10,7 @@ from importlib.metadata import entry_points
 
 from edgead.artifact import Artifact
 from edgead.errors import EdgeadError, RuntimeUnavailableError, UsageError
-from edgead.runtimes.base import Runtime, RuntimeOptions, WrongOutputError
+from edgead.runtimes.base import ContractError, Runtime, RuntimeOptions
 
 ENTRY_POINT_GROUP = "edgead.runtimes"
 
@@ -117,7 +117,7 @@ def open_runtime(
             else:
                 return Selection(runtime, passed_over)
         passed_over[candidate] = reason
-    if failures and all(isinstance(error, WrongOutputError) for error in failures):
+    if failures and all(isinstance(error, ContractError) for error in failures):
         raise failures[0]
     reasons = "; ".join(f"{key}: {reason}" for key, reason in passed_over.items())
     raise RuntimeUnavailableError(f"no runtime here can open {artifact.path}: {reasons}")

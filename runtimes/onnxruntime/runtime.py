@@ -11,7 +11,7 @@ import numpy.typing as npt
 from edgead import cpu
 from edgead.errors import ArtifactError, EdgeadError, RuntimeUnavailableError
 from edgead.runtimes import heap
-from edgead.runtimes.base import RawOutput, Runtime, RuntimeInfo
+from edgead.runtimes.base import ContractError, RawOutput, Runtime, RuntimeInfo
 from edgead.runtimes.onnxruntime.library import PROVIDER, crashes_here, load
 from edgead.runtimes.onnxruntime.session import exact_options
 
@@ -69,7 +69,7 @@ class OnnxRuntime(Runtime):
             )
         inputs = [(node.name, node.type) for node in session.get_inputs()]
         if inputs != [("image", "tensor(uint8)")]:
-            raise ArtifactError(
+            raise ContractError(
                 f"{self.artifact.path} has the inputs {inputs}, but must have one, "
                 "uint8 'image': export it again"
             )

@@ -15,7 +15,7 @@ from edgead import cpu
 from edgead.artifact import Artifact
 from edgead.errors import ArtifactError, EdgeadError, RuntimeUnavailableError
 from edgead.runtimes import heap
-from edgead.runtimes.base import RawOutput, Runtime, RuntimeInfo
+from edgead.runtimes.base import ContractError, RawOutput, Runtime, RuntimeInfo
 from edgead.runtimes.openvino import library
 
 _DEVICE = "CPU"
@@ -141,7 +141,7 @@ class OpenVinoRuntime(Runtime):
         try:
             core = openvino.Core()
             model = core.read_model(content)
-            self._check_input(openvino, model)
+            self._check_contract(openvino, model)
             if is_single:
                 size = self.artifact.manifest.input
                 model.reshape({_INPUT: [1, size.height, size.width, 3]})
@@ -161,22 +161,25 @@ class OpenVinoRuntime(Runtime):
             )
         return compiled
 
-    def _check_input(self, openvino: Any, model: Any) -> None:
+    def _check_contract(self, openvino: Any, model: Any) -> None:
         """Refuse a graph with other inputs: OpenVINO would run it on memory that nobody wrote."""
         size = self.artifact.manifest.input
         ours = openvino.PartialShape([-1, size.height, size.width, 3])
         inputs = model.inputs
-        found = [f"{node.element_type.get_type_name()} {node.partial_shape}" for node in inputs]
         is_ours = (
             len(inputs) == 1
             and _INPUT in inputs[0].names
             and inputs[0].element_type == openvino.Type.u8
             and ours.compatible(inputs[0].partial_shape)
         )
+        found = {name: node.element_type for node in model.outputs for name in node.names}
+        is_ours = is_ours and all(found.get(name) == openvino.Type.f32 for name in (_MAP, _SCORE))
         if not is_ours:
-            raise ArtifactError(
-                f"{self.artifact.path} has the inputs {', '.join(found) or 'none'}, but must have "
-                f"one, uint8 [N, {size.height}, {size.width}, 3]: export it again"
+            takes = ", ".join(map(_port, inputs)) or "nothing"
+            gives = ", ".join(map(_port, model.outputs))
+            raise ContractError(
+                f"{self.artifact.path} takes {takes} and gives {gives}, but must take u8 "
+                f"{_INPUT} {ours} and give f32 {_MAP} and {_SCORE}: export it again"
             )
 
 
@@ -199,6 +202,11 @@ class _Pool:
         )
         self._idle.append(request)
         return output
+
+
+def _port(node: Any) -> str:
+    name = min(node.names, default="(no name)")
+    return f"{node.element_type.get_type_name()} {name} {node.partial_shape}"
 
 
 def _convolutions(compiled: Any) -> dict[str, int]:
