@@ -90,17 +90,17 @@ CLOSED = Reason(
 OTHER_FORMAT = Reason(
     "picture of a format that is not read",
     "pictures of formats that are not read",
-    "convert them to PNG or JPEG",
+    "convert to PNG or JPEG",
     is_warned=True,
 )
 NO_SUFFIX = Reason(
     "photo whose name does not end like a photo's",
     "photos whose names do not end like a photo's",
-    "rename them",
+    "rename to end in .png, .jpg or the like",
     is_warned=True,
 )
 VIDEO = Reason(
-    "video", "videos", "save single frames of them as photos, with ffmpeg", is_warned=True
+    "video", "videos", "save frames as photos first, with ffmpeg for example", is_warned=True
 )
 HIDDEN = Reason("hidden file or folder", "hidden files and folders")
 SYSTEM = Reason(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -110,7 +110,14 @@ class Dataset:
         if not listing.photos:
             raise DataError(_what_it_is_instead(root))
         unsearched = [Skipped(path, _NOT_SEARCHED) for path in _with_photos(_folders(root))]
-        return cls(root, "folder", listing.photos, (), skipped=(*listing.skipped, *unsearched))
+        return cls(
+            root,
+            "folder",
+            listing.photos,
+            (),
+            tuple(dict.fromkeys((GOOD, *good))),
+            (*listing.skipped, *unsearched),
+        )
 
     @classmethod
     def _from_mvtec(cls, root: Path, good: tuple[str, ...]) -> Dataset:
@@ -133,19 +140,27 @@ class Dataset:
         skipped += [Skipped(path, _BESIDE) for path in _with_photos(others)]
         return cls(root, "mvtec", tuple(train), tuple(test), good, tuple(skipped))
 
+    def missing_good(self) -> list[str]:
+        """List the names of good parts, besides ``good``, that no folder has."""
+        folders = self._label_folders()
+        return [name for name in self.good if name != GOOD and name not in folders]
+
+    def _label_folders(self) -> set[str]:
+        return {path.name for part in (_TRAIN, _TEST) for path in _folders(self.root / part)}
+
     def require_good(self) -> Dataset:
         """Return the data set, checked to have a folder for each name of good parts given.
 
         Raises:
             DataError: It has none for one of them; names those there are.
         """
-        folders = {path.name for part in (_TRAIN, _TEST) for path in _folders(self.root / part)}
-        for name in self.good:
-            if name != GOOD and name not in folders:
-                raise DataError(
-                    f"{self.root} has no folder {_TRAIN}/{name} or {_TEST}/{name} of good parts; "
-                    f"its folders are {', '.join(sorted(folders)) or 'none'}"
-                )
+        missing = self.missing_good()
+        if missing:
+            folders = ", ".join(sorted(self._label_folders())) or "none"
+            raise DataError(
+                f"{self.root} has no folder {_TRAIN}/{missing[0]} or {_TEST}/{missing[0]} of good "
+                f"parts; its folders are: {folders}"
+            )
         return self
 
     def train_photos(self) -> tuple[Path, ...]:
@@ -185,7 +200,21 @@ class Dataset:
     def notes(self) -> list[str]:
         """Say which files were passed over that no photo is lost by."""
         quiet = [entry for entry in self.skipped if not entry.reason.is_warned]
-        return [f"{self.root}: {sentence}" for sentence in photo_files.sentences(quiet)]
+        found = [f"{self.root}: {sentence}" for sentence in photo_files.sentences(quiet)]
+        return found + self._photos_in_sub_folders()
+
+    def _photos_in_sub_folders(self) -> list[str]:
+        if self.layout != "mvtec":
+            return []
+        deeper: dict[Path, list[Path]] = defaultdict(list)
+        for path in [*self.train, *(photo.path for photo in self.test)]:
+            part, label, *folders = path.relative_to(self.root).parent.parts
+            if folders:
+                deeper[self.root / part / label].append(path)
+        return [
+            f"{len(paths)} photos of {folder} lie in sub-folders of it, for example {paths[0]}"
+            for folder, paths in deeper.items()
+        ]
 
     def warnings(self) -> list[str]:
         """Say what a person should look at before trusting figures from this folder.

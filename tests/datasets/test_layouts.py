@@ -91,6 +91,9 @@ def test_photos_in_sub_folders_of_a_label_are_taken_with_their_masks(dataset: Pa
             assert mask.name == f"{photo.path.stem}_mask.png"
     assert sum(bool(photo.masks) for photo in found.test) == 4
     assert found.warnings() == []
+    said = "\n".join(found.notes())
+    assert f"3 photos of {dataset / 'train/good'} lie in sub-folders" in said
+    assert f"1 photos of {dataset / 'test/blot'} lie in sub-folders" in said
 
 
 def test_what_a_layout_has_no_place_for_is_named(dataset: Path) -> None:
