@@ -113,11 +113,11 @@ def build(args: argparse.Namespace) -> int:
     if reason:
         raise RuntimeUnavailableError(reason)
     options = _options_of(args, precision)
-    validate = gate.labelled(args.validate) if args.validate else None
+    validate = gate.labelled(args.validate, args.good) if args.validate else None
     photos = None
     if args.calibration:
         known = GoodPhotos.known_for(Path(args.source))
-        photos = known.read(artifact.manifest.input.size, args.calibration, validate)
+        photos = known.read(artifact.manifest.input.size, args.calibration, validate, args.good)
     made = export_engine(
         args.source, args.out, options, photos, validate=validate, max_drop=args.max_drop
     )

@@ -71,6 +71,7 @@ def add_parser(subparsers: _options.Subparsers) -> None:
         metavar="DATA",
         help="labelled photos: accuracy before and after is measured on them",
     )
+    _options.add_good(parser)
     _options.add_max_drop(parser)
     _engine.add_options(parser)
     parser.set_defaults(run=run)
@@ -118,6 +119,7 @@ def _options_of(args: argparse.Namespace) -> ExportOptions:
         calibration=args.calibration,
         calibrator=args.calibrator,
         validate=args.validate,
+        good=tuple(args.good),
         max_drop=args.max_drop,
         compress=args.compress,
         max_latency=args.max_latency,

@@ -54,7 +54,7 @@ def compare(plan: Plan, command: str) -> Comparison:
         DataError: The data cannot be used.
         EdgeadError: No detector could be compared; says why for each.
     """
-    dataset = Dataset.from_folder(plan.data)
+    dataset = Dataset.from_folder(plan.data, plan.good).require_good()
     benches = {name: elsewhere.read_bench(path) for name, path in plan.elsewhere.items()}
     _check_device(plan)
     _check_folder(plan.out)
