@@ -29,6 +29,7 @@ from edgead.errors import EdgeadError
 TARGETS = ("artifacts", "images", "json_files", "runs")
 MOST_SECONDS = 10.0
 LONGEST_MESSAGE = 2000
+MOST_FAILURES = 100
 _KILL_AT_MIB = 3000
 _CONTEXT = multiprocessing.get_context("spawn")
 
@@ -93,18 +94,20 @@ def run(
     summary = Summary(target, seed)
     with tempfile.TemporaryDirectory(prefix="edgead-fuzz-") as name:
         root = Path(name)
-        with _Worker(target, seed, root, 0) as first:
-            first.build()
-            others = [_Worker(target, seed, root, index) for index in range(1, workers)]
-            with contextlib.ExitStack() as stack:
-                everyone = [first, *(stack.enter_context(worker) for worker in others)]
-                for outcome, worker in _dealt(iter(cases), everyone):
-                    summary.outcomes.append(outcome)
-                    if outcome.failure:
-                        print(f"{target} case {outcome.case}: {outcome.failure}", flush=True)
-                        if out is not None:
-                            _keep(worker.scratch, out / f"{target}-{seed}-{outcome.case}", outcome)
-                        worker.clear()
+        with contextlib.ExitStack() as stack:
+            # The first makes the corpus; the others begin once it is there.
+            everyone = [
+                stack.enter_context(_Worker(target, seed, root, index)) for index in range(workers)
+            ]
+            for outcome, worker in _dealt(iter(cases), everyone):
+                summary.outcomes.append(outcome)
+                if outcome.failure:
+                    print(f"{target} case {outcome.case}: {outcome.failure}", flush=True)
+                    if out is not None:
+                        _keep(worker.scratch, out / f"{target}-{seed}-{outcome.case}", outcome)
+                if len(summary.failures) >= MOST_FAILURES:
+                    print(f"stopped after {MOST_FAILURES} failures", flush=True)
+                    break
     return summary
 
 
@@ -136,7 +139,7 @@ class _Worker:
     def __init__(self, target: str, seed: int, root: Path, index: int) -> None:
         self.scratch = root / f"scratch{index}"
         self._arguments = (target, seed, root / "corpus", self.scratch)
-        self._case, self._began = -1, 0.0
+        self._case, self._began = 0, 0.0
 
     def __enter__(self) -> _Worker:
         self.connection, theirs = _CONTEXT.Pipe()
@@ -145,19 +148,15 @@ class _Worker:
         )
         self._process.start()
         theirs.close()
+        failure = self.connection.recv()
+        if failure:
+            raise RuntimeError(failure)
         return self
 
     def __exit__(self, *_: object) -> None:
         self._process.kill()
         self._process.join()
         self.connection.close()
-
-    def build(self) -> None:
-        """Make the corpus and wait for it."""
-        self.begin(-1)
-        failure = self.connection.recv()
-        if failure:
-            raise RuntimeError(failure)
 
     def begin(self, case: int) -> None:
         self._case, self._began = case, time.monotonic()
@@ -175,16 +174,13 @@ class _Worker:
         except EOFError:
             self._process.join()
             return self._ended(f"the process died (exit code {self._process.exitcode})", seconds)
-        # The first case of a process waits for its imports, and the machine may be busy.
+        # The machine may be busy with something else, so three times the limit.
         if seconds > 3 * MOST_SECONDS:
             return self._ended(f"killed after {seconds:.0f} s", seconds)
         mib = _memory("VmRSS", self._process.pid)
         if mib > _KILL_AT_MIB:
             return self._ended(f"killed at {mib:.0f} MiB", seconds, mib)
         return None
-
-    def clear(self) -> None:
-        _empty(self.scratch)
 
     def _ended(self, failure: str, seconds: float, mib: float = 0.0) -> Outcome:
         self.__exit__()
@@ -193,29 +189,23 @@ class _Worker:
 
 
 def _serve(target: str, seed: int, corpus: Path, scratch: Path, connection: Connection) -> None:
-    """Run the cases that are asked for; -1 asks for the corpus."""
-    module = importlib.import_module(f"tests.fuzz.{target}")
-    loaded = None
-    while True:
-        try:
-            case = connection.recv()
-        except EOFError:
-            return
-        if case < 0:
-            connection.send(_build(module, corpus))
-            continue
-        _empty(scratch)
-        loaded = loaded or module.load(corpus, scratch)
-        connection.send(_run(module, loaded, target, seed, case))
-
-
-def _build(module: ModuleType, corpus: Path) -> str:
+    """Make the corpus if it is not there, load it, and run the cases that are asked for."""
     try:
-        corpus.mkdir()
-        module.build(corpus)
+        module = importlib.import_module(f"tests.fuzz.{target}")
+        if not corpus.exists():
+            corpus.mkdir()
+            module.build(corpus)
+        _empty(scratch)
+        loaded = module.load(corpus, scratch)
     except Exception:
-        return traceback.format_exc()
-    return ""
+        connection.send(traceback.format_exc())
+        return
+    connection.send("")
+    with contextlib.suppress(EOFError):
+        while True:
+            case = connection.recv()
+            _empty(scratch)
+            connection.send(_run(module, loaded, target, seed, case))
 
 
 def _run(module: ModuleType, corpus: object, target: str, seed: int, case: int) -> Outcome:

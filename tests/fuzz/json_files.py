@@ -15,7 +15,7 @@ from typing import Any
 
 from edgead import cpu
 from edgead.artifact import EngineSpec, read_artifact, write_artifact, write_engine
-from edgead.benchmarks.result import read_results
+from edgead.benchmarks.stored import read_results
 from edgead.cli import main
 from edgead.compare import accuracy
 from edgead.compare.elsewhere import read_bench
