@@ -47,7 +47,7 @@ class Cell:
 def measure(run: str, data: str) -> dict[str, Any]:
     """Return what to choose a finished training by, and its figures on the labelled photos."""
     from edgead.training import Run
-    from edgead.training.trainer import score
+    from edgead.training.finishing import score
 
     model, manifest = Run(run).load_model()
     evidence = Evidence.of(run, data, manifest.input.size)

@@ -72,6 +72,7 @@ _RANGES: dict[str, tuple[float, float]] = {
     "training.photo_sizes.narrowest": _PIXELS,
     "training.photo_sizes.widest": _PIXELS,
     "training.least_contrast": (0, 255),
+    "training.contrast_left_out": _COUNT,
     "parity.images": _COUNT,
     "parity.max_score_diff": _NOT_NEGATIVE,
     "parity.max_score_diff_relative": _NOT_NEGATIVE,

@@ -160,8 +160,9 @@ class TrainingSpec:
     """Where the detector was trained, on how much, and how.
 
     ``photo_sizes`` are those of the held-out photos. ``least_contrast`` is the lowest that a good
-    photo had in each cell of a grid (:mod:`edgead.contrast`), held-out ones and those learned from.
-    Both are ``None`` in files of earlier versions.
+    photo had in each cell of a grid (:mod:`edgead.contrast`), held-out ones and those learned from,
+    but for ``contrast_left_out`` of them, which show nearly nothing. All three are ``None`` in
+    files of earlier versions.
     """
 
     dataset: str
@@ -172,6 +173,7 @@ class TrainingSpec:
     finished: str
     photo_sizes: PhotoSizes | None = None
     least_contrast: tuple[float, ...] | None = None
+    contrast_left_out: int | None = None
 
 
 @dataclass(frozen=True)
