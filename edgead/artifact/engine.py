@@ -88,9 +88,9 @@ def write_engine(path: str | os.PathLike[str], plan: bytes, manifest: Manifest) 
     """
     assert manifest.engine is not None
     spec = dataclasses.replace(manifest.engine, sha256=hashlib.sha256(plan).hexdigest())
-    text = manifest.replace(engine=spec).to_json()
-    Manifest.from_json(text, str(sidecar_path(path)))
-    content = json.loads(text)
+    sealed = manifest.replace(engine=spec)
+    Manifest.from_json(sealed.to_json(), str(sidecar_path(path)))
+    content = dataclasses.asdict(sealed)
     content[_SEAL] = _seal(content)
     # A crash in between leaves a pair whose hashes differ, which reading refuses.
     files.write_bytes(path, plan)
