@@ -55,13 +55,11 @@ def _reported(words: list[str]) -> int:
     except EdgeadError as error:
         notices.error(error)
         return error.exit_code
-    except ModuleNotFoundError as error:
-        if error.name is None or error.name.partition(".")[0] not in _TRAINING_PACKAGES:
+    except (ImportError, AttributeError) as error:
+        reason = _missing(error)
+        if reason is None:
             raise
-        notices.error(
-            f"this command needs the package '{error.name}', which is not installed here: "
-            "pip install 'edgead[train]'"
-        )
+        notices.error(reason)
         return 1
     except OSError as error:  # a log or a temporary file, which no other error speaks for
         from edgead import files
@@ -79,6 +77,19 @@ def _reported(words: list[str]) -> int:
             notices.overwrite("")  # over ^C
         notices.say("edgead: stopped")
         return _signals.exit_code(stop)
+
+
+def _missing(error: ImportError | AttributeError) -> str | None:
+    """Say which package is missing or broken, where that is what an error comes from."""
+    from edgead import opencv
+
+    package = (error.name or "").partition(".")[0]
+    if isinstance(error, ModuleNotFoundError) and package in _TRAINING_PACKAGES:
+        return (
+            f"this command needs the package '{error.name}', which is not installed here: "
+            "pip install 'edgead[train]'"
+        )
+    return opencv.problem()
 
 
 def _run(words: list[str]) -> int:
