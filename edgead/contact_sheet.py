@@ -8,7 +8,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from edgead import files, images
+from edgead import files, images, own_pictures
 from edgead.datasets import Photo, read_mask
 from edgead.errors import UsageError
 from edgead.evaluation import Detect, Evaluation, Judged
@@ -42,8 +42,9 @@ def contact_sheet(evaluation: Evaluation, detect: Detect, path: str | os.PathLik
         strips.append(_strip(title, tiles))
     sheet = np.concatenate(strips)
     require_picture_name(path)
-    _, encoded = cv2.imencode(Path(path).suffix, sheet)
-    files.write_bytes(path, encoded.tobytes())
+    suffix = Path(path).suffix
+    encoded = cv2.imencode(suffix, sheet)[1].tobytes()
+    files.write_bytes(path, own_pictures.marked(encoded) if suffix.lower() == ".png" else encoded)
 
 
 def require_picture_name(path: str | os.PathLike[str]) -> None:
