@@ -173,6 +173,11 @@ class Runtime(abc.ABC):
         """The fewest images that :meth:`_infer` takes."""
         return 1
 
+    @property
+    def is_open(self) -> bool:
+        """Whether :meth:`infer` may be called, in this process."""
+        return self._usage.state is State.OPEN
+
     def open(self) -> None:
         """Load the artifact and try it on one picture; does nothing where it is open already.
 
