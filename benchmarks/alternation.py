@@ -85,7 +85,7 @@ def in_folder(
     if not names:
         runtime_class(runtime)  # says which there are
     found, left_out = [], {}
-    paths = sorted(path for path in folder.iterdir() if path.suffix in _SUFFIXES)
+    paths = sorted(path for path in folder.iterdir() if path.suffix.lower() in _SUFFIXES)
     for path in paths:
         try:
             artifact = read_artifact(path)
@@ -243,6 +243,6 @@ def _unfit(artifact: Artifact, runtime: str) -> str | None:
     reason = chosen.unavailable() or chosen.refuses(artifact)
     if reason:
         return reason
-    if artifact.path.suffix == ".onnx" and artifact.manifest.precision == "int8-tensorrt":
+    if not artifact.is_engine and artifact.manifest.precision == "int8-tensorrt":
         return "it is what TensorRT builds its engine from; others run it slower than FP32"
     return None

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import html
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from edgead.markup import Html, element
 from edgead.page import BAD_COLOUR as BAD
 from edgead.page import GOOD_COLOUR as GOOD
 from edgead.page import INK_COLOUR as INK
@@ -59,7 +59,7 @@ class Axis:
         return [step * n for n in range(first, math.floor(self.high / step) + 1)]
 
 
-def histogram(latencies: Sequence[float], marks: Sequence[tuple[str, float]]) -> str:
+def histogram(latencies: Sequence[float], marks: Sequence[tuple[str, float]]) -> Html:
     """Draw how often each latency came; a long tail is gathered in a last, red bar.
 
     Args:
@@ -75,7 +75,7 @@ def histogram(latencies: Sequence[float], marks: Sequence[tuple[str, float]]) ->
     axis = Axis.over([low, float(inside.max())], _LEFT, _WIDTH - _RIGHT - (50 if tail else 0))
     counts, edges = np.histogram(inside, _BARS, (axis.low, axis.high))
     most = max(int(counts.max()), tail, 1)
-    parts = _open(height, "latency histogram")
+    parts: list[Html] = []
     for count, left, right in zip(counts, edges, edges[1:], strict=False):
         if count:
             parts.append(
@@ -100,7 +100,7 @@ def histogram(latencies: Sequence[float], marks: Sequence[tuple[str, float]]) ->
             row_ends[row] = at + 34
             parts.append(_line(at, 4 + 14 * row, at, base, INK, dashed=True))
             parts.append(_text(at + 3, 14 + 14 * row, name))
-    return "".join(parts) + "</svg>"
+    return _svg(height, "latency histogram", parts)
 
 
 @dataclass(frozen=True)
@@ -120,7 +120,7 @@ def timeline(
     latencies: Sequence[float],
     tracks: Sequence[Track],
     throttled: Sequence[tuple[float, float]],
-) -> str:
+) -> Html:
     """Draw latency over time (band from lowest to highest, line of medians) above the sensors.
 
     Args:
@@ -133,13 +133,10 @@ def timeline(
     across = Axis(0.0, end, _LEFT, _WIDTH - _RIGHT)
     heights = [150.0] + [80.0] * len(tracks)
     total = sum(heights) + 26 * len(heights) + 24
-    parts = _open(int(total), "timeline")
+    parts = []
     for begin, stop in throttled:
         left, wide = across.at(begin), across.at(stop) - across.at(begin)
-        parts.append(
-            f"<rect x='{left:.1f}' y='0' width='{wide:.1f}' "
-            f"height='{total - 24:.0f}' fill='{BAD}' fill-opacity='0.10'/>"
-        )
+        parts.append(_rect(left, 0, wide, total - 24, BAD, 0.10))
     top = 22.0
     columns = _columns(started, latencies, end)
     values = [value for _, low, _, high in columns for value in (low, high)]
@@ -147,7 +144,7 @@ def timeline(
     parts += _frame(down, top, "latency, ms")
     band = [(across.at(x), down.at(high)) for x, _, _, high in columns]
     band += [(across.at(x), down.at(low)) for x, low, _, _ in reversed(columns)]
-    parts.append(f"<polygon points='{_points(band)}' fill='{ACCENT}' fill-opacity='0.22'/>")
+    parts.append(element("polygon", points=_points(band), fill=ACCENT, fill_opacity=0.22))
     parts.append(_path([(across.at(x), down.at(middle)) for x, _, middle, _ in columns], ACCENT))
     top += heights[0] + 26
     for track, height in zip(tracks, heights[1:], strict=True):
@@ -164,16 +161,16 @@ def timeline(
             parts.append(_line(_LEFT, at, _WIDTH - _RIGHT, at, SOFT, dashed=True))
         parts.append(_path([(across.at(t), down.at(v)) for t, v in known], track.colour))
         parts += [
-            f"<circle cx='{across.at(t):.1f}' cy='{down.at(v):.1f}' r='2.5' fill='{track.colour}'/>"
+            element("circle", cx=_px(across.at(t)), cy=_px(down.at(v)), r=2.5, fill=track.colour)
             for t, v in known
         ]
         top += height + 26
     for tick in across.ticks(8):
         parts.append(_text(across.at(tick), total - 8, f"{tick:g} s", "middle"))
-    return "".join(parts) + "</svg>"
+    return _svg(int(total), "timeline", parts)
 
 
-def stage_bars(stages: Sequence[tuple[str, float]]) -> str:
+def stage_bars(stages: Sequence[tuple[str, float]]) -> Html:
     """Draw a frame as one bar, a piece a stage, with a legend below.
 
     Args:
@@ -181,25 +178,20 @@ def stage_bars(stages: Sequence[tuple[str, float]]) -> str:
     """
     total = sum(value for _, value in stages) or 1.0
     width = _WIDTH - _RIGHT
-    parts = _open(34 + 22 * len(stages), "stages of a frame")
+    parts = []
     left = 0.0
     for name, value in stages:
         piece = max(0.0, value / total * width)
-        parts.append(
-            f"<rect x='{left:.1f}' y='0' width='{piece:.1f}' height='22' "
-            f"fill='{_STAGE_COLOURS[name]}'/>"
-        )
+        parts.append(_rect(left, 0, piece, 22, _STAGE_COLOURS[name]))
         left += piece
     for row, (name, value) in enumerate(stages):
         y = 48 + 22 * row
-        parts.append(
-            f"<rect x='0' y='{y - 11}' width='12' height='12' fill='{_STAGE_COLOURS[name]}'/>"
-        )
+        parts.append(_rect(0, y - 11, 12, 12, _STAGE_COLOURS[name]))
         parts.append(_text(20, y, f"{name}: {value:.3g} ms, {value / total:.1%}"))
-    return "".join(parts) + "</svg>"
+    return _svg(34 + 22 * len(stages), "stages of a frame", parts)
 
 
-def ratio_bars(rows: Sequence[tuple[str, float, float, float]]) -> str:
+def ratio_bars(rows: Sequence[tuple[str, float, float, float]]) -> Html:
     """Draw a bar a row with its confidence interval, and a line at 1.
 
     Args:
@@ -207,15 +199,12 @@ def ratio_bars(rows: Sequence[tuple[str, float, float, float]]) -> str:
     """
     height = 46
     axis = Axis(0.0, 1.08 * max(1.0, *(high for *_, high in rows)), 4.0, _WIDTH - _RIGHT)
-    parts = _open(height * len(rows) + 26, "ratios of latency")
+    parts = []
     for row, (name, value, low, high) in enumerate(rows):
         y = height * row
         parts.append(_text(0, y + 14, name, colour=INK))
         colour = GOOD if high < 1 else BAD if low > 1 else SOFT
-        parts.append(
-            f"<rect x='4' y='{y + 20}' width='{axis.at(value) - 4:.1f}' height='16' "
-            f"fill='{colour}' fill-opacity='0.75'/>"
-        )
+        parts.append(_rect(4, y + 20, axis.at(value) - 4, 16, colour, 0.75))
         parts.append(_line(axis.at(low), y + 28, axis.at(high), y + 28, INK))
         for end in (low, high):
             parts.append(_line(axis.at(end), y + 24, axis.at(end), y + 32, INK))
@@ -223,7 +212,7 @@ def ratio_bars(rows: Sequence[tuple[str, float, float, float]]) -> str:
     parts.append(_line(axis.at(1), 0, axis.at(1), bottom, INK, dashed=True))
     for tick in axis.ticks(6):
         parts.append(_text(axis.at(tick), bottom + 16, f"{tick:g}", "middle"))
-    return "".join(parts) + "</svg>"
+    return _svg(height * len(rows) + 26, "ratios of latency", parts)
 
 
 def _columns(
@@ -243,11 +232,12 @@ def _columns(
     ]
 
 
-def _open(height: int, label: str) -> list[str]:
-    return [f"<svg viewBox='0 0 {_WIDTH} {height}' role='img' aria-label='{label}'>"]
+def _svg(height: int, label: str, parts: Sequence[Html]) -> Html:
+    box = f"0 0 {_WIDTH} {height}"
+    return element("svg", *parts, viewBox=box, role="img", aria_label=label)
 
 
-def _frame(down: Axis, top: float, label: str) -> list[str]:
+def _frame(down: Axis, top: float, label: str) -> list[Html]:
     parts = [_text(_LEFT, top - 6, label)]
     for tick in down.ticks(3):
         at = down.at(tick)
@@ -258,33 +248,42 @@ def _frame(down: Axis, top: float, label: str) -> list[str]:
 
 def _bar(
     left: float, right: float, base: float, share: float, reach: float, colour: str = ACCENT
-) -> str:
+) -> Html:
     height = max(1.0, share * reach)
-    return (
-        f"<rect x='{left:.1f}' y='{base - height:.1f}' width='{max(0.8, right - left):.1f}' "
-        f"height='{height:.1f}' fill='{colour}'/>"
+    return _rect(left, base - height, max(0.8, right - left), height, colour)
+
+
+def _rect(
+    left: float, top: float, width: float, height: float, colour: str, opacity: float | None = None
+) -> Html:
+    return element(
+        "rect",
+        x=_px(left),
+        y=_px(top),
+        width=_px(width),
+        height=_px(height),
+        fill=colour,
+        fill_opacity=opacity,
     )
 
 
-def _line(x1: float, y1: float, x2: float, y2: float, colour: str, dashed: bool = False) -> str:
-    dash = " stroke-dasharray='4 3'" if dashed else ""
-    return (
-        f"<line x1='{x1:.1f}' y1='{y1:.1f}' x2='{x2:.1f}' y2='{y2:.1f}' stroke='{colour}'{dash}/>"
-    )
+def _line(x1: float, y1: float, x2: float, y2: float, colour: str, dashed: bool = False) -> Html:
+    dash = "4 3" if dashed else None
+    ends = {"x1": _px(x1), "y1": _px(y1), "x2": _px(x2), "y2": _px(y2)}
+    return element("line", **ends, stroke=colour, stroke_dasharray=dash)
 
 
-def _path(points: Sequence[tuple[float, float]], colour: str) -> str:
-    return (
-        f"<polyline points='{_points(points)}' fill='none' stroke='{colour}' stroke-width='1.6'/>"
-    )
+def _path(points: Sequence[tuple[float, float]], colour: str) -> Html:
+    return element("polyline", points=_points(points), fill="none", stroke=colour, stroke_width=1.6)
 
 
 def _points(points: Sequence[tuple[float, float]]) -> str:
     return " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
 
 
-def _text(x: float, y: float, text: str, anchor: str = "start", colour: str = SOFT) -> str:
-    return (
-        f"<text x='{x:.1f}' y='{y:.1f}' text-anchor='{anchor}' style='fill:{colour}'>"
-        f"{html.escape(text)}</text>"
-    )
+def _px(value: float) -> str:
+    return f"{value:.1f}"
+
+
+def _text(x: float, y: float, text: str, anchor: str = "start", colour: str = SOFT) -> Html:
+    return element("text", text, x=_px(x), y=_px(y), text_anchor=anchor, style=f"fill:{colour}")

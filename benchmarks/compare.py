@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from edgead.benchmarks import report
 from edgead.benchmarks.result import Result
 from edgead.benchmarks.statistics import Ratio, ratio
+from edgead.printable import printable
 
 _APART = (
     "Ratio of median latencies a frame to the first; in brackets its 95 % bootstrap interval over "
@@ -91,7 +92,7 @@ class Comparison:
 
     def table(self) -> str:
         """Return the comparison as text."""
-        rows = self.cells()
+        rows = [[printable(cell) for cell in row] for row in self.cells()]
         widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
         lines = [
             "  ".join(

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
-from edgead import images
+from edgead import images, photo_files
 
 _COUNT = 8
 _MOST_PHOTOS = 64
@@ -38,7 +38,7 @@ def from_photos(paths: Sequence[str]) -> list[images.Image]:
         ImageError: One cannot be read.
     """
     photos: list[images.Image] = []
-    for path in images.find_images(paths)[:_MOST_PHOTOS]:
+    for path in photo_files.find_and_report(paths)[:_MOST_PHOTOS]:
         photos.append(images.read_image(path))
         if sum(photo.nbytes for photo in photos) > _MOST_BYTES:
             break

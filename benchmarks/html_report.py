@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import itertools
 import os
 
@@ -10,6 +9,7 @@ from edgead import page
 from edgead.benchmarks import charts, report
 from edgead.benchmarks.compare import Comparison
 from edgead.benchmarks.result import Result
+from edgead.markup import Html, element, joined
 
 _STAGES = ("preprocess", "host_to_device", "inference", "device_to_host", "postprocess")
 
@@ -28,16 +28,16 @@ def write_comparison(path: str | os.PathLike[str], comparison: Comparison) -> No
     ]
     head, *body = comparison.cells()
     parts = [
-        "<h1>edgead bench: side by side</h1>",
-        "<h2>Latency of a frame against the first</h2>",
+        element("h1", "edgead bench: side by side"),
+        element("h2", "Latency of a frame against the first"),
         charts.ratio_bars(rows),
-        f"<p class='soft'>{_escape(comparison.method)}</p>",
-        "<h2>Figures</h2>",
-        "<div class='tight'>",
-        page.table([_escape(cell) for cell in head], [[_escape(c) for c in row] for row in body]),
-        "</div>",
+        page.soft(comparison.method),
+        element("h2", "Figures"),
+        element("div", page.table(head, body), class_="tight"),
         *(
-            f"<div style='height:40px'></div>{result_body(column.result, column.label)}"
+            page.lines(
+                element("div", style="height:40px"), result_body(column.result, column.label)
+            )
             for column in comparison.columns
         ),
     ]
@@ -45,48 +45,46 @@ def write_comparison(path: str | os.PathLike[str], comparison: Comparison) -> No
         ".tight { font-size: 14px; } .tight td { white-space: nowrap; }"
         ".tight td:first-child, .tight td:last-child { white-space: normal; text-align: left; }"
     )
-    page.write(path, "edgead bench: side by side", "\n".join(parts), style)
+    page.write(path, "edgead bench: side by side", page.lines(*parts), style)
 
 
-def result_body(result: Result, heading: str) -> str:
-    """Return what a page shows of one result, as HTML."""
+def result_body(result: Result, heading: str) -> Html:
+    """Return what a page shows of one result."""
     latency, valid = result["latency_ms"], result["verdict"] == "VALID"
     figures = [
-        ("verdict", f"<span class='{'good' if valid else 'bad'}'>{result['verdict']}</span>"),
+        ("verdict", element("span", result["verdict"], class_="good" if valid else "bad")),
         ("frames a second", f"{result['fps']:.1f}"),
         ("median", f"{report.milliseconds(latency['p50'])} ms"),
         *([("p90", f"{report.milliseconds(latency['p90'])} ms")] if latency["p90"] else []),
         *([("p99", f"{report.milliseconds(latency['p99'])} ms")] if latency["p99"] else []),
         *([("memory", f"{result['peak_rss_mib']:.0f} MiB")] if result["peak_rss_mib"] else []),
     ]
-    reasons = "".join(f"<p class='bad'>{_escape(r)}</p>" for r in result["invalid_because"])
-    notes = "".join(f"<p class='soft'>{_escape(note)}</p>" for note in result["notes"])
+    reasons = [element("p", reason, class_="bad") for reason in result["invalid_because"]]
+    notes = [page.soft(note) for note in result["notes"]]
     marks = [(k, latency[k]) for k in ("p50", "p90", "p95", "p99") if latency[k] is not None]
     stages = [
         (name.replace("_", " "), result["stages_ms"][name])
         for name in _STAGES
         if result["stages_ms"][name] is not None
     ]
-    return "\n".join(
-        (
-            f"<h1>{_escape(heading)}</h1>",
-            f"<p class='soft'>{_escape(report.what(result))}</p>",
-            f"<p class='soft'>{_escape(result['device']['line'])}</p>",
-            page.headline(figures),
-            f"<div style='margin-top:14px'>{reasons}{notes}</div>",
-            "<h2>Latency</h2>",
-            charts.histogram(result["raw_ms"]["total"], marks),
-            "<h2>Where the time goes (mean)</h2>",
-            charts.stage_bars(stages),
-            "<h2>Over time</h2>",
-            _timeline(result),
-            "<h2>Device and conditions</h2>",
-            page.table(("", ""), _conditions(result)),
-        )
+    return page.lines(
+        element("h1", heading),
+        page.soft(report.what(result)),
+        page.soft(result["device"]["line"]),
+        page.headline(figures),
+        element("div", *reasons, *notes, style="margin-top:14px"),
+        element("h2", "Latency"),
+        charts.histogram(result["raw_ms"]["total"], marks),
+        element("h2", "Where the time goes (mean)"),
+        charts.stage_bars(stages),
+        element("h2", "Over time"),
+        _timeline(result),
+        element("h2", "Device and conditions"),
+        page.table(("", ""), _conditions(result)),
     )
 
 
-def _timeline(result: Result) -> str:
+def _timeline(result: Result) -> Html:
     raw, timeline = result["raw_ms"], result["timeline"]
     times = timeline["times_s"]
     tracks = []
@@ -97,7 +95,8 @@ def _timeline(result: Result) -> str:
             "source"
         )
         for sensor in timeline["sensors"]:
-            if sensor["kind"] == kind and sensor["name"] == source:
+            is_known = any(value is not None for value in sensor["values"])
+            if sensor["kind"] == kind and sensor["name"] == source and is_known:
                 tracks.append(
                     charts.Track(
                         f"{kind} ({source})",
@@ -121,10 +120,12 @@ def _timeline(result: Result) -> str:
         for kind, reason in result["not_available"].items()
         if kind in ("temperature", "clock", "power", "throttling")
     ]
-    note = f"<p class='soft'>Not available. {_escape('; '.join(missing))}</p>" if missing else ""
-    legend = "<p class='soft'>Band: lowest to highest latency; line: median."
-    legend += " Red: throttled.</p>" if shaded else "</p>"
-    return charts.timeline(raw["started_s"], raw["total"], tracks, shaded) + legend + note
+    parts = [charts.timeline(raw["started_s"], raw["total"], tracks, shaded)]
+    legend = "Band: lowest to highest latency; line: median."
+    parts.append(page.soft(legend + (" Red: throttled." if shaded else "")))
+    if missing:
+        parts.append(page.soft(f"Not available. {'; '.join(missing)}"))
+    return joined(*parts)
 
 
 def _conditions(result: Result) -> list[tuple[str, str]]:
@@ -145,12 +146,4 @@ def _conditions(result: Result) -> list[tuple[str, str]]:
         ("artifact", report.artifact(result)),
         ("edgead", result["edgead_version"]),
     ]
-    return [
-        (label, f"<div style='text-align:left'>{_escape(text)}</div>")
-        for label, text in rows
-        if text
-    ]
-
-
-def _escape(text: str) -> str:
-    return html.escape(str(text))
+    return [(label, element("div", text, style="text-align:left")) for label, text in rows if text]

@@ -1,4 +1,7 @@
-"""How busy the machine was with other work: ``/proc/stat`` against this process's own time."""
+"""How busy the machine was with other work, and whether a quota stopped this process.
+
+``/proc/stat`` against this process's own time, and what the control groups count.
+"""
 
 from __future__ import annotations
 
@@ -6,17 +9,24 @@ import os
 import time
 from dataclasses import dataclass
 
-from edgead.benchmarks.system import System
+from edgead import cpu
+from edgead.benchmarks.system import System, read_text
 
 
 @dataclass(frozen=True)
 class CpuTimes:
-    """CPU seconds since boot: of all cores, those of them in use, stolen, and our own."""
+    """CPU seconds since boot: of all cores, those of them in use, stolen, and our own.
+
+    ``periods`` and ``throttled`` count the periods of this process's CPU quota, and those of them
+    in which it was used up.
+    """
 
     capacity: float
     busy: float
     stolen: float
     own: float
+    periods: int = 0
+    throttled: int = 0
 
     @classmethod
     def now(cls, system: System) -> CpuTimes | None:
@@ -33,7 +43,8 @@ class CpuTimes:
         )
         stolen = rest[0] if rest else 0.0
         busy = user + nice + kernel + interrupt + soft
-        return cls(busy + idle + waiting + stolen, busy, stolen, own)
+        periods, throttled = _quota_periods(system)
+        return cls(busy + idle + waiting + stolen, busy, stolen, own, periods, throttled)
 
 
 @dataclass(frozen=True)
@@ -44,11 +55,14 @@ class Load:
         own: The benchmark and its inference threads.
         others: Every other program.
         stolen: Taken by the host of a virtual machine.
+        throttled: Of the periods of a container's CPU quota, those in which it was used up and the
+            kernel stopped this process; 0 without a quota.
     """
 
     own: float
     others: float
     stolen: float
+    throttled: float = 0.0
 
     @classmethod
     def between(cls, before: CpuTimes | None, after: CpuTimes | None) -> Load | None:
@@ -60,4 +74,22 @@ class Load:
         busy = (after.busy - before.busy) / capacity
         stolen = (after.stolen - before.stolen) / capacity
         # The kernel counts in ticks of 10 ms, so a short run can come out below zero.
-        return cls(min(own, 1.0), max(0.0, busy - own), max(0.0, stolen))
+        return cls(
+            min(own, 1.0),
+            max(0.0, busy - own),
+            max(0.0, stolen),
+            (after.throttled - before.throttled) / max(1, after.periods - before.periods),
+        )
+
+
+def _quota_periods(system: System) -> tuple[int, int]:
+    """Return the periods with a quota and the throttled ones, of the group that has most."""
+    counts = [(0, 0)]
+    for folder in cpu.cgroup_folders(system.root):
+        lines = (read_text(folder / "cpu.stat") or "").splitlines()
+        values = dict(line.split() for line in lines if len(line.split()) == 2)
+        try:
+            counts.append((int(values["nr_periods"]), int(values["nr_throttled"])))
+        except (KeyError, ValueError):
+            continue
+    return max(counts, key=lambda count: count[1])

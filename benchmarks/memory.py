@@ -1,7 +1,7 @@
 """Peak memory of a process that only loads a detector and predicts.
 
-Measured in a fresh process (``python -m edgead.benchmarks.memory``), because the benchmark itself
-holds frames, samples and whatever its caller has imported.
+Measured in a fresh process that runs this module, because the benchmark itself holds frames,
+samples and whatever its caller has imported.
 """
 
 from __future__ import annotations
@@ -9,13 +9,13 @@ from __future__ import annotations
 import json
 import os
 import resource
-import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from edgead import helper_process
 from edgead.detector import EdgeDetector
 from edgead.errors import EdgeadError
 
@@ -52,12 +52,7 @@ def peak(
     arguments = json.dumps(
         [os.fspath(artifact), runtime, threads, list(frame_size), precision, hint]
     )
-    done = subprocess.run(
-        [sys.executable, "-m", "edgead.benchmarks.memory", arguments],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = helper_process.run_module("edgead.benchmarks.memory", [arguments])
     try:
         return Peak(**json.loads(done.stdout.splitlines()[-1]))
     except (ValueError, IndexError, TypeError) as error:

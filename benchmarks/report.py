@@ -9,6 +9,7 @@ from typing import Any
 from edgead.benchmarks.result import Result
 from edgead.benchmarks.sensors.base import MISSING
 from edgead.benchmarks.statistics import SAMPLES_FOR, summarise
+from edgead.printable import printable
 
 _LABEL = 12
 _WIDTH = 100
@@ -254,13 +255,13 @@ def _missing(result: Result, kind: str) -> str:
 
 def wrapped(text: str) -> list[str]:
     """Break a text into lines of the report's width."""
-    return textwrap.wrap(text, _WIDTH, break_on_hyphens=False)
+    return textwrap.wrap(printable(text), _WIDTH, break_on_hyphens=False)
 
 
 def _entry(label: str, text: str | None) -> list[str]:
     if text is None:
         return []
-    body = textwrap.wrap(text, _WIDTH - _LABEL - 1, break_on_hyphens=False) or [""]
+    body = textwrap.wrap(printable(text), _WIDTH - _LABEL - 1, break_on_hyphens=False) or [""]
     return [
         f"{label if first else '':{_LABEL}} {line}".rstrip()
         for first, line in zip([True] + [False] * len(body), body, strict=False)

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import json
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -18,7 +15,6 @@ from edgead.benchmarks.measure import Measurement
 from edgead.benchmarks.memory import Peak
 from edgead.benchmarks.sensors.sampler import Series
 from edgead.benchmarks.verdict import Verdict, judge
-from edgead.errors import UsageError
 
 SCHEMA = 2
 """Of a result. 1 had no sensors, configuration or stages of a device; it cannot be read again."""
@@ -26,21 +22,6 @@ SCHEMA = 2
 Result: TypeAlias = dict[str, Any]
 
 _LEAST_POWER_READINGS = 3
-_KEYS = (
-    "artifact",
-    "config",
-    "device",
-    "fps",
-    "frames_per_call",
-    "latency_ms",
-    "peak_rss_mib",
-    "raw_ms",
-    "reasons",
-    "runtime",
-    "sensors",
-    "stages_ms",
-    "verdict",
-)
 
 
 @dataclass(frozen=True)
@@ -154,38 +135,6 @@ def to_result(
         },
         "timeline": _timeline(measurement),
     }
-
-
-def read_results(path: str | os.PathLike[str]) -> list[Result]:
-    """Read what ``edgead bench --json`` wrote: one result, or those of a folder.
-
-    Raises:
-        UsageError: Not such a file, or one of another schema; names both.
-    """
-    path = Path(path)
-    again = "measure again with: edgead bench ARTIFACT --json FILE"
-    try:
-        data = json.loads(path.read_text())
-    except OSError as error:
-        raise UsageError(f"cannot read {path}: {error.strerror}") from error
-    except ValueError as error:
-        raise UsageError(f"{path} is not JSON ({error}): {again}") from error
-    if not isinstance(data, dict) or "schema" not in data:
-        raise UsageError(f"{path} was not written by 'edgead bench --json': {again}")
-    if data["schema"] != SCHEMA:
-        newer = isinstance(data["schema"], int) and data["schema"] > SCHEMA
-        raise UsageError(
-            f"{path} has schema {data['schema']} and this edgead reads {SCHEMA}: "
-            + ("upgrade edgead here (pip install -U edgead)" if newer else again)
-        )
-    results = data.get("results", [data])
-    if not isinstance(results, list) or not results:
-        raise UsageError(f"{path} holds no results: {again}")
-    for result in results:
-        missing = [key for key in _KEYS if not isinstance(result, dict) or key not in result]
-        if missing:
-            raise UsageError(f"{path} lacks '{missing[0]}', so it is damaged: {again}")
-    return results
 
 
 def _camera(measurement: Measurement) -> dict[str, Any] | None:

@@ -16,8 +16,6 @@ import argparse
 import dataclasses
 import hashlib
 import json
-import os
-import subprocess
 import sys
 import tempfile
 import time
@@ -28,7 +26,7 @@ from typing import Any
 import numpy as np
 
 import edgead
-from edgead import files, images
+from edgead import files, helper_process, images, photo_files
 from edgead.artifact import Artifact, EngineSpec, read_artifact, write_engine
 from edgead.errors import ArtifactError, EdgeadError
 from edgead.runtimes import open_runtime
@@ -68,15 +66,12 @@ def measure(artifact: Artifact, photos: Sequence[Path], out: Path, python: str) 
             anomaly_map=np.concatenate([output.anomaly_map for output in outputs]),
         )
         _assemble(Path(scratch, "path"))
-        environment = {**os.environ, "PYTHONPATH": _joined(Path(scratch, "path"))}
-        command = [python, "-m", "edgead.export.tensorrt.trial"]
-        done = subprocess.run(
-            [*command, artifact.path.resolve(), precision, data, engine.resolve()],
-            capture_output=True,
-            text=True,
-            check=False,
-            cwd=scratch,
-            env=environment,
+        done = helper_process.run_module(
+            "edgead.export.tensorrt.trial",
+            [str(artifact.path.resolve()), precision, str(data), str(engine.resolve())],
+            python=python,
+            search_path=[str(Path(scratch, "path"))],
+            folder=Path(scratch),
         )
     try:
         found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
@@ -101,7 +96,7 @@ def refuses_damage(artifact: Artifact, engine: Path, found: dict[str, Any]) -> s
         shares_profile=True,
         options={},
         onnx=artifact.path.name,
-        onnx_sha256=hashlib.sha256(artifact.path.read_bytes()).hexdigest(),
+        onnx_sha256=hashlib.sha256(artifact.content()).hexdigest(),
         sha256="",
     )
     write_engine(engine, plan, artifact.manifest.replace(engine=spec))
@@ -213,11 +208,6 @@ def _assemble(folder: Path) -> None:
             (package / name).symlink_to(home.parent / name)
 
 
-def _joined(first: Path) -> str:
-    before = os.environ.get("PYTHONPATH")
-    return f"{first}{os.pathsep}{before}" if before else str(first)
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the benchmark."""
     parser = argparse.ArgumentParser(prog="python -m edgead.benchmarks.tensorrt")
@@ -228,7 +218,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     args = parser.parse_args(arguments)
     args.out.mkdir(parents=True, exist_ok=True)
     try:
-        photos = images.find_images([args.photos])[:_MOST]
+        photos = photo_files.find_and_report([args.photos])[:_MOST]
         results: list[dict[str, Any]] = []
         torch_times: dict[str, dict[str, float]] = {}
         for entry in args.exports:

@@ -73,7 +73,7 @@ def candidates(artifact: Artifact, runtime: str, cores: int) -> list[Candidate]:
             reasons[name] = reason
         else:
             # An engine runs on a GPU, where threads of the CPU change nothing.
-            counts = [None] if artifact.path.suffix == ".engine" else thread_counts(cores)
+            counts = [None] if artifact.is_engine else thread_counts(cores)
             found += [Candidate(artifact, name, count) for count in counts]
     if not found:
         why = "; ".join(f"{name}: {reason}" for name, reason in reasons.items())
@@ -92,7 +92,7 @@ def tune(
     Raises:
         EdgeadError: Nothing can open the artifact.
     """
-    tried = candidates(artifact, protocol.runtime, cpu.physical_cores())
+    tried = candidates(artifact, protocol.runtime, cpu.default_threads())
     turns = take_turns(tried, frames, protocol, announce=announce)
     return Tuning(turns, proposal(turns))
 

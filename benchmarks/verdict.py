@@ -1,6 +1,6 @@
 """Whether to believe a measurement: VALID, or INVALID with the reasons and what to do.
 
-The limits are conventions, written down in docs/benchmark.md with where they come from.
+The limits are conventions, written down in docs/reference/benchmark.md with where they come from.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ MOST_OTHER_LOAD = 0.05
 MOST_CLOCK_DROP = 0.10
 LEAST_CLOCK = 0.95
 MOST_OWN_COST = 0.01
+MOST_QUOTA_STOPS = 0.01
 _PERFORMANCE = "performance"
 
 
@@ -82,6 +83,16 @@ def _throttled(measurement: Measurement) -> list[Reason]:
     others = [event for event in events if event != UNDER_VOLTAGE]
     if others:
         reasons.append(Reason("throttled", f"slowed down: {'; '.join(others)}", heat))
+    quota = measurement.cpu.throttled if measurement.cpu else 0.0
+    if quota > MOST_QUOTA_STOPS:
+        reasons.append(
+            Reason(
+                "throttled",
+                f"the container's CPU quota was used up in {quota:.0%} of its periods, and the "
+                "kernel stopped the process until the next one",
+                "give the container more CPUs (docker run --cpus), or use fewer --threads",
+            )
+        )
     clock = measurement.timeline.clock(measurement.on_gpu)
     if clock and len(clock.known) >= 3 and not measurement.protocol.camera_fps and not others:
         fell = drift(clock.known)

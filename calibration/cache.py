@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import sys
@@ -30,10 +31,10 @@ def remembered(kind: str, key: tuple[str, ...], make: Callable[[], bytes]) -> by
     """
     digest = hashlib.sha256("\0".join(key).encode()).hexdigest()
     path = folder() / f"{kind}-{digest[:32]}"
-    if path.is_file():
-        stored = path.read_bytes()
+    with contextlib.suppress(OSError):  # nothing is stored, or it cannot be read: make it again
+        stored = files.read_regular(path)
         body, seal = stored[:-32], stored[-32:]
-        if hashlib.sha256(body).digest() == seal:  # else it is damaged: make it again
+        if hashlib.sha256(body).digest() == seal:  # else it is damaged
             return body
     made = make()
     try:

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from edgead import images
 from edgead.artifact import Manifest, PhotoSizes, ScoreStatistics
 from edgead.calibration.synthetic import with_defect
-from edgead.datasets import GOOD, Dataset, identical
+from edgead.datasets import GOOD, Dataset, copies, identical
 from edgead.errors import DataError
 from edgead.progress import progress
 
@@ -49,6 +49,7 @@ class CalibrationPhotos:
         sha256: Digest of the photos' contents, for the manifest.
         learned_paths: Files of the photos that the training learned from.
         learned: These, uint8 ``[M, height, width, 3]``; ``None`` for none.
+        copies: How many files were left out, because they are copies of others.
     """
 
     paths: tuple[Path, ...]
@@ -58,6 +59,7 @@ class CalibrationPhotos:
     sha256: str
     learned_paths: tuple[Path, ...] = ()
     learned: npt.NDArray[np.uint8] | None = None
+    copies: int = 0
 
     @classmethod
     def read(
@@ -65,8 +67,8 @@ class CalibrationPhotos:
     ) -> CalibrationPhotos:
         """Read photos, resize them as a device does, and paint the defects.
 
-        Of many photos, 64 that cover the set are taken: each next one is the one least like those
-        taken so far.
+        Copies of a photo are left out. Of many photos, 64 that cover the set are taken: each next
+        one is the one least like those taken so far.
 
         Args:
             paths: Good photos.
@@ -75,10 +77,17 @@ class CalibrationPhotos:
                 few.
 
         Raises:
+            DataError: There are none.
             ImageError: One cannot be read.
         """
-        paths = covering(paths)
-        more = covering(learned, _ENOUGH_GOOD - len(paths)) if len(paths) < _FEW_HELD_OUT else []
+        if not paths:
+            raise DataError("there are no good photos to calibrate and check on")
+        once = distinct(paths)
+        left_out = len(paths) - len(once)
+        paths = covering(once)
+        more = []
+        if len(paths) < _FEW_HELD_OUT:
+            more = covering(distinct(learned), _ENOUGH_GOOD - len(paths))
         every = [*paths, *more]
         rng = np.random.default_rng(_DRAWS)
         each = max(1, -(-(_CHECKED - len(every)) // len(every)))
@@ -98,6 +107,7 @@ class CalibrationPhotos:
             sha.hexdigest(),
             tuple(more),
             np.stack(good[own:]) if more else None,
+            left_out,
         )
 
     @property
@@ -144,15 +154,19 @@ class CalibrationPhotos:
     def require_enough(self) -> None:
         """Refuse to calibrate on too few.
 
+        Photos with the same pixels count once: they say no more than one of them.
+
         Raises:
             DataError: Says how many there are and how many it takes.
         """
-        count = len(self.paths)
+        count = len({photo.tobytes() for photo in self.good})
         if count < FEWEST:
+            total = len(self.paths) + self.copies
+            of = f", of {total} photos" if total > count else ""
             raise DataError(
-                f"INT8 and FP16 need at least {FEWEST} good photos to calibrate on, but there "
-                f"{'is only 1' if count == 1 else f'are {count}'}: give a folder with more of "
-                "them with --calibration DIR"
+                f"INT8 and FP16 need at least {FEWEST} different good photos to calibrate on, but "
+                f"there {'is only 1' if count == 1 else f'are {count}'}{of}: give a folder with "
+                "more of them with --calibration DIR"
             )
 
     def for_ranges(self) -> list[npt.NDArray[np.uint8]]:
@@ -174,10 +188,16 @@ def covering(paths: Sequence[Path], most: int = _MOST) -> list[Path]:
     )
     chosen = [int(np.square(looks - looks.mean(0)).sum(1).argmin())]
     distance = np.square(looks - looks[chosen[0]]).sum(1)
-    while len(chosen) < most:
+    while len(chosen) < most and distance.any():  # else all that are left look like one chosen
         chosen.append(int(distance.argmax()))
         distance = np.minimum(distance, np.square(looks - looks[chosen[-1]]).sum(1))
     return [paths[index] for index in sorted(chosen)]
+
+
+def distinct(paths: Sequence[Path]) -> list[Path]:
+    """Leave out every file that has the same bytes as an earlier one."""
+    again = {copy for _, copy in copies(paths)}
+    return [path for path in paths if path not in again]
 
 
 def refuse_test_photos(paths: Sequence[Path], dataset: Dataset) -> None:
@@ -209,11 +229,21 @@ def warnings(
         manifest: Of that detector.
     """
     found = (
+        _are_copies(photos),
         _other_size(photos, manifest.training.photo_sizes),
         _scored_high(photos, scores, manifest.threshold.value),
         _scored_low(scores, manifest.score_statistics),
     )
     return [warning for warning in found if warning is not None]
+
+
+def _are_copies(photos: CalibrationPhotos) -> str | None:
+    if not photos.copies:
+        return None
+    return (
+        f"{photos.copies} of {len(photos.paths) + photos.copies} calibration photos are copies of "
+        "others and were left out: there are fewer photos than it seems"
+    )
 
 
 def _scored_high(

@@ -10,7 +10,8 @@ import onnx
 
 from edgead import cpu
 from edgead.progress import progress
-from edgead.runtimes.onnxruntime.session import PROVIDER, exact_options
+from edgead.runtimes.onnxruntime.library import PROVIDER, load
+from edgead.runtimes.onnxruntime.session import exact_options
 
 
 def probe(
@@ -23,17 +24,13 @@ def probe(
         tensors: Names of activations in it.
         photos: Batches uint8 ``[N, height, width, 3]`` BGR.
     """
-    import onnxruntime
-
     exposed = onnx.ModelProto()
     exposed.CopyFrom(model)
     present = {output.name for output in exposed.graph.output}
     for name in tensors:
         if name not in present:
             exposed.graph.output.append(onnx.ValueInfoProto(name=name))
-    options = exact_options(cpu.physical_cores())
-    session = onnxruntime.InferenceSession(
-        exposed.SerializeToString(), options, providers=[PROVIDER]
-    )
+    options = exact_options(cpu.default_threads())
+    session = load().InferenceSession(exposed.SerializeToString(), options, providers=[PROVIDER])
     for batch in progress(photos, total=len(photos), label="measuring activations"):
         yield session.run(list(tensors), {"image": batch})

@@ -56,7 +56,9 @@ def _stain(photo: Image, rng: np.random.Generator) -> Image:
 
 def _misplaced_patch(photo: Image, rng: np.random.Generator) -> Image:
     height, width = photo.shape[:2]
-    tall, wide = (max(2, int(side * rng.uniform(0.04, 0.15))) for side in (height, width))
+    tall, wide = (
+        min(side, max(2, int(side * rng.uniform(0.04, 0.15)))) for side in (height, width)
+    )
     top, target_top = rng.integers(0, height - tall + 1, 2)
     left, target_left = rng.integers(0, width - wide + 1, 2)
     patch = photo[top : top + tall, left : left + wide]

@@ -8,7 +8,7 @@ from statistics import NormalDist
 
 import numpy as np
 
-from edgead.artifact.manifest import ScoreStatistics, ThresholdSpec
+from edgead.artifact.specs import ScoreStatistics, ThresholdSpec
 from edgead.errors import DataError
 from edgead.metrics import best_f1, rate_interval
 

@@ -26,5 +26,14 @@ _HOME = {
 
 def __getattr__(name: str) -> Any:
     if name in _HOME:
-        return getattr(import_module(_HOME[name]), name)
+        try:
+            return getattr(import_module(_HOME[name]), name)
+        except ImportError as error:
+            from edgead import opencv
+            from edgead.errors import EdgeadError
+
+            reason = opencv.problem()
+            if reason is None:
+                raise
+            raise EdgeadError(reason) from error
     raise AttributeError(f"module 'edgead' has no attribute {name!r}")

@@ -8,10 +8,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from edgead import files, images
+from edgead import files, images, own_pictures
 from edgead.datasets import Photo, read_mask
 from edgead.errors import UsageError
 from edgead.evaluation import Detect, Evaluation, Judged
+from edgead.printable import printable
 
 _TILE = 260
 _CAPTION = 46
@@ -41,8 +42,9 @@ def contact_sheet(evaluation: Evaluation, detect: Detect, path: str | os.PathLik
         strips.append(_strip(title, tiles))
     sheet = np.concatenate(strips)
     require_picture_name(path)
-    _, encoded = cv2.imencode(Path(path).suffix, sheet)
-    files.write_bytes(path, encoded.tobytes())
+    suffix = Path(path).suffix
+    encoded = cv2.imencode(suffix, sheet)[1].tobytes()
+    files.write_bytes(path, own_pictures.marked(encoded) if suffix.lower() == ".png" else encoded)
 
 
 def require_picture_name(path: str | os.PathLike[str]) -> None:
@@ -66,7 +68,7 @@ def outline_truth(small: images.Image, photo: Photo, size: tuple[int, ...]) -> N
     Raises:
         DataError: The mask cannot be read or does not fit the photo.
     """
-    mask = read_mask(photo, (size[0], size[1])) if photo.mask is not None else None
+    mask = read_mask(photo, (size[0], size[1])) if photo.masks else None
     if mask is None:
         return
     scaled = cv2.resize(
@@ -130,5 +132,6 @@ def _strip(title: str, tiles: list[images.Image]) -> images.Image:
 
 
 def _write(picture: images.Image, text: str, at: tuple[int, int], scale: float) -> None:
-    readable = text.encode("ascii", "replace").decode()  # OpenCV's fonts have no other letters
+    # OpenCV's fonts have no other letters.
+    readable = printable(text).encode("ascii", "replace").decode()
     cv2.putText(picture, readable, at, cv2.FONT_HERSHEY_SIMPLEX, scale, _TEXT, 1, cv2.LINE_AA)

@@ -2,7 +2,7 @@
 
 Where a sensor is dead or a lens covered, the networks of a detector see an even surface, may agree
 about it, and a low score would pass as good. So the photo itself is looked at as well
-(docs/accuracy.md, "Blank photos").
+(docs/notes/accuracy.md, "Blank photos").
 """
 
 from __future__ import annotations
@@ -23,8 +23,16 @@ LEAST_SHARE = 0.3
 """Of the least contrast in good photos; less is nothing to see. Good test photos of three sets had
 0.82 or more, an even surface with noise of 2 grey levels 0.18 or less."""
 
-_EVEN = 1.0
+EVEN = 1.0
 """Grey levels. Where a good photo may have less contrast than that, an even surface is good."""
+
+_ODD_CELLS = 0.5
+"""Share of the cells with something to see. A photo in which so many are blank is odd; fewer may be
+a part that lies elsewhere."""
+
+_ODD_SHARE, _ODD_FEW = 0.1, 3
+"""The largest share of the photos that may be odd, and a number that may be where photos are few:
+more are a kind of good part."""
 
 Box = tuple[int, int, int, int]
 
@@ -55,10 +63,48 @@ def contrast(photo: Image) -> npt.NDArray[np.float64]:
     return np.asarray(cells, np.float64).reshape(GRID, GRID)
 
 
-def least_contrast(photos: Iterable[Image]) -> tuple[float, ...]:
-    """Return the lowest contrast of each cell over good photos, row by row."""
-    lowest = np.min([contrast(photo) for photo in photos], axis=0)
-    return tuple(round(float(value), 3) for value in lowest.ravel())
+@dataclass(frozen=True)
+class GoodContrast:
+    """How much there is to see in good photos.
+
+    Attributes:
+        least: The lowest contrast of each cell, row by row, over the photos that are not odd.
+        odd: Positions of the photos that show nearly nothing where the others show something: a
+            lens cap, a camera's first frame. A limit that rests on one would let a dead sensor
+            pass.
+        blank: Positions of all photos that show nearly nothing; more than :attr:`odd` where they
+            are too many to be mistakes.
+        means: Mean contrast of each photo.
+    """
+
+    least: tuple[float, ...]
+    odd: tuple[int, ...]
+    blank: tuple[int, ...]
+    means: tuple[float, ...]
+
+    @classmethod
+    def of(cls, photos: Iterable[Image]) -> GoodContrast:
+        """Look at good photos.
+
+        Args:
+            photos: At least one, as :func:`contrast` takes them.
+        """
+        cells = np.stack([contrast(photo).ravel() for photo in photos])
+        usual = np.median(cells, axis=0)
+        informative = usual >= EVEN
+        is_low = (cells < LEAST_SHARE * usual)[:, informative]
+        is_blank = is_low.mean(axis=1) >= _ODD_CELLS if informative.any() else is_low.any(axis=1)
+        blank = np.flatnonzero(is_blank)
+        count = len(cells)
+        most = min(max(_ODD_FEW, int(_ODD_SHARE * count)), (count - 1) // 3)
+        odd = blank if len(blank) <= most else blank[:0]
+        lowest = np.delete(cells, odd, axis=0).min(axis=0)
+        return cls(
+            tuple(round(float(value), 3) for value in lowest),
+            tuple(odd.tolist()),
+            tuple(blank.tolist()),
+            tuple(cells.mean(axis=1).tolist()),
+        )
 
 
 def blank_cells(photo: Image, least: Sequence[float], size: tuple[int, int]) -> tuple[Blank, ...]:
@@ -66,14 +112,14 @@ def blank_cells(photo: Image, least: Sequence[float], size: tuple[int, int]) -> 
 
     Args:
         photo: uint8 ``[H, W, 3]`` BGR or ``[H, W]`` grey, at the network's input size.
-        least: What :func:`least_contrast` found in good photos.
+        least: What :class:`GoodContrast` found in good photos.
         size: ``(height, width)`` of the photo as it came, for the boxes.
     """
     found = contrast(photo).ravel()
     return tuple(
         Blank(box, float(value), lowest)
         for value, lowest, box in zip(found, least, _boxes(size), strict=True)
-        if lowest >= _EVEN and value < LEAST_SHARE * lowest
+        if lowest >= EVEN and value < LEAST_SHARE * lowest
     )
 
 

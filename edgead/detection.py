@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edgead import maps
-from edgead.artifact.manifest import InputSpec, MapSpec
+from edgead.artifact.specs import InputSpec, MapSpec
 from edgead.contrast import GRID, Blank
 from edgead.errors import ImageError
 from edgead.images import Image, as_bgr
@@ -167,7 +167,7 @@ class Detection:
             uint8 ``[H, W, 3]`` BGR.
 
         Raises:
-            ImageError: The frame has another size than the photo that was scored.
+            ImageError: The frame is none, or has another size than the photo that was scored.
         """
         image = as_bgr(frame)
         if image.shape[:2] != self.photo_size:

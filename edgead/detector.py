@@ -26,14 +26,17 @@ Frame: TypeAlias = npt.NDArray[Any] | str | os.PathLike[str]
 class EdgeDetector:
     """Scores frames with an exported artifact.
 
-    The same class, with the same scores, on every runtime. May be shared by threads.
+    The same class, with the same scores, on every runtime. May be shared by threads, but not with
+    processes forked afterwards: each of those opens its own. Opening runs the network once, to
+    check what it gives.
 
     Args:
         path: The artifact (``.onnx``).
         runtime: ``"auto"`` takes the runtime that is expected to be fastest for the artifact, of
             those that can open it here; a name takes that one or fails.
         threshold: Overrides the artifact's own threshold.
-        threads: Threads of one inference; ``None`` means one per physical core.
+        threads: Threads of one inference; ``None`` means one per physical core, within a
+            container's CPU quota.
         precision: Arithmetic of the layers that are not INT8, ``"f32"``, ``"bf16"`` or ``"f16"``;
             ``None`` is what the scores were checked with. Less than that moves scores.
         hint: ``"latency"`` for one frame as soon as possible, ``"throughput"`` for most frames of
@@ -108,7 +111,7 @@ class EdgeDetector:
 
     @property
     def runtime(self) -> RuntimeInfo:
-        """What really runs."""
+        """What really runs; an error once the detector is closed."""
         return self._runtime.describe()
 
     @overload
@@ -127,8 +130,8 @@ class EdgeDetector:
 
         Raises:
             ImageError: A frame cannot be read or is of the wrong shape or type.
-            EdgeadError: The detector is closed, the list is empty, or the network gave a score
-                that is not a finite number.
+            EdgeadError: The detector is closed or was opened before a fork, the list is empty, or
+                the network gave something else than finite scores and maps of its manifest.
         """
         if isinstance(frames, (str, os.PathLike, np.ndarray)):
             return self._detect([frames])[0]
@@ -156,11 +159,6 @@ class EdgeDetector:
         loaded = time.perf_counter()
         output = self._runtime.infer(batch)
         inferred = time.perf_counter()
-        if not (np.isfinite(output.score).all() and np.isfinite(output.anomaly_map).all()):
-            raise EdgeadError(
-                f"{self._runtime.artifact.path} gave a score that is not a finite number; the "
-                "file or the runtime is at fault, so no verdict is given: export it again"
-            )
         scores = [float(score) for score in output.score]
         moved = output.transfers
         there, back = (moved.host_to_device_ms, moved.device_to_host_ms) if moved else (None, None)
@@ -189,7 +187,7 @@ class EdgeDetector:
         ]
 
     def close(self) -> None:
-        """Free memory and devices; a call afterwards is an error."""
+        """Free memory and devices once all calls have ended; a call afterwards is an error."""
         self._runtime.close()
 
     def __enter__(self) -> EdgeDetector:

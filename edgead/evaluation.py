@@ -180,7 +180,12 @@ class Evaluation:
                 f"{len(blank)}, {blank[0]} for example"
             )
         if self.pixel_auroc is None:
-            lines.append("no pixel metrics: no defective photo has a mask in ground_truth")
+            has_masks = any(j.photo.masks for j in self.judged if j.photo.is_anomalous)
+            lines.append(
+                "no pixel metrics: the masks in ground_truth mark nothing"
+                if has_masks
+                else "no pixel metrics: no defective photo has a mask in ground_truth"
+            )
         return "\n".join(lines)
 
 
@@ -199,7 +204,7 @@ def evaluate(detect: Detect, dataset: Dataset) -> Evaluation:
         ImageError: A photo cannot be read.
     """
     photos = dataset.test_photos()
-    with_pixels = any(photo.mask is not None for photo in photos)
+    with_pixels = any(photo.masks for photo in photos if photo.is_anomalous)
     judged: list[Judged] = []
     marked: list[_Marked] = []
     threshold = float("nan")

@@ -206,17 +206,24 @@ def read_regular(path: str | os.PathLike[str], most_bytes: int | None = None) ->
         OSError: The file cannot be read, is not a regular one, or is too large; ``strerror`` is
             the reason in words.
     """
-    handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    with os.fdopen(handle, "rb") as stream:
+    name = os.fspath(path)
+    try:
+        handle = os.open(name, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except ValueError as error:  # a zero byte, or half of a surrogate pair, as JSON may have it
+        raise OSError(errno.EINVAL, f"no file can have that name ({error})", name) from error
+    try:
         found = os.fstat(handle)
         if stat.S_ISDIR(found.st_mode):
-            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), os.fspath(path))
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), name)
         if not stat.S_ISREG(found.st_mode):
-            raise OSError(errno.EINVAL, "it is a pipe or a device, not a file", os.fspath(path))
+            raise OSError(errno.EINVAL, "it is a pipe or a device, not a file", name)
         if most_bytes is not None and found.st_size > most_bytes:
             reason = f"it has {found.st_size:,} bytes, and {most_bytes:,} are the most"
-            raise OSError(errno.EFBIG, reason, os.fspath(path))
-        return stream.read()
+            raise OSError(errno.EFBIG, reason, name)
+        with os.fdopen(handle, "rb", closefd=False) as stream:  # it may have grown since
+            return stream.read(-1 if most_bytes is None else most_bytes)
+    finally:
+        os.close(handle)
 
 
 def _is_device(path: Path) -> bool:
@@ -252,14 +259,20 @@ def sha256_file(path: str | os.PathLike[str]) -> str:
     return digest.hexdigest()
 
 
-def described(error: OSError) -> str:
-    """Say what the system refused, on which file, and what to do where that is known."""
+def described(error: OSError, name: str = "a file") -> str:
+    """Say what the system refused, on which file, and what to do where that is known.
+
+    Args:
+        error: What was raised.
+        name: What to call the file where the error does not name it.
+    """
+    name = str(error.filename or name)
     if error.errno == errno.ENOSPC:
         return (
-            f"the disk is full: {error.filename or 'a file'} was not written; free some space, or "
-            "set TMPDIR to a folder on another disk if it was a temporary file"
+            f"the disk is full: {name} was not written; free some space, or set TMPDIR to a folder "
+            "on another disk if it was a temporary file"
         )
-    return f"{error.filename or 'a file'}: {error.strerror or error}"
+    return f"{name}: {error.strerror or error}"
 
 
 def _write_error(path: Path, error: OSError) -> EdgeadError:

@@ -6,74 +6,148 @@ what makes an exported score equal to the trained one on photos of any size.
 
 from __future__ import annotations
 
+import errno
 import os
-import re
-import threading
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Iterator
 from typing import Any
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
-from edgead.errors import DataError, ImageError
+from edgead import _formats, files
+from edgead._formats import Alpha, Damage, Header, Refusal
+from edgead._formats.decoding import samples
+from edgead.errors import ImageError, UsageError
 
 Image = npt.NDArray[np.uint8]
-
-SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".pgm", ".ppm"})
-"""File names with these endings are taken for photos."""
+Samples = npt.NDArray[Any]
+"""uint8 or uint16."""
 
 RESIZE_METHOD = "opencv: INTER_AREA when both sides shrink, INTER_LINEAR otherwise"
 """What :func:`resize` does, as the manifest records it."""
 
-_JPEG_START, _JPEG_END, _JPEG_SCAN = b"\xff\xd8\xff", b"\xff\xd9", 0xDA
-_PNG_START, _PNG_END = b"\x89PNG\r\n\x1a\n", b"IEND\xaeB`\x82"
-_BMP_START = b"BM"
-_SPACE = rb"(?:\s|#[^\r\n]*[\r\n])+"
-_PNM_HEADER = re.compile(rb"P([2356])" + _SPACE + rb"\d+" + _SPACE + rb"\d+" + _SPACE + rb"(\d+)\s")
-_COLOUR = cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH
+MAX_MEGAPIXELS = 160.0
+"""Larger photos are refused before they are decoded, if neither a call nor the environment says
+otherwise. The largest sensors of area-scan cameras have 151."""
+
+MAX_MEGAPIXELS_VARIABLE = "EDGEAD_MAX_MEGAPIXELS"
+
+_BYTES_PER_PIXEL = 3.2  # of a JPEG of that size, with its file
+_AT_ONCE = 1 << 20  # samples, where NumPy makes indices of them that take eight times as much
 
 
-def read_image(path: str | os.PathLike[str]) -> Image:
-    """Read a photo as a person would see it.
+def read_image(path: str | os.PathLike[str], max_megapixels: float | None = None) -> Image:
+    """Read a photo as a person would see it; docs/reference/photos.md has the formats and limits.
 
-    EXIF rotation is applied, 16-bit values are divided by 257, transparent pixels are laid over
-    black, and a grey photo gets three equal channels.
+    EXIF rotation is applied, more than 8 bits are scaled from the white that the file states (that
+    of the stored type, where it states nothing), transparent pixels are laid over black, and a grey
+    photo gets three equal channels.
 
     Args:
-        path: An image file.
+        path: A regular file, of any name: formats are known by their content.
+        max_megapixels: The largest photo that is decoded, in millions of pixels. ``None``: what
+            the environment variable ``EDGEAD_MAX_MEGAPIXELS`` says, else 160. Kinds that take more
+            memory for a pixel than a JPEG does have a lower limit in proportion.
 
     Returns:
         uint8 array ``[H, W, 3]``, BGR.
 
     Raises:
-        ImageError: The file is missing, empty, truncated, not an image, or of a pixel type that
-            has no obvious meaning as a photo (floating point, for example).
+        ImageError: The file is missing, empty, no regular file, larger than the limit, truncated,
+            reported as damaged by its decoder, of a format or kind that is not read, or has no
+            defined brightness (floating point, for example).
     """
-    path = Path(path)
+    stored, header = _read(path, max_megapixels)
+    photo = _to_uint8(stored, _white(stored, header))
+    if header.transparent is not None:
+        photo = np.where(stored == header.transparent, np.uint8(0), photo)
+    if photo.ndim == 3 and photo.shape[2] == 4:
+        photo = _over_black(photo, header)
+    return as_bgr(_turned(photo, header.orientation), str(path))
+
+
+def read_stored(path: str | os.PathLike[str], max_megapixels: float | None = None) -> Samples:
+    """Read an image as it is stored, with the checks of :func:`read_image`; for masks and labels.
+
+    Args:
+        path: As in :func:`read_image`.
+        max_megapixels: As in :func:`read_image`.
+
+    Returns:
+        uint8 or uint16, ``[H, W]`` grey, ``[H, W, 3]`` BGR or ``[H, W, 4]`` BGRA, turned as EXIF
+        says and not scaled.
+
+    Raises:
+        ImageError: As :func:`read_image`.
+    """
+    stored, header = _read(path, max_megapixels)
+    return _turned(stored, header.orientation)
+
+
+def _read(path: str | os.PathLike[str], max_megapixels: float | None) -> tuple[Samples, Header]:
+    """Return the samples of a photo, not yet turned, and its header."""
+    limit = _limit() if max_megapixels is None else max_megapixels
     try:
-        data = path.read_bytes()
+        data = files.read_regular(path, int(limit * 1e6 * _BYTES_PER_PIXEL))
     except OSError as error:
-        raise ImageError(f"cannot read {path}: {error.strerror}") from error
+        raise ImageError(f"cannot read {path}: {_reason(error)}") from error
+    except ValueError as error:  # a zero in the name
+        raise ImageError(f"cannot read {path}: {error}") from error
     if not data:
         raise ImageError(f"{path} is empty (0 bytes); copy it again from its source")
-    if _is_truncated(data):
-        raise ImageError(f"{path} is truncated (its end is missing); copy it again from its source")
-    encoded = np.frombuffer(data, np.uint8)
-    if not data.startswith(_JPEG_START):  # a JPEG has neither alpha nor more than 8 bits
-        stored = _decode(encoded, cv2.IMREAD_UNCHANGED, path)
-        if stored.dtype not in (np.uint8, np.uint16):
-            raise ImageError(
-                f"{path} holds {stored.dtype} pixels; only 8-bit and 16-bit photos have a defined "
-                "brightness, so convert it first"
-            )
-        if stored.ndim == 3 and stored.shape[2] == 4:
-            colour = _decode(encoded, _COLOUR, path)
-            # Some BMPs have 32 bits a pixel, of which nobody has written the last eight.
-            is_unused = data.startswith(_BMP_START) and not stored[..., 3].any()
-            return _to_uint8(colour if is_unused else _over_black(_turned_as(colour, stored)))
-    return as_bgr(_to_uint8(_decode(encoded, _COLOUR, path), _stated_white(data)), str(path))
+    try:
+        header = _formats.inspect(data)
+        _check_size(path, header, len(data), limit)
+        stored = samples(data, header)
+    except Damage as damage:
+        raise ImageError(f"{path} is damaged: {damage}; copy it again from its source") from damage
+    except Refusal as refusal:
+        raise ImageError(
+            f"{path} {refusal}; convert it to PNG, grey or RGB, of 8 or 16 bits"
+        ) from refusal
+    expected = (header.height, header.width)
+    if stored.shape[:2] not in (expected, expected[::-1]):
+        raise ImageError(
+            f"{path} is damaged: its header says {header.width}x{header.height} px, and it was "
+            f"decoded to {stored.shape[1]}x{stored.shape[0]}; copy it again from its source"
+        )
+    return stored, header
+
+
+def _limit() -> float:
+    stated = os.environ.get(MAX_MEGAPIXELS_VARIABLE)
+    if stated is None:
+        return MAX_MEGAPIXELS
+    try:
+        limit = float(stated)
+    except ValueError:
+        limit = 0.0
+    if not 0 < limit < 1e6:
+        raise UsageError(
+            f"{MAX_MEGAPIXELS_VARIABLE} must be a number of megapixels above 0, not {stated!r}"
+        )
+    return limit
+
+
+def _reason(error: OSError) -> str:
+    too_large = error.errno == errno.EFBIG
+    return f"{error.strerror}; {_advice()}" if too_large else f"{error.strerror}"
+
+
+def _advice() -> str:
+    return f"if it is a real photo, set {MAX_MEGAPIXELS_VARIABLE} to a higher limit"
+
+
+def _check_size(path: str | os.PathLike[str], header: Header, size: int, limit: float) -> None:
+    most_bytes = int(limit * 1e6 * _BYTES_PER_PIXEL)
+    most = min(limit * 1e6, max(0, most_bytes - size) / header.memory)
+    if header.pixels > most:
+        raise ImageError(
+            f"{path} claims {header.width}x{header.height} px ({header.pixels / 1e6:,.0f} "
+            f"megapixels), and a {header.kind} of {size:,} bytes is decoded up to "
+            f"{most / 1e6:,.0f} megapixels; {_advice()}"
+        )
 
 
 def as_bgr(frame: npt.NDArray[Any], name: str = "the frame") -> Image:
@@ -112,7 +186,8 @@ def as_frame(frame: npt.NDArray[Any], name: str = "the frame") -> Image:
         name: What to call the frame in an error.
 
     Returns:
-        The same pixels, ``[H, W, 3]`` or ``[H, W]``.
+        The same pixels, ``[H, W, 3]`` or ``[H, W]``; a copy of a frame in planes, in Fortran order
+        or mirrored, else a view. The caller's array is never written to.
 
     Raises:
         ImageError: Another shape or dtype, or no pixels; names both sides.
@@ -124,10 +199,21 @@ def as_frame(frame: npt.NDArray[Any], name: str = "the frame") -> Image:
     if frame.size == 0:
         raise ImageError(f"{name} has no pixels (shape {frame.shape})")
     if frame.ndim == 3 and frame.shape[2] == 1:
-        return frame[..., 0]
+        return _pixel_by_pixel(frame[..., 0])
     if frame.ndim == 2 or (frame.ndim == 3 and frame.shape[2] == 3):
-        return frame
+        return _pixel_by_pixel(frame)
     raise ImageError(f"{name} must have shape [H, W, 3] (BGR) or [H, W], but has {frame.shape}")
+
+
+def _pixel_by_pixel(frame: npt.NDArray[Any]) -> Image:
+    """Give a frame the layout that OpenCV takes everywhere: pixels of a row one after the other.
+
+    Planes, Fortran order and mirrored views are copied; a crop of a frame is not.
+    """
+    plain = np.asarray(frame)  # a subclass may calculate in its own way, as a matrix does
+    row = plain[:1]
+    is_usable = row.flags.c_contiguous and plain.strides[0] >= row.nbytes
+    return plain if is_usable else np.ascontiguousarray(plain)
 
 
 def resize(image: Image, size: tuple[int, int]) -> Image:
@@ -149,133 +235,65 @@ def resize(image: Image, size: tuple[int, int]) -> Image:
     return np.asarray(cv2.resize(image, (width, height), interpolation=interpolation), np.uint8)
 
 
-def find_images(paths: Sequence[str | os.PathLike[str]]) -> list[Path]:
-    """List the photos named by files and folders, folders searched to any depth.
+def _white(stored: Samples, header: Header) -> int | None:
+    if header.bits is None or not _has_raw_bits(stored, header.bits):
+        return header.white
+    return (1 << header.bits) - 1
 
-    Args:
-        paths: Files and folders. A file is taken whatever its name; in folders only files with a
-            known image suffix are, and hidden ones are passed over.
 
-    Returns:
-        Paths in the order given, sorted within each folder.
+def _has_raw_bits(stored: Samples, bits: int) -> bool:
+    """Whether samples of fewer bits were stored as they are, and not scaled up as PNG asks for.
 
-    Raises:
-        DataError: A path does not exist, or no photo was found at all.
+    Scaled samples repeat their first bits in their last ones, have zeros there, or are rounded.
     """
-    found: list[Path] = []
-    for entry in map(Path, paths):
-        if entry.is_dir():
-            found += sorted(
-                file
-                for file in entry.rglob("*")
-                if file.suffix.lower() in SUFFIXES
-                and file.is_file()
-                and not any(part.startswith(".") for part in file.relative_to(entry).parts)
-            )
-        elif entry.exists():
-            found.append(entry)
-        else:
-            raise DataError(f"{entry} does not exist")
-    if not found:
-        raise DataError(
-            f"no images in {', '.join(map(str, paths))} (looked for {' '.join(sorted(SUFFIXES))})"
-        )
-    return found
+    colours = stored[..., :3] if stored.ndim == 3 else stored
+    if int(colours.max()) >> bits:
+        return False
+    spare = 8 * stored.itemsize - bits
+    raw = np.arange(1 << bits)
+    spread = (raw << spare) | (raw >> max(0, bits - spare))
+    exact = raw * (int(np.iinfo(stored.dtype).max) / ((1 << bits) - 1))
+    scaled = np.zeros(1 << 8 * stored.itemsize, bool)
+    for values in (raw << spare, spread, np.rint(exact).astype(int), exact.astype(int)):
+        scaled[values] = True
+    return not all(scaled[rows].all() for rows in _in_parts(colours))
 
 
-def _is_truncated(data: bytes) -> bool:
-    # OpenCV decodes a cut JPEG or PNG to a picture with a grey or black rest and no error.
-    if data.startswith(_JPEG_START):
-        # Pixels never hold the end marker, but a thumbnail before them and a camera's own data
-        # behind them may: so look for the first one after the scan begins.
-        return data.find(_JPEG_END, _jpeg_scan(data)) < 0
-    if data.startswith(_PNG_START):
-        return _PNG_END not in data
-    return False
+def _in_parts(image: Samples) -> Iterator[Samples]:
+    rows = max(1, _AT_ONCE // (image[0].size or 1))
+    return (image[start : start + rows] for start in range(0, len(image), rows))
 
 
-def _jpeg_scan(data: bytes) -> int:
-    """Return where the first scan of a JPEG begins, or the position after the last segment."""
-    position = len(_JPEG_START) - 1
-    while position + 4 <= len(data) and data[position] == 0xFF and data[position + 1] != _JPEG_SCAN:
-        is_padding = data[position + 1] == 0xFF
-        length = int.from_bytes(data[position + 2 : position + 4], "big")
-        position += 1 if is_padding else 2 + length
-    return position
-
-
-def _decode(encoded: npt.NDArray[np.uint8], flags: int, path: Path) -> npt.NDArray[Any]:
-    try:
-        with _silence:  # the reason goes into our own sentence, not to stderr
-            image = cv2.imdecode(encoded, flags)
-    except cv2.error as error:  # its own words are a line of its source code
-        raise ImageError(
-            f"{path} is damaged or larger than OpenCV decodes (2^30 pixels, or "
-            "OPENCV_IO_MAX_IMAGE_PIXELS)"
-        ) from error
-    if image is None:
-        raise ImageError(f"{path} is not an image that OpenCV can read, or is damaged")
-    return np.asarray(image)
-
-
-class _Silence:
-    """Keeps OpenCV from logging while at least one thread is inside.
-
-    The level is the process's: threads that each set it and put it back could leave it at nothing.
-    """
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._inside = 0
-        self._level = 0
-
-    def __enter__(self) -> None:
-        with self._lock:
-            if self._inside == 0:
-                self._level = cv2.utils.logging.setLogLevel(0)
-            self._inside += 1
-
-    def __exit__(self, *_: object) -> None:
-        with self._lock:
-            self._inside -= 1
-            if self._inside == 0:
-                cv2.utils.logging.setLogLevel(self._level)
-
-
-_silence = _Silence()
-
-
-def _stated_white(data: bytes) -> int | None:
-    """Return what a PGM or PPM says white is, where OpenCV gives its values as they are stored."""
-    header = _PNM_HEADER.match(data)
-    if header is None:
-        return None
-    is_text, white = header[1] in b"23", int(header[2])
-    return None if is_text and white < 256 else white  # OpenCV scales those itself
-
-
-def _to_uint8(image: npt.NDArray[Any], white: int | None = None) -> Image:
+def _to_uint8(image: Samples, white: int | None = None) -> Image:
     if white is None:
         white = int(np.iinfo(image.dtype).max)
     if white == np.iinfo(np.uint8).max and image.dtype == np.uint8:
         return image
-    scaled = (image.astype(np.uint32) * 255 + white // 2) // max(white, 1)
-    return np.minimum(scaled, 255).astype(np.uint8)
+    values = np.arange(np.iinfo(image.dtype).max + 1)
+    table = np.minimum((values * 255 + white // 2) // max(white, 1), 255).astype(np.uint8)
+    scaled = np.empty(image.shape, np.uint8)
+    for part, out in zip(_in_parts(image), _in_parts(scaled), strict=True):
+        out[...] = table[part]
+    return scaled
 
 
-def _turned_as(colour: npt.NDArray[Any], stored: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """Turn a picture with alpha as its EXIF says, which OpenCV has done to its colours alone."""
-    for turns in range(4):
-        for flipped in (stored, stored[:, ::-1]):
-            turned = np.rot90(flipped, turns)
-            if np.array_equal(turned[..., :3], colour):
-                return turned
-    return stored
+def _turned(image: Samples, orientation: int) -> Samples:
+    """Turn an image as an EXIF orientation says."""
+    if orientation in (5, 6, 7, 8):
+        image = image.swapaxes(0, 1)
+    if orientation in (3, 4, 7, 8):
+        image = image[::-1]
+    if orientation in (2, 3, 6, 7):
+        image = image[:, ::-1]
+    return np.ascontiguousarray(image)
 
 
-def _over_black(bgra: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    colour, alpha = bgra[..., :3], bgra[..., 3:]
-    opaque = np.iinfo(bgra.dtype).max
-    if (alpha == opaque).all():
+def _over_black(bgra: Image, header: Header) -> Image:
+    colour, alpha = bgra[..., :3], bgra[..., 3]
+    is_unwritten = not alpha.any() and header.kind.startswith("BMP")
+    if header.alpha is not Alpha.STRAIGHT or is_unwritten or alpha.min() == 255:
         return np.ascontiguousarray(colour)
-    return np.asarray((colour.astype(np.float64) * alpha / opaque).round(), bgra.dtype)
+    laid = np.empty_like(colour, order="C")
+    for channel in range(3):
+        laid[..., channel] = cv2.multiply(colour[..., channel], alpha, scale=1 / 255)
+    return laid

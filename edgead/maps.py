@@ -7,7 +7,7 @@ from functools import lru_cache
 import numpy as np
 import numpy.typing as npt
 
-from edgead.artifact.manifest import InputSpec, MapSpec
+from edgead.artifact.specs import InputSpec, MapSpec
 
 FloatMap = npt.NDArray[np.float32]
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import html
 import os
 from collections.abc import Sequence
 
@@ -11,6 +10,7 @@ import cv2
 
 from edgead import files, images
 from edgead.errors import EdgeadError
+from edgead.markup import Html, element, joined
 
 GOOD_COLOUR = "#2f7d5b"
 BAD_COLOUR = "#c2452d"
@@ -18,6 +18,9 @@ LINE_COLOUR = "#dde3e8"
 INK_COLOUR = "#1d252c"
 
 _JPEG_QUALITY = 88
+_POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
+"""What a browser may do with a page: no script, nothing loaded, whatever is in it."""
+
 _STYLE = f"""
 :root {{ --ink: {INK_COLOUR}; --soft: #5b6770; --line: {LINE_COLOUR}; --good: {GOOD_COLOUR};
   --bad: {BAD_COLOUR}; }}
@@ -41,38 +44,51 @@ svg text {{ font: 13px system-ui, sans-serif; fill: var(--soft); }}
 """
 
 
-def write(path: str | os.PathLike[str], title: str, body: str, style: str = "") -> None:
+def write(path: str | os.PathLike[str], title: str, body: Html, style: str = "") -> None:
     """Write a page.
 
     Args:
         path: The ``.html`` file.
         title: Plain text.
-        body: HTML.
+        body: What is shown.
         style: CSS that only this page needs.
     """
-    files.write_text(
-        path,
-        "<!doctype html>\n<html lang='en'><head><meta charset='utf-8'>"
-        "<meta name='viewport' content='width=device-width, initial-scale=1'>"
-        f"<title>{html.escape(title)}</title><style>{_STYLE}{style}</style></head>\n<body>\n{body}\n"
-        "</body></html>\n",
+    head = element(
+        "head",
+        element("meta", charset="utf-8"),
+        element("meta", http_equiv="Content-Security-Policy", content=_POLICY),
+        element("meta", name="viewport", content="width=device-width, initial-scale=1"),
+        element("title", title),
+        element("style", Html(_STYLE + style)),
     )
+    page = element("html", head, Html("\n"), element("body", Html("\n"), body), lang="en")
+    files.write_text(path, f"<!doctype html>\n{page}\n")
 
 
-def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Return a table; cells are HTML."""
-    lines = ["<tr>" + "".join(f"<th>{cell}</th>" for cell in head) + "</tr>"]
-    lines += ["<tr>" + "".join(f"<td>{cell}</td>" for cell in row) + "</tr>" for row in rows]
-    return f"<table>{''.join(lines)}</table>"
+def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> Html:
+    """Return a table; cells are text, or :class:`~edgead.markup.Html`."""
+    lines = [element("tr", *(element("th", cell) for cell in head))]
+    lines += [element("tr", *(element("td", cell) for cell in row)) for row in rows]
+    return element("table", *lines)
 
 
-def headline(figures: Sequence[tuple[str, str]]) -> str:
-    """Return the boxes at the top of a page: (what, value), both HTML."""
-    cells = "".join(f"<div>{name}<b>{value}</b></div>" for name, value in figures)
-    return f"<div class='figures'>{cells}</div>"
+def headline(figures: Sequence[tuple[str, str]]) -> Html:
+    """Return the boxes at the top of a page: (what, value)."""
+    boxes = (element("div", name, element("b", value)) for name, value in figures)
+    return element("div", *boxes, class_="figures")
 
 
-def picture(photo: images.Image, width: int) -> str:
+def soft(text: str) -> Html:
+    """Return a paragraph of small print."""
+    return element("p", text, class_="soft")
+
+
+def lines(*parts: str) -> Html:
+    """Return the parts, each on a line of its own."""
+    return joined(*(joined(part, Html("\n")) for part in parts))
+
+
+def picture(photo: images.Image, width: int) -> Html:
     """Return a photo (uint8 ``[H, W, 3]`` BGR) as an inline JPEG, ``width`` pixels wide."""
     height = max(1, round(photo.shape[0] * width / photo.shape[1]))
     small = images.resize(photo, (height, width))
@@ -80,4 +96,4 @@ def picture(photo: images.Image, width: int) -> str:
     if not done:
         raise EdgeadError("OpenCV cannot encode a picture for the report as JPEG")
     data = base64.b64encode(encoded.tobytes()).decode()
-    return f"<img alt='' src='data:image/jpeg;base64,{data}'>"
+    return element("img", alt="", src=f"data:image/jpeg;base64,{data}")

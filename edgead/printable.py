@@ -27,6 +27,18 @@ def printable(text: str | os.PathLike[str]) -> str:
     return "".join(map(_escaped, plain))
 
 
+def printable_lines(text: str) -> str:
+    r"""Return text whose line breaks and tabs are meant; each other unsafe character is an escape.
+
+    Example:
+        >>> printable_lines("score\n\x1b[2J")
+        'score\n\\x1b[2J'
+    """
+    if text.isascii() and (text == "\n" or text.isprintable()):
+        return text
+    return "".join(one if one in "\n\t" else _escaped(one) for one in text)
+
+
 def _escaped(character: str) -> str:
     if unicodedata.category(character) in _UNSAFE:
         return character.encode("unicode_escape", "surrogatepass").decode("ascii")

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Iterable, Iterator
 from typing import TypeVar
+
+from edgead import notices
 
 _Item = TypeVar("_Item")
 _TERMINAL_INTERVAL = 0.2
@@ -27,7 +28,8 @@ def progress(items: Iterable[_Item], total: int, label: str, done: int = 0) -> I
     Yields:
         The items.
     """
-    terminal = sys.stderr.isatty()
+    terminal = notices.is_terminal()
+    show = notices.overwrite if terminal else notices.say
     interval = _TERMINAL_INTERVAL if terminal else _LOG_INTERVAL
     start = shown = time.monotonic()
     count = done
@@ -39,16 +41,10 @@ def progress(items: Iterable[_Item], total: int, label: str, done: int = 0) -> I
             if now - shown >= interval:
                 shown = now
                 left = (now - start) / (count - done) * (total - count)
-                line = f"{label}: {count}/{total} ({count / total:.0%}), {duration(left)} left"
-                print(
-                    f"\r\x1b[K{line}" if terminal else line,
-                    file=sys.stderr,
-                    flush=True,
-                    end="" if terminal else "\n",
-                )
+                show(f"{label}: {count}/{total} ({count / total:.0%}), {duration(left)} left")
     finally:
         if terminal and shown != start:
-            print("\r\x1b[K", end="", file=sys.stderr, flush=True)
+            notices.overwrite("")
 
 
 def duration(seconds: float) -> str:

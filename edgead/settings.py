@@ -5,13 +5,14 @@ A settings file is used only when it is asked for: it holds for the device it wa
 
 from __future__ import annotations
 
-import json
 import os
+import shlex
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from edgead import cpu, files
+from edgead import cpu, files, strict_json
 from edgead.errors import UsageError
+from edgead.strict_json import Source
 
 _SCHEMA = 1
 _SUFFIX = ".settings.json"
@@ -54,23 +55,13 @@ class Settings:
                 or another CPU.
         """
         path = cls.path_for(artifact)
-        again = f"make them with: edgead bench {artifact} --tune --save-settings"
-        try:
-            data = json.loads(path.read_text())
-        except OSError as error:
-            raise UsageError(f"cannot read {path} ({error.strerror}): {again}") from error
-        except ValueError as error:
-            raise UsageError(f"{path} is not JSON ({error}): {again}") from error
-        try:
-            if data.pop("schema") != _SCHEMA:
-                raise ValueError("its schema is another one")
-            settings = cls(**data)
-            if not isinstance(settings.runtime, str):
-                raise ValueError("'runtime' is not a name")
-            if settings.threads is not None and not isinstance(settings.threads, int):
-                raise ValueError("'threads' is not a whole number")
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
-            raise UsageError(f"{path} is not a settings file ({error}): {again}") from error
+        command = shlex.join(["edgead", "bench", os.fspath(artifact), "--tune", "--save-settings"])
+        again = f"make them with: {command}"
+        source = Source(str(path), UsageError, again)
+        data = strict_json.read(path, UsageError, again)
+        if not isinstance(data, dict) or data.get("schema") != _SCHEMA:
+            source.fail(f"is not a settings file of schema {_SCHEMA}")
+        settings = strict_json.build(cls, data, source)
         if settings.sha256 != sha256:
             raise UsageError(
                 f"{path} was made for another export of the detector (sha256 "

@@ -55,13 +55,19 @@ class Source:
         raise self.error(f"{self.name} {what}: {self.advice}")
 
 
-def read(path: str | os.PathLike[str], error: type[EdgeadError], advice: str) -> Any:
+def read(
+    path: str | os.PathLike[str],
+    error: type[EdgeadError],
+    advice: str,
+    most_bytes: int = MOST_BYTES,
+) -> Any:
     """Read a JSON file.
 
     Args:
         path: A regular file.
         error: The class of the errors.
         advice: What a user should do next; the end of every error.
+        most_bytes: A larger file is refused unread.
 
     Returns:
         Plain values: ``dict``, ``list``, ``str``, ``int``, ``float``, ``bool`` and ``None``.
@@ -71,7 +77,7 @@ def read(path: str | os.PathLike[str], error: type[EdgeadError], advice: str) ->
     """
     source = Source(os.fspath(path), error, advice)
     try:
-        data = files.read_regular(path, MOST_BYTES)
+        data = files.read_regular(path, most_bytes)
     except OSError as failure:
         raise error(f"cannot read {path}: {failure.strerror}; {advice}") from failure
     return parse(data, source)
@@ -114,15 +120,15 @@ def build(kind: type[_Value], value: Any, source: Source, key: str = "") -> _Val
 
     Args:
         kind: A dataclass of which each field is annotated with ``str``, ``int``, ``float``,
-            ``bool``, ``dict``, ``X | None``, ``tuple[X, ...]``, ``tuple[X, X]``, ``list[X]`` or
-            another such dataclass; or one of these types.
+            ``bool``, ``dict``, ``X | None``, ``tuple[X, ...]``, ``tuple[X, X]``, ``list[X]``,
+            ``Literal["a", "b"]`` or another such dataclass; or one of these types.
         value: What :func:`parse` returned, or a part of it.
         source: Names it in errors.
         key: Where in it ``value`` lies, such as ``training.photo_sizes``.
 
     Raises:
-        EdgeadError: A missing key, a value of another type or a tuple of another length; names the
-            key and both sides.
+        EdgeadError: A missing key, a value of another type, none of the literals, or a tuple of
+            another length; names the key and both sides.
     """
     return typing.cast(_Value, _build(kind, value, source, key))
 
@@ -132,6 +138,11 @@ def _build(kind: Any, value: Any, source: Source, key: str) -> Any:
         return _build_dataclass(kind, value, source, key)
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
     if kind is Any:
+        return value
+    if origin is typing.Literal:
+        if value not in arguments:
+            known = " or ".join(map(repr, arguments))
+            source.fail(f"has '{key}' = {str(value)[:40]!r}, and only {known} is known")
         return value
     if origin in (typing.Union, types.UnionType):
         if value is None and type(None) in arguments:

@@ -13,14 +13,14 @@ from pathlib import Path
 import onnx
 
 from edgead.export import qdq
+from edgead.runtimes.onnxruntime.library import load_quantization
 
 SCHEME = "ConvInteger, uint8 activations scaled per frame, int8 weights per tensor"
 
 
 def dynamic_int8(model: onnx.ModelProto) -> onnx.ModelProto:
     """Quantize the weights of a graph's convolutions; the head stays FP32."""
-    from onnxruntime.quantization import QuantType, quantize_dynamic
-
+    quantization = load_quantization()
     root = logging.getLogger()
     level = root.level
     root.setLevel(logging.ERROR)  # it advises a preprocessing that changes nothing here
@@ -28,12 +28,12 @@ def dynamic_int8(model: onnx.ModelProto) -> onnx.ModelProto:
         with tempfile.TemporaryDirectory() as scratch:
             source, target = Path(scratch) / "source.onnx", Path(scratch) / "target.onnx"
             onnx.save(model, source)
-            quantize_dynamic(
+            quantization.quantize_dynamic(
                 source,
                 target,
                 op_types_to_quantize=["Conv"],
                 nodes_to_exclude=[node.name for node in model.graph.node if qdq.is_head(node)],
-                weight_type=QuantType.QInt8,
+                weight_type=quantization.QuantType.QInt8,
             )
             return onnx.load(target)
     finally:

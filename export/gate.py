@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from edgead import notices
 from edgead.artifact import Artifact, Manifest, ParitySpec
 from edgead.datasets import Dataset
 from edgead.detector import EdgeDetector
@@ -20,13 +21,13 @@ from edgead.metrics import au_pro, auroc
 
 RANK_CORRELATION = 0.9
 """Spearman's, least accepted on good photos and synthetic defects; the shipped detectors' INT8 has
-more than 0.99 (docs/int8.md)."""
+more than 0.99 (docs/notes/int8.md)."""
 
 
 TELLS_APART = 0.7
 """AUROC of good photos against synthetic defects of them that a trained detector reaches: 0.80 to
 0.98 were measured for EfficientAd-N with its defaults on three sets, 0.58 for an EfficientAd-S of
-60 steps whose INT8 kept neither the order of its scores nor its AUROC (docs/int8.md)."""
+60 steps whose INT8 kept neither the order of its scores nor its AUROC (docs/notes/int8.md)."""
 
 
 _ROUNDING = 1e-9
@@ -56,13 +57,19 @@ class Accuracy:
 Mask = npt.NDArray[np.bool_]
 
 
-def labelled(folder: str) -> Dataset:
-    """Open labelled photos to measure accuracy on.
+def labelled(folder: str, good: Sequence[str] = ()) -> Dataset:
+    """Open labelled photos to measure accuracy on, and warn of what is doubtful about them.
+
+    Args:
+        folder: In MVTec AD's layout.
+        good: Names of folders, besides ``good``, that hold photos of good parts.
 
     Raises:
         DataError: There are none, or they are all good or all defective.
     """
-    dataset = Dataset.from_folder(folder)
+    dataset = Dataset.from_folder(folder, good).require_good()
+    for warning in dataset.warnings():
+        notices.warn(warning)
     if len({photo.is_anomalous for photo in dataset.test_photos()}) < 2:
         raise DataError(
             f"{folder} has no labelled photos of both good and defective parts, which --validate "
@@ -170,7 +177,8 @@ def hardly_trained(scores: npt.NDArray[np.float32], masks: Sequence[Mask | None]
 
 def _auroc(scores: npt.NDArray[np.float32], masks: Sequence[Mask | None]) -> float:
     found = auroc([mask is not None for mask in masks], scores.tolist())
-    assert found is not None
+    if found is None:
+        raise DataError("the gate needs good photos and defects, and has only one of both")
     return found
 
 
@@ -208,7 +216,7 @@ def order_refusal(parity: ParitySpec, points: float) -> str | None:
     Synthetic defects stand in for real ones, which see more of an error or less. What a variant may
     lose on any of them shows in the order of the scores, whichever are good: at 0.47 points of rank
     correlation magnetic tile lost 0.57 points of image AUROC on labelled photos and none on
-    synthetic defects (docs/compression.md).
+    synthetic defects (docs/notes/compression.md).
 
     Args:
         parity: Against the FP32 graph.

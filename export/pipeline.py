@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
-import sys
-import tempfile
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from edgead import files, notices
 from edgead.artifact import Artifact, Manifest, ParitySpec, QuantizationSpec, write_artifact
-from edgead.calibration.photos import CalibrationPhotos, refuse_test_photos, warnings
-from edgead.datasets import Dataset
 from edgead.errors import GateRefused, MissingDependencyError, UsageError
 from edgead.export import gate, latency, parity, report, stale
 from edgead.export.compress.search import AUTO, Rung, Search, Timer
+from edgead.export.folder import export_folder, file_in
+from edgead.export.judge import Judge, Scored
 from edgead.export.report import Variant
 from edgead.export.source import Source
 from edgead.runtimes import Runtime, available, open_runtime
@@ -44,6 +42,8 @@ class ExportOptions:
         calibration: Folder of good photos in place of those that the training held out.
         calibrator: How ranges are chosen (``edgead.calibration.calibrators``).
         validate: Folder with labelled photos: accuracy before and after is measured on them.
+        good: Names of folders of ``validate`` and ``calibration``, besides ``good``, that hold
+            photos of good parts.
         max_drop: Largest loss of accuracy, in points of a hundred.
         compress: Take operations out first: GMAC to be left at most, ``"auto"`` for the fewest that
             pass, or ``None``. The other precisions are then made from the compressed graph.
@@ -57,6 +57,7 @@ class ExportOptions:
     calibration: str | None = None
     calibrator: str = "minmax"
     validate: str | None = None
+    good: tuple[str, ...] = ()
     max_drop: float = 0.5
     compress: float | str | None = None
     max_latency: float | None = None
@@ -107,19 +108,68 @@ class _Checked:
     """A candidate with everything that was measured of it."""
 
     candidate: _Candidate
-    draft: Artifact
     runtimes: dict[str, Runtime]
-    scored: parity.Scored
+    scored: Scored
     manifest: Manifest
     apart: dict[str, float]
-    on_few: gate.Accuracy | None = None
-    on_many: gate.Accuracy | None = None
-    labelled: gate.Accuracy | None = None
+
+    @property
+    def draft(self) -> Artifact:
+        """The file in the scratch folder."""
+        return self.scored.artifact
 
     @property
     def fastest(self) -> Runtime:
         """The runtime that ``auto`` takes for it here."""
         return next(self.runtimes[name] for name in order(self.draft) if name in self.runtimes)
+
+
+@dataclass(frozen=True)
+class Exported:
+    """The ONNX files of an export.
+
+    Attributes:
+        variants: FP32 first, refused ones included.
+        rungs: The compressions that were tried.
+        refused: What was asked for and is not there, with the next step; ``None`` for nothing.
+    """
+
+    variants: list[Variant]
+    rungs: list[Rung]
+    refused: GateRefused | None
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """An export whose source, photos and options were read and checked.
+
+    Attributes:
+        source: What is exported.
+        judge: The photos that files are made and judged with.
+        options: What to export.
+    """
+
+    source: Source
+    judge: Judge
+    options: ExportOptions
+
+    def write(self, out: Path) -> Exported:
+        """Make the ONNX files, check them, and put those that pass into place, with the report.
+
+        Args:
+            out: The export folder, which nobody else writes into (:func:`export_folder`).
+
+        Raises:
+            ParityError: The FP32 graph does not give PyTorch's scores; nothing was written.
+        """
+        with ExitStack() as stack, files.scratch_folder(out) as scratch:
+            work = _Export(self.source, self.options, self.judge, out, scratch, stack)
+            variants = work.run()
+        best = report.recommended(variants)
+        command = f"edgead predict {out / str(best.file)} IMAGES --out results"
+        report.write(out, variants, command, rungs=work.rungs)
+        stale.warn(out, self.source.manifest)
+        return Exported(variants, work.rungs, work.refused(variants))
 
 
 def export(
@@ -152,26 +202,39 @@ def export(
         ParityError: The FP32 graph does not give PyTorch's scores; nothing was written.
         GateRefused: A kind of file that was asked for was refused; the others are in place, and
             the report says why.
+        EdgeadError: Another process exports into the folder.
     """
-    options = options or ExportOptions()
+    with export_folder(out) as folder:
+        exported = prepare(source, options or ExportOptions()).write(folder)
+    if exported.refused is not None:
+        raise exported.refused
+    return exported.variants
+
+
+def prepare(source: str | os.PathLike[str], options: ExportOptions) -> Prepared:
+    """Read what an export starts from, and refuse what cannot be exported.
+
+    Args:
+        source: A run folder, or an FP32 artifact.
+        options: What to export.
+
+    Raises:
+        UsageError: The source cannot be exported, or options contradict each other.
+        TrainingError: The run has not finished or is damaged.
+        DataError: Photos are missing, too few, test photos, or not labelled as they must be.
+    """
     try:
         import onnx  # noqa: F401
     except ImportError as error:
         raise MissingDependencyError("exporting", "onnx", "export") from error
-    out = Path(out)
-    if out.exists() and not out.is_dir():
-        raise UsageError(f"{out} is a file; choose a folder for the exports with --out DIR")
-    validate = gate.labelled(options.validate) if options.validate else None
-    opened = Source.open(source)
-    paths = opened.calibration_photos(options.calibration)
-    if validate is not None:
-        refuse_test_photos(paths, validate)
-    learned = opened.learned_photos(options.calibration)
-    photos = CalibrationPhotos.read(paths, opened.manifest.input.size, learned)
     if options.compress is not None and options.max_latency is not None:
         raise UsageError(
             "--compress GMAC and --max-latency both say how much is taken out: leave one out"
         )
+    validate = gate.labelled(options.validate, options.good) if options.validate else None
+    opened = Source.open(source)
+    size, given = opened.manifest.input.size, options.calibration
+    photos = opened.photos.read(size, given, validate, options.good)
     if options.fp16 or options.int8 or options.tensorrt_int8 or options.is_compressing:
         photos.require_enough()
     if options.is_compressing and opened.manifest.compression is not None:
@@ -180,38 +243,7 @@ def export(
             f"{opened.manifest.compression.gmac_before:.4g} to {opened.manifest.model.gmac:.4g} "
             "GMAC: compress the file (or the run folder) that it was made from"
         )
-    out.mkdir(parents=True, exist_ok=True)
-    with (
-        ExitStack() as stack,
-        tempfile.TemporaryDirectory(prefix=".export-", dir=out) as scratch,
-    ):
-        work = _Export(opened, options, photos, validate, out, Path(scratch), stack)
-        variants = work.run()
-    best = report.recommended(variants)
-    command = f"edgead predict {out / str(best.file)} IMAGES --out results"
-    report.write(out, variants, command, rungs=work.rungs)
-    stale.warn(out, opened.manifest)
-    if work.uncompressed is not None:
-        raise GateRefused(f"{work.uncompressed}; only {best.file} was written to {out}")
-    missing = options.missing(variants)
-    if missing:
-        refused = [
-            f"{variant.name}: {variant.reason}"
-            for variant in variants
-            if any(variant.precision in precisions for precisions in missing.values())
-        ]
-        reasons = "; ".join([*work.impossible, *refused])
-        written = ", ".join(str(variant.file) for variant in variants if variant.accepted)
-        less = ""
-        if options.is_compressing:
-            left = min(variant.gmac for variant in variants)
-            less = f"take fewer operations out (--compress {1.4 * left:.2g}), "
-        raise GateRefused(
-            f"{' and '.join(missing)} was not written ({reasons}); {out} got {written}: {less}"
-            "calibrate on more good photos (--calibration DIR), or allow more with --max-drop "
-            "POINTS"
-        )
-    return variants
+    return Prepared(opened, Judge(photos, validate), options)
 
 
 class _Export:
@@ -221,21 +253,19 @@ class _Export:
         self,
         source: Source,
         options: ExportOptions,
-        photos: CalibrationPhotos,
-        validate: Dataset | None,
+        judge: Judge,
         out: Path,
         scratch: Path,
         stack: ExitStack,
     ) -> None:
-        self.source, self.options, self.photos = source, options, photos
-        self.validate, self.out, self.scratch, self.stack = validate, out, scratch, stack
-        self.batch, self.masks = photos.compared, photos.masks()
-        self.others: CalibrationPhotos | None = None
+        self.source, self.options, self.judge = source, options, judge
+        self.photos, self.batch = judge.photos, judge.batch
+        self.out, self.scratch, self.stack = out, scratch, stack
         self.impossible: list[str] = []
         self.graph, self.manifest = source.graph, source.manifest
         self.rungs: list[Rung] = []
         self.made_static: tuple[bytes, list[_Candidate]] | None = None
-        self.scored: dict[int, _Checked] = {}  # by the candidate's id: each keeps its candidate
+        self.checked: dict[int, _Checked] = {}  # by the candidate's id: each keeps its candidate
         self.uncompressed: GateRefused | None = None
 
     def run(self) -> list[Variant]:
@@ -253,9 +283,34 @@ class _Export:
                 self._cannot(error)
         return self._judge(checked, self._time(checked))
 
+    def refused(self, variants: list[Variant]) -> GateRefused | None:
+        """Say which kinds of file were asked for and are not there, and what to do."""
+        if self.uncompressed is not None:
+            written = variants[0].file
+            return GateRefused(f"{self.uncompressed}; only {written} was written to {self.out}")
+        missing = self.options.missing(variants)
+        if not missing:
+            return None
+        refused = [
+            f"{variant.name}: {variant.reason}"
+            for variant in variants
+            if any(variant.precision in precisions for precisions in missing.values())
+        ]
+        reasons = "; ".join([*self.impossible, *refused])
+        written = ", ".join(str(variant.file) for variant in variants if variant.accepted)
+        less = ""
+        if self.options.is_compressing:
+            left = min(variant.gmac for variant in variants)
+            less = f"take fewer operations out (--compress {1.4 * left:.2g}), "
+        return GateRefused(
+            f"{' and '.join(missing)} was not written ({reasons}); {self.out} got {written}: {less}"
+            "calibrate on more good photos (--calibration DIR), or allow more with --max-drop "
+            "POINTS"
+        )
+
     def _cannot(self, error: GateRefused) -> None:
         self.impossible.append(str(error))
-        print(f"warning: {error}", file=sys.stderr)
+        notices.warn(str(error))
 
     def _time(self, checked: list[_Checked]) -> dict[str, float]:
         return latency.side_by_side(
@@ -288,7 +343,7 @@ class _Export:
             refused = self._unlabelled_refusal(fp32, entry, allowed)
             if self.options.compress == AUTO:
                 refused = refused or gate.order_refusal(found, allowed)
-            auroc = self._on_few(entry).synthetic_auroc
+            auroc = self.judge.on_few(entry.scored).synthetic_auroc
             return Rung(made.gmac, made.parameters, auroc, found, refused)
 
         compressor = Compressor(model, self.photos)
@@ -341,9 +396,8 @@ class _Export:
             larger = search.larger(made.gmac)
             if larger is None:
                 return otherwise
-            print(
-                f"INT8 of {made.gmac:.3g} GMAC was refused ({reason}); trying {larger.gmac:.3g}",
-                file=sys.stderr,
+            notices.say(
+                f"INT8 of {made.gmac:.3g} GMAC was refused ({reason}); trying {larger.gmac:.3g}"
             )
             made = larger
 
@@ -354,32 +408,8 @@ class _Export:
     def _unlabelled(
         self, fp32: _Checked, entry: _Checked, allowed: float
     ) -> tuple[gate.Accuracy, gate.Accuracy]:
-        """Measure both without the labelled photos, on more defects where few leave it open."""
-        before, after = self._on_few(fp32), self._on_few(entry)
-        same_auroc = dataclasses.replace(before, synthetic_auroc=after.synthetic_auroc)
-        if gate.refusal(same_auroc, after, self._compared(fp32, entry), allowed):
-            return before, after  # whatever more defects say
-        if gate.is_open(fp32.scored.scores, entry.scored.scores, self.masks, allowed):
-            return self._on_many(fp32), self._on_many(entry)
-        return before, after
-
-    def _on_few(self, entry: _Checked) -> gate.Accuracy:
-        if entry.on_few is None:
-            entry.on_few = gate.on_synthetic_defects(entry.manifest, entry.scored, self.masks)
-        return entry.on_few
-
-    def _on_many(self, entry: _Checked) -> gate.Accuracy:
-        if entry.on_many is None:
-            if self.others is None:
-                self.others = self.photos.with_other_defects()
-            scored = parity.score(
-                entry.runtimes["onnxruntime"], self.others.defective, entry.manifest.name
-            )
-            masks = [*self.masks, *self.others.defect_masks()]
-            entry.on_many = gate.on_synthetic_defects(
-                entry.manifest, entry.scored.and_then(scored), masks
-            )
-        return entry.on_many
+        compared = self._compared(fp32, entry)
+        return self.judge.unlabelled(fp32.scored, entry.scored, compared, allowed)
 
     def _timer(self, compressor: Compressor) -> Timer:
         from edgead.export.compress.speed import timer
@@ -391,36 +421,25 @@ class _Export:
 
     def _compared(self, fp32: _Checked, entry: _Checked) -> ParitySpec:
         thresholds = fp32.manifest.threshold.value, entry.manifest.threshold.value
-        return parity.compare(fp32.scored, entry.scored, thresholds, "fp32")
+        return parity.compare(fp32.scored.outputs, entry.scored.outputs, thresholds, "fp32")
 
     def _accuracies(self, fp32: _Checked, entry: _Checked) -> tuple[gate.Accuracy, gate.Accuracy]:
         before, after = self._unlabelled(fp32, entry, self.options.max_drop)
-        return self._with_labelled(fp32, before), self._with_labelled(entry, after)
-
-    def _with_labelled(self, entry: _Checked, found: gate.Accuracy) -> gate.Accuracy:
-        if self.validate is None:
-            return found
-        if entry.labelled is None:
-            entry.labelled = gate.on_labelled(found, entry.draft, self.validate)
-        return dataclasses.replace(
-            found, image_auroc=entry.labelled.image_auroc, au_pro=entry.labelled.au_pro
+        return (
+            self.judge.with_labelled(fp32.scored, before),
+            self.judge.with_labelled(entry.scored, after),
         )
 
     def _check_fp32(self) -> _Checked:
         manifest = self.source.manifest
         entry = self._check(_Candidate("fp32", self.source.graph))
-        good = entry.scored.scores[: len(self.photos.good)]
         for name, difference in entry.apart.items():
             if difference > parity.FP32_TOLERANCE:
-                print(
-                    f"warning: {name} gives scores that differ by up to {difference:.1e} of their "
-                    "range: use this export with --runtime onnxruntime, and please report it",
-                    file=sys.stderr,
+                notices.warn(
+                    f"{name} gives scores that differ by up to {difference:.1e} of their "
+                    "range: use this export with --runtime onnxruntime, and please report it"
                 )
-        doubts = warnings(self.photos, good, manifest)
-        doubt = gate.hardly_trained(entry.scored.scores, self.masks)
-        for warning in [*doubts, *([doubt] if doubt else [])]:
-            print(f"warning: {warning}", file=sys.stderr)
+        self.judge.doubt(entry.scored)
         if not self.source.is_run:
             return entry
         from edgead.training.reference import TorchReference
@@ -428,7 +447,7 @@ class _Export:
         with TorchReference.from_run(self.source.path) as torch_reference:
             found = parity.compare(
                 parity.score(torch_reference, self.batch, "torch"),
-                entry.scored,
+                entry.scored.outputs,
                 (manifest.threshold.value, manifest.threshold.value),
                 "torch",
             )
@@ -520,9 +539,9 @@ class _Export:
 
         A candidate is scored once, also where a search wanted it before.
         """
-        if id(candidate) not in self.scored:
-            self.scored[id(candidate)] = self._score(candidate)
-        return self.scored[id(candidate)]
+        if id(candidate) not in self.checked:
+            self.checked[id(candidate)] = self._score(candidate)
+        return self.checked[id(candidate)]
 
     def _score(self, candidate: _Candidate) -> _Checked:
         from edgead.export.refit import refit_manifest
@@ -530,16 +549,17 @@ class _Export:
         manifest = self.manifest.replace(
             precision=candidate.precision, quantization=candidate.quantization
         )
-        draft = write_artifact(self.scratch / f"{manifest.name}.onnx", candidate.model, manifest)
+        file = file_in(self.scratch, f"{manifest.name}.onnx")
+        draft = write_artifact(file, candidate.model, manifest)
         runtimes = {
             name: self.stack.enter_context(open_runtime(draft, name, latency.SIDE_BY_SIDE).runtime)
             for name, reason in available().items()
             if reason is None and runtime_class(name).refuses(draft) is None
         }
-        scored = parity.score(runtimes["onnxruntime"], self.batch, manifest.name)
+        scored = self.judge.scored(draft, runtimes["onnxruntime"])
         apart = {
             name: parity.compare(
-                scored,
+                scored.outputs,
                 parity.score(runtime, self.batch, f"{manifest.name} in {name}"),
                 (0.0, 0.0),
                 "onnxruntime",
@@ -548,10 +568,10 @@ class _Export:
             if name != "onnxruntime"
         }
         if candidate.model is not self.source.graph:
-            good = scored.scores[: len(self.photos.good)]
+            good = scored.outputs.scores[: len(self.photos.good)]
             manifest = refit_manifest(manifest, good.tolist())
-            draft = write_artifact(draft.path, candidate.model, manifest)
-        return _Checked(candidate, draft, runtimes, scored, manifest, apart)
+            scored.artifact = write_artifact(draft.path, candidate.model, manifest)
+        return _Checked(candidate, runtimes, scored, manifest, apart)
 
     def _judge(self, checked: list[_Checked], timed: dict[str, float]) -> list[Variant]:
         fp32 = checked[0]
@@ -560,11 +580,12 @@ class _Export:
             name, candidate = entry.manifest.name, entry.candidate
             if entry is fp32:
                 found, refused = entry.manifest.parity, None
-                before = after = self._with_labelled(fp32, self._on_few(fp32))
+                before = after = self.judge.with_labelled(
+                    fp32.scored, self.judge.on_few(fp32.scored)
+                )
                 if found is None:
-                    found = parity.compare(
-                        fp32.scored, entry.scored, (0.0, 0.0), str(self.source.path)
-                    )
+                    outputs = fp32.scored.outputs
+                    found = parity.compare(outputs, outputs, (0.0, 0.0), str(self.source.path))
             else:
                 found = self._compared(fp32, entry)
                 before, after = self._accuracies(fp32, entry)
@@ -600,7 +621,7 @@ class _Export:
         variants = report.say_what_is_slower(variants)
         for index, (entry, variant) in enumerate(zip(checked, variants, strict=True)):
             if variant.accepted:
-                path = self.out / str(variant.file)
+                path = file_in(self.out, str(variant.file))
                 written = write_artifact(path, entry.candidate.model, entry.manifest)
                 variants[index] = variant.replace(size_bytes=written.size_bytes)
         return variants

@@ -8,9 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from edgead import files
+from edgead import files, markdown, strict_json
 from edgead.artifact import ParitySpec
+from edgead.errors import UsageError
 from edgead.export.compress.search import Rung
+from edgead.printable import printable
+from edgead.strict_json import Source
 
 
 @dataclass(frozen=True)
@@ -190,11 +193,51 @@ def ladder(rungs: Sequence[Rung]) -> str:
 
 
 def _aligned(rows: Sequence[tuple[str, ...]]) -> str:
+    rows = [tuple(map(printable, row)) for row in rows]
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     return "\n".join(
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
         for row in rows
     )
+
+
+@dataclass(frozen=True)
+class Written:
+    """What ``report.json`` says of one variant.
+
+    Attributes:
+        precision: ``"fp32"`` and so on.
+        accepted: Whether its file was written.
+        file: Its name in the export folder; ``None`` where it was refused.
+        reason: Why it was accepted or refused.
+    """
+
+    precision: str
+    accepted: bool
+    file: str | None
+    reason: str
+
+
+@dataclass(frozen=True)
+class _Report:
+    variants: tuple[Written, ...]
+
+
+def read(folder: Path) -> tuple[Written, ...]:
+    """Read what :func:`write` wrote into an export folder.
+
+    Raises:
+        UsageError: It is missing or damaged, or names a file elsewhere.
+    """
+    path = folder / "report.json"
+    advice = f"remove {folder} and export again"
+    source = Source(str(path), UsageError, advice)
+    content = strict_json.read(path, UsageError, advice)
+    variants = strict_json.build(_Report, content, source).variants
+    for variant in variants:
+        if variant.accepted and Path(variant.file or "").name != variant.file:
+            source.fail(f"says that the file is {variant.file!r}, which is not a name")
+    return variants
 
 
 def write(
@@ -237,22 +280,23 @@ def write(
 - `image AUROC`, `AU-PRO`: on the labelled photos given with `--validate`; in brackets the change
   from FP32 in points of a hundred.
 {_compression(rungs)}
-Next: `{next_command}`
+Next: {markdown.code(next_command)}
 {_engine_section(engine) if engine else ""}"""
     files.write_text(folder / "report.md", text)
 
 
 def _engine_section(engine: dict[str, Any]) -> str:
     layers = engine["layers"]
+    gpu = markdown.plain(engine["gpu"])
     typing = "the graph's types" if engine["strongly_typed"] else "flags"
-    rows = "\n".join(
-        f"| {layer['name']} | {layer['kind']} | {', '.join(map(str, layer['writes']))} |"
+    rows = [
+        (str(layer["name"]), str(layer["kind"]), ", ".join(map(str, layer["writes"])))
         for layer in layers
-    )
+    ]
     return f"""
-## {engine["file"]}
+## {markdown.plain(engine["file"])}
 
-Built by TensorRT {engine["tensorrt"]} on {engine["gpu"]}, and runs nowhere else. Its time is with
+Built by TensorRT {engine["tensorrt"]} on {gpu}, and runs nowhere else. Its time is with
 TensorRT; its `speed` is against the first row in ONNX Runtime on this machine's CPU.
 
 - built in {engine["build_seconds"]:.1f} s, timing cache {engine["timing_cache"]}
@@ -261,9 +305,7 @@ TensorRT; its `speed` is against the first row in ONNX Runtime on this machine's
 - workspace {engine["workspace_mib"]} of {engine["free_mib_before"]} MiB that were free
 - precisions by {typing}
 
-| layer ({len(layers)}) | kind | writes |
-| --- | --- | --- |
-{rows}
+{markdown.table((f"layer ({len(layers)})", "kind", "writes"), rows)}
 """
 
 

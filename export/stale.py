@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
+from edgead import notices
 from edgead.artifact import Manifest, read_artifact
 from edgead.errors import ArtifactError
 
@@ -26,7 +26,7 @@ def of_another_training(folder: Path, manifest: Manifest) -> dict[Path, Manifest
     """
     found = {}
     for path in sorted(folder.iterdir()):
-        if path.suffix not in _SUFFIXES:
+        if path.suffix.lower() not in _SUFFIXES:
             continue
         try:
             other = read_artifact(path).manifest
@@ -41,10 +41,9 @@ def of_another_training(folder: Path, manifest: Manifest) -> dict[Path, Manifest
 def warn(folder: Path, manifest: Manifest) -> None:
     """Say on stderr which files of another training lie in the folder; they are left there."""
     for path, other in of_another_training(folder, manifest).items():
-        print(
-            f"warning: {path} is of another training (finished {other.training.finished}) than "
-            f"what was just exported ({manifest.training.finished}): {_advice(other)}",
-            file=sys.stderr,
+        notices.warn(
+            f"{path} is of another training (finished {other.training.finished}) than "
+            f"what was just exported ({manifest.training.finished}): {_advice(other)}"
         )
 
 

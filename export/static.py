@@ -8,13 +8,16 @@ from dataclasses import dataclass
 
 import onnx
 
+from edgead import strict_json
 from edgead.calibration import cache
 from edgead.calibration.calibrators import Range, calibrator
 from edgead.calibration.photos import CalibrationPhotos
 from edgead.calibration.ranges import channel_maxima, chosen_ranges
+from edgead.errors import EdgeadError
 from edgead.export import qdq, refit
 from edgead.export.equalise import equalisable, equalise
 from edgead.export.rounding import round_weights
+from edgead.strict_json import Source
 
 _METHOD = "3"  # raise it when the steps below change, so that caches are not used any more
 
@@ -72,8 +75,12 @@ def static_int8(
             {name: [found.low, found.high] for name, found in chosen.items()}
         ).encode()
 
-    stored = json.loads(cache.remembered("ranges", (*key, method), measure))
-    ranges = {name: Range(*ends) for name, ends in stored.items()}
+    source = Source(
+        "the kept ranges of INT8", EdgeadError, f"empty {cache.folder()} and export again"
+    )
+    stored = strict_json.parse(cache.remembered("ranges", (*key, method), measure), source)
+    ends = strict_json.build(dict[str, tuple[float, float]], stored, source)
+    ranges = {name: Range(low, high) for name, (low, high) in ends.items()}
     return StaticInt8(
         refit.refit_head(model, qdq.for_onnxruntime(prepared, ranges), photos.good),
         refit.refit_head(model, qdq.for_tensorrt(prepared, ranges), photos.good),

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import abc
+import os
+import warnings
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, ClassVar
@@ -11,10 +13,17 @@ import numpy as np
 import numpy.typing as npt
 
 from edgead.artifact import Artifact
-from edgead.errors import EdgeadError, RuntimeUnavailableError, UsageError
+from edgead.errors import ArtifactError, EdgeadError, RuntimeUnavailableError, UsageError
+from edgead.runtimes import forks, outputs
+from edgead.runtimes.usage import State, Usage
 
 PRECISIONS = ("f32", "bf16", "f16")
 HINTS = ("latency", "throughput")
+
+
+def most_threads() -> int:
+    """Return how many threads may be asked for: far more than help, few enough to be started."""
+    return max(64, 4 * (os.cpu_count() or 1))
 
 
 @dataclass(frozen=True)
@@ -22,7 +31,7 @@ class RuntimeOptions:
     """How a runtime may use the machine.
 
     Attributes:
-        threads: Threads of one inference; ``None`` means one per physical core.
+        threads: Threads of one inference; ``None`` means :func:`edgead.cpu.default_threads`.
         spinning: Whether idle worker threads may spin between frames: lower latency for a full
             core of power. Turn it off on a battery or a shared CPU. Only ONNX Runtime has the
             choice.
@@ -39,8 +48,11 @@ class RuntimeOptions:
     hint: str = "latency"
 
     def __post_init__(self) -> None:
-        if self.threads is not None and self.threads < 1:
-            raise UsageError(f"threads must be at least 1, not {self.threads}")
+        if self.threads is not None and not 1 <= self.threads <= most_threads():
+            raise UsageError(
+                f"threads must be at least 1 and at most {most_threads()} on this machine, not "
+                f"{self.threads}"
+            )
         if self.precision not in (None, *PRECISIONS):
             raise UsageError(
                 f"there is no precision '{self.precision}'; choose one of: {', '.join(PRECISIONS)}"
@@ -84,11 +96,15 @@ class RawOutput:
     transfers: Transfers | None = None
 
 
+class ContractError(ArtifactError):
+    """A graph has other inputs or outputs than its manifest says."""
+
+
 class Runtime(abc.ABC):
     """Runs one artifact: open, infer, close.
 
     Use it as a context manager; :meth:`infer` outside is an error. One open runtime may be shared
-    by threads.
+    by threads, but not with a process that was forked after it was opened.
     """
 
     name: ClassVar[str]
@@ -98,7 +114,7 @@ class Runtime(abc.ABC):
     def __init__(self, artifact: Artifact, options: RuntimeOptions | None = None) -> None:
         self.artifact = artifact
         self.options = options or RuntimeOptions()
-        self._is_open = False
+        self._usage = Usage()
 
     @classmethod
     @abc.abstractmethod
@@ -127,7 +143,7 @@ class Runtime(abc.ABC):
     @classmethod
     def refuses(cls, artifact: Artifact) -> str | None:
         """Say why this runtime cannot open this artifact; ``None`` if it can."""
-        if artifact.path.suffix != ".onnx":
+        if artifact.path.suffix.lower() != ".onnx":
             return f"it opens .onnx files, not {artifact.path.suffix or 'files without a suffix'}"
         return None
 
@@ -138,7 +154,7 @@ class Runtime(abc.ABC):
 
     @abc.abstractmethod
     def _open(self) -> None:
-        """Load the artifact."""
+        """Load the artifact, from :meth:`Artifact.content` and not from its path."""
 
     @abc.abstractmethod
     def _infer(self, images: npt.NDArray[np.uint8]) -> RawOutput:
@@ -146,23 +162,50 @@ class Runtime(abc.ABC):
 
     @abc.abstractmethod
     def _close(self) -> None:
-        """Free what :meth:`_open` took."""
+        """Free what :meth:`_open` took; no thread is inferring."""
 
     @abc.abstractmethod
-    def describe(self) -> RuntimeInfo:
-        """Say what is in use; only while open."""
+    def _describe(self) -> RuntimeInfo:
+        """Say what is in use; called while open."""
+
+    @property
+    def _smallest_batch(self) -> int:
+        """The fewest images that :meth:`_infer` takes."""
+        return 1
+
+    @property
+    def is_open(self) -> bool:
+        """Whether :meth:`infer` may be called, in this process."""
+        return self._usage.state is State.OPEN
 
     def open(self) -> None:
-        """Load the artifact; does nothing where it is open already."""
-        if not self._is_open:
-            self._open()
-            self._is_open = True
+        """Load the artifact and try it on one picture; does nothing where it is open already.
+
+        Raises:
+            ArtifactError: It cannot be loaded, or (:class:`ContractError`) its outputs are not
+                those of its manifest.
+            RuntimeUnavailableError: This runtime cannot work as the options ask.
+        """
+        self._usage.open(self._open_and_try)
 
     def close(self) -> None:
-        """Free memory and devices; does nothing where it is closed already."""
-        if self._is_open:
-            self._is_open = False
-            self._close()
+        """Free memory and devices; does nothing where it is closed already.
+
+        Waits for inferences that other threads have begun, and lets no other begin.
+        """
+        self._usage.close(self._close_and_forget)
+
+    def describe(self) -> RuntimeInfo:
+        """Say what is in use.
+
+        Raises:
+            EdgeadError: The runtime is not open.
+        """
+        self._enter("describe")
+        try:
+            return self._describe()
+        finally:
+            self._usage.leave()
 
     def infer(self, images: npt.NDArray[np.uint8]) -> RawOutput:
         """Score a batch.
@@ -171,22 +214,79 @@ class Runtime(abc.ABC):
             images: uint8 ``[N, height, width, 3]`` BGR at the artifact's input size.
 
         Raises:
-            EdgeadError: The runtime is not open, or the batch is of another shape or type.
+            EdgeadError: The runtime is not open, the batch is of another shape or type, or what
+                came out is not what the manifest says, or not finite.
         """
-        if not self._is_open:
+        self._enter("infer")
+        try:
+            size = self.artifact.manifest.input
+            expected = (size.height, size.width, 3)
+            if images.dtype != np.uint8 or images.ndim != 4 or images.shape[1:] != expected:
+                raise EdgeadError(
+                    f"infer needs uint8 images of shape [N, {size.height}, {size.width}, 3], but "
+                    f"got {images.dtype} {list(images.shape)}"
+                )
+            if not len(images):
+                raise EdgeadError("infer needs at least one image, but got an empty batch")
+            output = self._infer(np.ascontiguousarray(images))
+        finally:
+            self._usage.leave()
+        problem = self._problem(output, len(images))
+        if problem is not None:
             raise EdgeadError(
-                f"the {self.name} runtime is not open: call infer inside 'with runtime:'"
+                f"{self.artifact.path} cannot be trusted in the {self.name} runtime: {problem}; "
+                "the file or the runtime is at fault, so no verdict is given: export it again"
             )
-        size = self.artifact.manifest.input
-        expected = (size.height, size.width, 3)
-        if images.dtype != np.uint8 or images.ndim != 4 or images.shape[1:] != expected:
+        return output
+
+    def left_in_parent(self) -> None:
+        """Refuse everything from now on: this process was forked while the runtime was open."""
+        self._usage = Usage()  # a thread that does not exist here may hold the other one's locks
+        self._usage.state = State.LEFT_IN_PARENT
+
+    def _enter(self, call: str) -> None:
+        if self._usage.enter():
+            return
+        if self._usage.state is State.LEFT_IN_PARENT:
             raise EdgeadError(
-                f"infer needs uint8 images of shape [N, {size.height}, {size.width}, 3], but got "
-                f"{images.dtype} {list(images.shape)}"
+                f"the {self.name} runtime was opened in another process, of which this one is a "
+                "fork: open the detector after the fork (gunicorn: without --preload, or in "
+                "post_fork)"
             )
-        if not len(images):
-            raise EdgeadError("infer needs at least one image, but got an empty batch")
-        return self._infer(np.ascontiguousarray(images))
+        raise EdgeadError(
+            f"the {self.name} runtime is not open: call {call} inside 'with runtime:'"
+        )
+
+    def _open_and_try(self) -> None:
+        self._open()
+        try:
+            self._try()
+        except BaseException:
+            self._close()
+            raise
+        forks.watch(self)
+
+    def _try(self) -> None:
+        """Run the network once, because a seal says nothing about what a graph computes."""
+        count = self._smallest_batch
+        image = outputs.trial_image(self.artifact.manifest.input)
+        try:
+            problem = self._problem(self._infer(np.repeat(image[None], count, 0)), count)
+        except EdgeadError as error:
+            problem = str(error)
+        if problem is not None:
+            raise ContractError(
+                f"{self.artifact.path} does not compute what its manifest says in the {self.name} "
+                f"runtime: {problem}; export it again"
+            )
+
+    def _problem(self, output: RawOutput, count: int) -> str | None:
+        spec = self.artifact.manifest.map
+        return outputs.problem(output.anomaly_map, output.score, count, spec)
+
+    def _close_and_forget(self) -> None:
+        forks.forget(self)
+        self._close()
 
     def __enter__(self) -> Runtime:
         self.open()
@@ -199,3 +299,14 @@ class Runtime(abc.ABC):
         trace: TracebackType | None,
     ) -> None:
         self.close()
+
+    def __del__(self) -> None:
+        usage = self.__dict__.get("_usage")  # missing where a subclass failed before it was set
+        if usage is not None and usage.state is State.OPEN:
+            warnings.warn(
+                f"{self.artifact.path} was left open in the {self.name} runtime: close the "
+                "detector, or use it in a 'with' block",
+                ResourceWarning,
+                source=self,
+                stacklevel=2,
+            )

@@ -10,7 +10,7 @@ from importlib.metadata import entry_points
 
 from edgead.artifact import Artifact
 from edgead.errors import EdgeadError, RuntimeUnavailableError, UsageError
-from edgead.runtimes.base import Runtime, RuntimeOptions
+from edgead.runtimes.base import ContractError, Runtime, RuntimeOptions
 
 ENTRY_POINT_GROUP = "edgead.runtimes"
 
@@ -90,6 +90,7 @@ def open_runtime(
     Raises:
         UsageError: No runtime has that name.
         RuntimeUnavailableError: It cannot work here or cannot open the artifact; says why.
+        ArtifactError: Its outputs are not those of its manifest, in any runtime that ran it.
     """
     if name != "auto":
         chosen = runtime_class(name)
@@ -102,6 +103,7 @@ def open_runtime(
         runtime.open()
         return Selection(runtime, {})
     passed_over: dict[str, str] = {}
+    failures: list[EdgeadError] = []
     for candidate in order(artifact):
         chosen = runtime_class(candidate)
         reason = chosen.refuses(artifact) or chosen.unavailable()
@@ -110,10 +112,13 @@ def open_runtime(
             try:
                 runtime.open()
             except EdgeadError as error:
+                failures.append(error)
                 reason = str(error)
             else:
                 return Selection(runtime, passed_over)
         passed_over[candidate] = reason
+    if failures and all(isinstance(error, ContractError) for error in failures):
+        raise failures[0]
     reasons = "; ".join(f"{key}: {reason}" for key, reason in passed_over.items())
     raise RuntimeUnavailableError(f"no runtime here can open {artifact.path}: {reasons}")
 

@@ -56,9 +56,9 @@ def alternatives(
     skipped: list[str] = []
     builders: dict[str, Callable[[], Infer]] = {
         "torch.compile, FP32": lambda: _compiled(run),
-        "plain ONNX Runtime, FP32": lambda: _plain_onnxruntime(plain.path),
-        "plain OpenVINO, FP32 file": lambda: _plain_openvino(plain.path),
-        "plain OpenVINO, NNCF INT8": lambda: _nncf(plain.path, plain.manifest.input.size),
+        "plain ONNX Runtime, FP32": lambda: _plain_onnxruntime(plain.content()),
+        "plain OpenVINO, FP32 file": lambda: _plain_openvino(plain.content()),
+        "plain OpenVINO, NNCF INT8": lambda: _nncf(plain.content(), plain.manifest.input.size),
     }
     for name, build in builders.items():
         try:
@@ -104,31 +104,35 @@ def _compiled(run: str) -> Infer:
     return infer
 
 
-def _plain_onnxruntime(path: Path) -> Infer:
-    import onnxruntime
+def _plain_onnxruntime(model: bytes) -> Infer:
+    from edgead.runtimes.onnxruntime.library import PROVIDER, load
 
+    onnxruntime = load()
     options = onnxruntime.SessionOptions()
     # Its idle threads would take the cores from the others, ours as well as theirs.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(model, options, providers=[PROVIDER])
     return lambda photo: session.run(None, {"image": photo})
 
 
-def _plain_openvino(path: Path) -> Infer:
+def _plain_openvino(model: bytes) -> Infer:
     from edgead.runtimes.openvino import library
 
-    compiled = library.load().Core().compile_model(str(path), "CPU")
+    core = library.load().Core()
+    compiled = core.compile_model(core.read_model(model), "CPU")
     return lambda photo: compiled({"image": photo})
 
 
-def _nncf(path: Path, size: tuple[int, int]) -> Infer:
+def _nncf(content: bytes, size: tuple[int, int]) -> Infer:
+    from edgead.runtimes.openvino import library
+
+    openvino = library.load()  # before NNCF imports it in its own way, with telemetry
     import nncf
-    import openvino
 
     rng = np.random.default_rng(0)  # latency does not depend on what it is calibrated on
     photos = [rng.integers(0, 256, (1, *size, 3), np.uint8) for _ in range(4)]
     model = nncf.quantize(
-        openvino.Core().read_model(path), nncf.Dataset(photos), subset_size=len(photos)
+        openvino.Core().read_model(content), nncf.Dataset(photos), subset_size=len(photos)
     )
     compiled = openvino.Core().compile_model(model, "CPU")
     return lambda photo: compiled({"image": photo})
@@ -157,7 +161,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("pairs", nargs="+", metavar="RUN=EXPORTS", help="run = its export folder")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="for the tables")
     parser.add_argument("--rounds", type=int, default=40, metavar="N", help="samples of each")
-    parser.add_argument("--threads", type=int, default=cpu.physical_cores(), metavar="N")
+    parser.add_argument("--threads", type=int, default=cpu.default_threads(), metavar="N")
     args = parser.parse_args(arguments)
     if args.rounds < 1 or args.threads < 1:
         parser.error("--rounds and --threads must be at least 1")

@@ -37,14 +37,11 @@ class Trial:
         """Read a finished training and the labelled photos of a folder."""
         import onnx
 
-        from edgead.calibration.photos import CalibrationPhotos
         from edgead.export.source import Source
 
         source = Source.open(run)
         size = source.manifest.input.size
-        photos = CalibrationPhotos.read(
-            source.calibration_photos(None), size, source.learned_photos(None)
-        )
+        photos = source.photos.read(size)
         test = Dataset.from_folder(data).test_photos()
         batch = np.stack([images.resize(images.read_image(photo.path), size) for photo in test])
         labels = [photo.is_anomalous for photo in test]

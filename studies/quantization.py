@@ -151,9 +151,12 @@ def _library(model: Any, batches: Sequence[npt.NDArray[np.uint8]]) -> Any:
     import tempfile
 
     import onnx
-    from onnxruntime.quantization import CalibrationDataReader, QuantType, quantize_static
 
-    class Reader(CalibrationDataReader):  # type: ignore[misc]
+    from edgead.runtimes.onnxruntime.library import load_quantization
+
+    quantization = load_quantization()
+
+    class Reader(quantization.CalibrationDataReader):  # type: ignore[misc]
         def __init__(self) -> None:
             self.left = iter(batches)
 
@@ -164,12 +167,12 @@ def _library(model: Any, batches: Sequence[npt.NDArray[np.uint8]]) -> Any:
     with tempfile.TemporaryDirectory() as scratch:
         paths = [f"{scratch}/source.onnx", f"{scratch}/target.onnx"]
         onnx.save(model, paths[0])
-        quantize_static(
+        quantization.quantize_static(
             *paths,
             Reader(),
             per_channel=True,
-            activation_type=QuantType.QUInt8,
-            weight_type=QuantType.QInt8,
+            activation_type=quantization.QuantType.QUInt8,
+            weight_type=quantization.QuantType.QInt8,
         )
         return onnx.load(paths[1])
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import edgead
-from edgead import files
+from edgead import files, strict_json
+from edgead.errors import UsageError
+from edgead.strict_json import Source
 
 
 def run_key(run: str, data: str) -> dict[str, Any]:
@@ -23,13 +25,26 @@ def run_key(run: str, data: str) -> dict[str, Any]:
     }
 
 
+@dataclass(frozen=True)
+class _Stored:
+    key: dict[str, Any]
+    result: Any
+
+
 def remembered(file: Path, key: Mapping[str, Any], make: Callable[[], Any]) -> Any:
-    """Return what a file holds for a key, or make it and write the file."""
+    """Return what a file holds for a key, or make it and write the file.
+
+    Raises:
+        UsageError: The file is there and damaged, or another file.
+    """
     if file.is_file():
-        stored = json.loads(file.read_text())
-        if stored["key"] == key:
+        advice = "remove it to measure again"
+        source = Source(str(file), UsageError, advice)
+        read = strict_json.read(file, UsageError, advice)
+        stored = strict_json.build(_Stored, read, source)
+        if stored.key == key:
             print(f"{file} is there, not measured again", file=sys.stderr)
-            return stored["result"]
+            return stored.result
     made = make()
     files.write_json(file, {"key": key, "result": made})
     return made

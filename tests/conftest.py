@@ -22,6 +22,7 @@ from edgead.artifact import (
     write_artifact,
 )
 from edgead.images import RESIZE_METHOD
+from tests import onnx_bytes
 
 SIDE = 32
 
@@ -81,38 +82,32 @@ def manifest_for(height: int, width: int, cells: tuple[int, int]) -> Manifest:
 
 def tiny_model(size: tuple[int, int] = (SIDE, SIDE), bias: float = 0.0) -> bytes:
     """An ONNX graph with edgead's contract: how red each 4x4 cell is, in 0..1, plus a bias."""
-    from onnx import TensorProto, checker, helper, numpy_helper
-
     weight = np.zeros((1, 3, 4, 4), np.float32)
     weight[0, 2] = 1 / (16 * 255)
     weight[0, :2] = -0.5 / (16 * 255)
     nodes = [
-        helper.make_node("Transpose", ["image"], ["nchw"], perm=[0, 3, 1, 2]),
-        helper.make_node("Cast", ["nchw"], ["x"], to=TensorProto.FLOAT),
-        helper.make_node("Conv", ["x", "w", "b"], ["cells"], strides=[4, 4], name="net/conv"),
-        helper.make_node("Squeeze", ["cells", "axis"], ["anomaly_map"]),
-        helper.make_node("ReduceMax", ["anomaly_map"], ["score"], axes=[1, 2], keepdims=0),
+        onnx_bytes.node("Transpose", ["image"], ["nchw"], perm=[0, 3, 1, 2]),
+        onnx_bytes.node("Cast", ["nchw"], ["x"], to=onnx_bytes.FLOAT),
+        onnx_bytes.node("Conv", ["x", "w", "b"], ["cells"], "net/conv", strides=[4, 4]),
+        onnx_bytes.node("Squeeze", ["cells", "axis"], ["anomaly_map"]),
+        onnx_bytes.node("ReduceMax", ["anomaly_map"], ["score"], axes=[1, 2], keepdims=0),
     ]
     height, width = size
-    graph = helper.make_graph(
+    cells: onnx_bytes.Sizes = ("batch", height // 4, width // 4)
+    graph = onnx_bytes.graph(
         nodes,
-        "tiny",
-        [helper.make_tensor_value_info("image", TensorProto.UINT8, ["batch", height, width, 3])],
+        [onnx_bytes.value("image", onnx_bytes.UINT8, ("batch", height, width, 3))],
         [
-            helper.make_tensor_value_info(
-                "anomaly_map", TensorProto.FLOAT, ["batch", height // 4, width // 4]
-            ),
-            helper.make_tensor_value_info("score", TensorProto.FLOAT, ["batch"]),
+            onnx_bytes.value("anomaly_map", onnx_bytes.FLOAT, cells),
+            onnx_bytes.value("score", onnx_bytes.FLOAT, ("batch",)),
         ],
         [
-            numpy_helper.from_array(weight, "w"),
-            numpy_helper.from_array(np.array([bias], np.float32), "b"),
-            numpy_helper.from_array(np.array([1], np.int64), "axis"),
+            onnx_bytes.weight("w", weight),
+            onnx_bytes.weight("b", np.array([bias], np.float32)),
+            onnx_bytes.weight("axis", np.array([1], np.int64)),
         ],
     )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
-    checker.check_model(model)
-    return bytes(model.SerializeToString())
+    return onnx_bytes.model(graph)
 
 
 @pytest.fixture
@@ -137,6 +132,7 @@ def shared_dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def trained_run(tmp_path_factory: pytest.TempPathFactory, shared_dataset: Path) -> Path:
     """A finished training of efficientad-n; a few steps on small photos, but the real thing."""
+    pytest.importorskip("torch", reason="a device has no torch")
     from edgead.training import TrainConfig, train
 
     out = tmp_path_factory.mktemp("runs") / "run"

@@ -11,7 +11,7 @@ import pytest
 from edgead import EdgeDetector
 from edgead.artifact import Artifact, Manifest, read_artifact, write_artifact
 from edgead.cli import main
-from edgead.contrast import GRID, blank_cells, contrast, least_contrast
+from edgead.contrast import GRID, GoodContrast, blank_cells, contrast
 from edgead.datasets import Dataset
 from edgead.errors import ArtifactError
 from edgead.evaluation import evaluate
@@ -43,7 +43,7 @@ def test_contrast_is_the_deviation_of_grey_in_each_cell() -> None:
 
 @pytest.mark.parametrize("noise", [0.0, 2.0])
 def test_the_covered_half_is_blank_and_no_other(noise: float) -> None:
-    least = least_contrast([textured(seed) for seed in range(5)])
+    least = GoodContrast.of([textured(seed) for seed in range(5)]).least
     assert blank_cells(textured(9), least, (640, 960)) == ()
     found = blank_cells(half_covered(textured(9), noise), least, (640, 960))
     assert len(found) == GRID**2 // 2
@@ -53,7 +53,7 @@ def test_the_covered_half_is_blank_and_no_other(noise: float) -> None:
 
 
 def test_what_is_even_in_good_photos_may_be_even() -> None:
-    least = least_contrast([textured(0), half_covered(textured(1))])
+    least = GoodContrast.of([textured(0), half_covered(textured(1))]).least
     assert blank_cells(half_covered(textured(2)), least, (64, 96)) == ()
 
 
@@ -74,7 +74,7 @@ def test_a_training_notes_what_there_is_to_see(exported: Path, shared_dataset: P
 def looking(tiny_artifact: Make) -> Artifact:
     """A detector of red that has seen five textured photos."""
     artifact = tiny_artifact()
-    least = least_contrast([textured(seed) for seed in range(5)])
+    least = GoodContrast.of([textured(seed) for seed in range(5)]).least
     training = dataclasses.replace(artifact.manifest.training, least_contrast=least)
     manifest = artifact.manifest.replace(training=training)
     return write_artifact(artifact.path, tiny_model(), manifest)

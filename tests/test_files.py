@@ -130,6 +130,13 @@ def test_only_regular_files_of_a_bounded_size_are_read(tmp_path: Path) -> None:
     pipe, large = tmp_path / "pipe", tmp_path / "large"
     os.mkfifo(pipe)
     large.write_bytes(bytes(11))
+    before = len(os.listdir("/proc/self/fd"))  # noqa: PTH208
+    with pytest.raises(IsADirectoryError):
+        files.read_regular(tmp_path)
+    assert len(os.listdir("/proc/self/fd")) == before  # noqa: PTH208
+    for name in ("a\0b", "a\ud800"):
+        with pytest.raises(OSError, match="no file can have that name"):
+            files.read_regular(name)
     for path in (pipe, Path("/dev/zero")):
         with pytest.raises(OSError, match="not a file"):
             files.read_regular(path)

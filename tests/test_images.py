@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from edgead import images
-from edgead.errors import DataError, ImageError
+from edgead.errors import ImageError
 from tests.conftest import part, write_photo
 
 
@@ -92,7 +92,8 @@ def test_exif_rotation_is_applied_to_a_png_with_alpha_too(tmp_path: Path) -> Non
 
 def test_reading_in_threads_leaves_opencvs_log_as_it_was(tmp_path: Path) -> None:
     path = write_photo(tmp_path / "p.png", part(0))
-    level = cv2.utils.logging.getLogLevel()
+    log = getattr(cv2.utils, "logging", cv2)  # OpenCV 4.8: cv2's own
+    level = log.getLogLevel()
     workers = [
         threading.Thread(target=lambda: [images.read_image(path) for _ in range(50)])
         for _ in range(4)
@@ -101,7 +102,7 @@ def test_reading_in_threads_leaves_opencvs_log_as_it_was(tmp_path: Path) -> None
         worker.start()
     for worker in workers:
         worker.join()
-    assert cv2.utils.logging.getLogLevel() == level
+    assert log.getLogLevel() == level
 
 
 @pytest.mark.parametrize(("orientation", "turns"), [(3, 2), (6, 3), (8, 1)])
@@ -142,7 +143,7 @@ def test_a_jpeg_with_a_thumbnail_before_it_and_data_behind_it_is_whole(tmp_path:
         images.read_image(path)
 
 
-def test_a_photo_that_opencv_refuses_to_decode_is_named(tmp_path: Path) -> None:
+def test_a_png_that_claims_more_than_its_bytes_hold_is_named(tmp_path: Path) -> None:
     def chunk(kind: bytes, content: bytes) -> bytes:
         checksum = zlib.crc32(kind + content).to_bytes(4, "big")
         return len(content).to_bytes(4, "big") + kind + content + checksum
@@ -151,7 +152,7 @@ def test_a_photo_that_opencv_refuses_to_decode_is_named(tmp_path: Path) -> None:
     chunks = chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"")) + chunk(b"IEND", b"")
     path = tmp_path / "huge.png"
     path.write_bytes(b"\x89PNG\r\n\x1a\n" + chunks)
-    with pytest.raises(ImageError, match=r"huge\.png is damaged or larger") as error:
+    with pytest.raises(ImageError, match=r"huge\.png is damaged.*70000x70000") as error:
         images.read_image(path)
     assert "Assertion" not in str(error.value)
 
@@ -209,16 +210,3 @@ def test_grey_is_the_same_before_and_after_the_resize(
             found = images.as_bgr(images.resize(images.as_frame(frame), size))
             assert np.array_equal(found, expected)
             assert found.dtype == np.uint8
-
-
-def test_find_images_searches_folders_and_names_what_is_missing(tmp_path: Path) -> None:
-    for name in ("b/2.JPG", "a.png", "b/.hidden.png", "b/note.txt"):
-        write_photo(tmp_path / name.replace("txt", "png"), part(0))
-    (tmp_path / "b/note.png").rename(tmp_path / "b/note.txt")
-    found = images.find_images([tmp_path])
-    assert [path.name for path in found] == ["a.png", "2.JPG"]
-    with pytest.raises(DataError, match="does not exist"):
-        images.find_images([tmp_path / "nowhere"])
-    (tmp_path / "empty").mkdir()
-    with pytest.raises(DataError, match="no images"):
-        images.find_images([tmp_path / "empty"])

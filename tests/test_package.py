@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from edgead import cli
+from edgead.cli import _commands
 from tests.conftest import part, write_photo
 
 ROOT = Path(__file__).parents[1]
@@ -79,7 +79,7 @@ def test_every_command_of_the_readme_is_one() -> None:
     commands = [line for line in text.splitlines() if line.startswith("edgead ")]
     assert len(commands) >= 5
     for line in commands:
-        cli._parser().parse_args(shlex.split(line, comments=True)[1:])
+        _commands.parser().parse_args(shlex.split(line, comments=True)[1:])
     targets = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
     for target in re.findall(r"^make ([a-z-]+)", text, re.MULTILINE):
         assert target in targets

@@ -92,12 +92,11 @@ def test_wrong_values_are_named_with_both_sides(key: str, value: Any, why: str) 
     assert str(caught.value).endswith(": export again")
 
 
-def test_files_are_regular_and_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_files_are_regular_and_bounded(tmp_path: Path) -> None:
     path = tmp_path / "a.json"
     with pytest.raises(ArtifactError, match=r"cannot read .*a\.json: No such file.*; export"):
         strict_json.read(path, ArtifactError, "export again")
     path.write_text('{"a": 1}')
     assert strict_json.read(path, ArtifactError, "export again") == {"a": 1}
-    monkeypatch.setattr(strict_json, "MOST_BYTES", 4)
     with pytest.raises(ArtifactError, match="8 bytes, and 4 are the most"):
-        strict_json.read(path, ArtifactError, "export again")
+        strict_json.read(path, ArtifactError, "export again", most_bytes=4)

@@ -2,12 +2,12 @@
 
 from edgead.artifact.artifact import Artifact, read_artifact, write_artifact
 from edgead.artifact.engine import rebuild_command, sidecar_path, write_engine
-from edgead.artifact.manifest import (
-    SCHEMA,
+from edgead.artifact.manifest import SCHEMA, Manifest
+from edgead.artifact.specs import (
+    SCORE,
     CompressionSpec,
     EngineSpec,
     InputSpec,
-    Manifest,
     MapSpec,
     ModelSpec,
     ParitySpec,
@@ -21,6 +21,7 @@ from edgead.artifact.manifest import (
 
 __all__ = [
     "SCHEMA",
+    "SCORE",
     "Artifact",
     "CompressionSpec",
     "EngineSpec",

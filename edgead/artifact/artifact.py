@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from edgead.errors import ArtifactError
 METADATA_KEY = "edgead.manifest"
 _SEAL_KEY = "edgead.sha256"
 _UNSEALED = "0" * 64
+_MOST_BYTES = 2**31 - 1  # the most that a protobuf message, and so an ONNX file, can have
 
 
 @dataclass(frozen=True)
@@ -26,6 +28,11 @@ class Artifact:
     manifest: Manifest
     sha256: str
     size_bytes: int
+
+    @property
+    def is_engine(self) -> bool:
+        """Whether it is a TensorRT engine; else it is an ONNX file."""
+        return _is_engine(self.path)
 
     def content(self) -> bytes:
         """Read the file again, and check that it still is the one that was validated.
@@ -39,10 +46,11 @@ class Artifact:
             ArtifactError: It cannot be read, or is another file than before.
         """
         data = _read_file(self.path)
-        if _is_engine(self.path):
+        if self.is_engine:
             found = hashlib.sha256(data).hexdigest()
         else:
-            found = _digest_without_seal(self.path, data)[1]
+            seal = _seal(self.path, _read_metadata(self.path, data))
+            found = _digest_without(data, seal.start)
         if found != self.sha256:
             raise ArtifactError(
                 f"{self.path} was exchanged or changed after it was opened: it had sha256 "
@@ -63,11 +71,6 @@ def read_artifact(path: str | os.PathLike[str]) -> Artifact:
             a manifest, an engine without its sidecar, none of both, or of a newer edgead.
     """
     path = Path(path)
-    if path.is_dir():
-        raise ArtifactError(
-            f"{path} is a folder, but an exported .onnx file is needed here; make one with: "
-            f"edgead export {path} --out exports"
-        )
     data = _read_file(path)
     if _is_engine(path):
         manifest = engine.read_sidecar(path, data)
@@ -79,19 +82,30 @@ def read_artifact(path: str | os.PathLike[str]) -> Artifact:
             f"{path} is an ONNX model without an edgead manifest; only files written by "
             "'edgead export' can be used here"
         )
-    manifest = Manifest.from_json(metadata[METADATA_KEY], str(path))
-    seal, found = _digest_without_seal(path, data)
-    if found != seal:
+    manifest = Manifest.from_json(metadata[METADATA_KEY].text, str(path))
+    if manifest.engine is not None:
         raise ArtifactError(
-            f"{path} was changed or damaged after export: its seal says sha256 {seal[:12]}… and "
-            f"its content has {found[:12]}…; copy it again or export it again"
+            f"{path} is an ONNX file whose manifest says that it is a TensorRT engine: export it "
+            "again"
         )
-    return Artifact(path, manifest, seal, len(data))
+    seal = _seal(path, metadata)
+    found = _digest_without(data, seal.start)
+    if found != seal.text:
+        raise ArtifactError(
+            f"{path} was changed or damaged after export: its seal says sha256 {seal.text[:12]}… "
+            f"and its content has {found[:12]}…; copy it again or export it again"
+        )
+    return Artifact(path, manifest, seal.text, len(data))
 
 
 def _read_file(path: Path) -> bytes:
     try:
-        return files.read_regular(path)
+        return files.read_regular(path, _MOST_BYTES)
+    except IsADirectoryError as error:
+        raise ArtifactError(
+            f"{path} is a folder, but an exported .onnx file is needed here; make one with: "
+            f"edgead export {shlex.quote(str(path))} --out exports"
+        ) from error
     except OSError as error:
         raise ArtifactError(f"cannot read {path}: {error.strerror}") from error
 
@@ -100,22 +114,28 @@ def _is_engine(path: Path) -> bool:
     return path.suffix.lower() == engine.SUFFIX
 
 
-def _read_metadata(path: Path, data: bytes) -> dict[str, str]:
+def _read_metadata(path: Path, data: bytes) -> dict[str, _onnx_file.Text]:
     try:
-        return _onnx_file.read_metadata(data)
+        metadata = _onnx_file.read_metadata(data)
+        is_whole = not _onnx_file.has_external_data(data)
     except _onnx_file.NotOnnxError as error:
         raise ArtifactError(
             f"{path} is not a whole ONNX file ({error}): it is truncated or not a model; "
             "copy it again or export it again"
         ) from error
+    if not is_whole:
+        raise ArtifactError(
+            f"{path} keeps weights in another file (external data), which no seal covers: store "
+            "them inside of the model, or export it again"
+        )
+    return metadata
 
 
-def _digest_without_seal(path: Path, data: bytes) -> tuple[str, str]:
-    """Return what the seal says and what the content has."""
-    seal = _read_metadata(path, data).get(_SEAL_KEY, "")
-    if not re.fullmatch("[0-9a-f]{64}", seal):
+def _seal(path: Path, metadata: dict[str, _onnx_file.Text]) -> _onnx_file.Text:
+    seal = metadata.get(_SEAL_KEY)
+    if seal is None or not re.fullmatch("[0-9a-f]{64}", seal.text):
         raise ArtifactError(f"{path} has a manifest but no seal (sha256): export it again")
-    return seal, _digest_without(data, data.rindex(seal.encode()))
+    return seal
 
 
 def write_artifact(path: str | os.PathLike[str], model: bytes, manifest: Manifest) -> Artifact:
@@ -128,11 +148,15 @@ def write_artifact(path: str | os.PathLike[str], model: bytes, manifest: Manifes
 
     Returns:
         The artifact as :func:`read_artifact` would give it.
+
+    Raises:
+        ArtifactError: Reading would refuse the manifest; nothing is written.
     """
-    unsealed = _onnx_file.with_metadata(model, METADATA_KEY, manifest.to_json())
+    text = manifest.to_json()
+    Manifest.from_json(text, str(path))
+    unsealed = _onnx_file.with_metadata(model, METADATA_KEY, text)
     unsealed = _onnx_file.with_metadata(unsealed, _SEAL_KEY, _UNSEALED)
-    # The seal's entry was appended last, so its zeros are the last ones in the file.
-    position = unsealed.rindex(_UNSEALED.encode())
+    position = _onnx_file.read_metadata(unsealed)[_SEAL_KEY].start
     seal = _digest_without(unsealed, position)
     sealed = unsealed[:position] + seal.encode() + unsealed[position + len(seal) :]
     files.write_bytes(path, sealed)

@@ -13,13 +13,16 @@ import shlex
 from pathlib import Path
 from typing import Any
 
-from edgead import files
-from edgead.artifact.manifest import EngineSpec, Manifest
+from edgead import files, strict_json
+from edgead.artifact.manifest import MOST_CHARACTERS, Manifest
+from edgead.artifact.specs import EngineSpec
 from edgead.errors import ArtifactError
+from edgead.strict_json import Source
 
 SUFFIX = ".engine"
 _SEAL = "sha256"
 _BATCH = 8
+_AGAIN = "copy both files again, or build the engine again (edgead export ARTIFACT.onnx --tensorrt)"
 
 
 def sidecar_path(path: str | os.PathLike[str]) -> Path:
@@ -40,20 +43,22 @@ def read_sidecar(path: Path, plan: bytes) -> Manifest:
     """
     beside = sidecar_path(path)
     try:
-        text = beside.read_text(encoding="utf-8")
+        text = files.read_regular(beside, MOST_CHARACTERS).decode("utf-8")
     except FileNotFoundError as error:
         raise ArtifactError(
-            f"{path} has no {beside.name} beside it, which says what it is and where it runs: copy "
-            "both files, or build the engine again (edgead export ARTIFACT.onnx --tensorrt)"
+            f"{path} has no {beside.name} beside it, which says what it is and where it runs: "
+            f"{_AGAIN}"
         ) from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise ArtifactError(f"cannot read {beside}: {error}") from error
+    except UnicodeDecodeError as error:
+        raise ArtifactError(f"{beside} is not text, so it is damaged: {_AGAIN}") from error
+    except OSError as error:
+        raise ArtifactError(f"cannot read {beside}: {error.strerror}") from error
     manifest = Manifest.from_json(text, str(beside))
     spec = manifest.engine
     if spec is None:
         raise ArtifactError(f"{beside} has no key 'engine': it is not the sidecar of an engine")
     again = f"copy both files again, or build it again: {rebuild_command(spec)}"
-    content = json.loads(text)
+    content = strict_json.parse(text, Source(str(beside), ArtifactError, _AGAIN))
     seal = content.pop(_SEAL, None)
     found = _seal(content)
     if seal != found:
@@ -61,8 +66,6 @@ def read_sidecar(path: Path, plan: bytes) -> Manifest:
             f"{beside} was changed by hand or damaged: its seal says sha256 {str(seal)[:12]}… and "
             f"its content has {found[:12]}…; {again}"
         )
-    if len(spec.batch) != 3 or not 1 <= spec.batch[0] <= spec.batch[1] <= spec.batch[2]:
-        raise ArtifactError(f"{beside} has no valid 'engine.batch': {spec.batch}; {again}")
     found = hashlib.sha256(plan).hexdigest()
     if found != spec.sha256:
         raise ArtifactError(
@@ -79,10 +82,15 @@ def write_engine(path: str | os.PathLike[str], plan: bytes, manifest: Manifest) 
         path: Where the engine shall be.
         plan: What TensorRT built.
         manifest: With its ``engine`` section; the engine's hash in it is filled in here.
+
+    Raises:
+        ArtifactError: Reading would refuse the manifest; nothing is written.
     """
     assert manifest.engine is not None
     spec = dataclasses.replace(manifest.engine, sha256=hashlib.sha256(plan).hexdigest())
-    content = json.loads(manifest.replace(engine=spec).to_json())
+    sealed = manifest.replace(engine=spec)
+    Manifest.from_json(sealed.to_json(), str(sidecar_path(path)))
+    content = dataclasses.asdict(sealed)
     content[_SEAL] = _seal(content)
     # A crash in between leaves a pair whose hashes differ, which reading refuses.
     files.write_bytes(path, plan)
@@ -97,7 +105,8 @@ def rebuild_command(spec: EngineSpec, batch: int | None = None) -> str:
         batch: Its new largest batch; ``None`` keeps it.
     """
     batch = batch or spec.batch[-1]
-    words = ["edgead", "export", spec.onnx, "--out", ".", "--tensorrt", spec.precision]
+    onnx = f"./{spec.onnx}" if spec.onnx.startswith("-") else spec.onnx
+    words = ["edgead", "export", onnx, "--out", ".", "--tensorrt", spec.precision]
     if batch != _BATCH:
         words += ["--batch", str(batch)]
     for option, key in (("--workspace", "workspace_mib"), ("--dla", "dla_core")):

@@ -1,33 +1,16 @@
-"""The command line: one file a command, and errors that say what to do next."""
+"""The command line: one file a command, and errors that say what to do next.
+
+What is imported here is little: until a command's signals are handled, Ctrl-C is a traceback.
+"""
 
 from __future__ import annotations
 
-import argparse
-import contextlib
-import importlib
-import io
 import sys
 from collections.abc import Sequence
-from typing import TextIO, cast
 
-import edgead
-from edgead import files
-from edgead.cli._output import PatientOutput
+from edgead import notices
+from edgead.cli import _output, _signals
 from edgead.errors import EdgeadError
-
-COMMANDS = (
-    "demo",
-    "models",
-    "train",
-    "evaluate",
-    "export",
-    "compare",
-    "predict",
-    "bench",
-    "info",
-    "runtimes",
-    "distill-teacher",
-)
 
 _TRAINING_PACKAGES = {"torch", "lightning_fabric", "safetensors"}
 
@@ -36,57 +19,87 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command.
 
     Args:
-        arguments: Without the program's name; ``None`` for those of the process.
+        arguments: Without the program's name; ``None`` for those of the process, whose signals are
+            handled then.
 
     Returns:
-        0 done, 1 the work failed, 2 wrong usage, 3 a gate or verdict refused.
+        0 done, 1 the work failed, 2 wrong usage, 3 a gate or verdict refused; 130, 143 or 129 after
+        Ctrl-C, SIGTERM or SIGHUP.
     """
-    if isinstance(sys.stdout, io.TextIOWrapper):  # names of files need not be UTF-8
-        sys.stdout.reconfigure(errors="backslashreplace")
-    words = sys.argv[1:] if arguments is None else list(arguments)
-    with contextlib.redirect_stdout(cast(TextIO, PatientOutput(sys.stdout))):
-        try:
-            code = _run(words)
-            sys.stdout.flush()  # at the interpreter's exit nothing would handle a failure
+    try:
+        if arguments is not None:
+            return _with_streams(list(arguments))
+        with _signals.ending_the_process():
+            return _with_streams(sys.argv[1:])
+    except KeyboardInterrupt as stop:  # it may come at any place
+        return _signals.exit_code(stop)
+
+
+def _with_streams(words: list[str]) -> int:
+    with _output.patient_streams() as printed:
+        code = _reported(words)
+        printed.flush()  # at the interpreter's exit nothing would handle a failure
+        if printed.failure is None:
             return code
-        except OSError as error:  # a log or a temporary file, which no other error speaks for
-            print(f"edgead: error: {files.described(error)}", file=sys.stderr)
-            return 1
+        from edgead import files
+
+        reason = files.described(printed.failure, "standard output")
+        notices.error(f"{reason}; what was printed is not complete, files are")
+        return code or 1
+
+
+def _reported(words: list[str]) -> int:
+    """Run a command and print the sentence of each error that a user can act on."""
+    try:
+        return _run(words)
+    except EdgeadError as error:
+        notices.error(error)
+        return error.exit_code
+    except (ImportError, AttributeError) as error:
+        reason = _missing(error)
+        if reason is None:
+            raise
+        notices.error(reason)
+        return 1
+    except OSError as error:  # a log or a temporary file, which no other error speaks for
+        from edgead import files
+
+        notices.error(files.described(error))
+        return 1
+    except MemoryError as error:
+        notices.error(
+            f"not enough memory ({error or 'no more is to be had'}): use smaller photos or "
+            "batches, or a machine with more"
+        )
+        return 1
+    except KeyboardInterrupt as stop:
+        if notices.is_terminal():
+            notices.overwrite("")  # over ^C
+        notices.say("edgead: stopped")
+        return _signals.exit_code(stop)
+
+
+def _missing(error: ImportError | AttributeError) -> str | None:
+    """Say which package is missing or broken, where that is what an error comes from."""
+    from edgead import opencv
+
+    package = (error.name or "").partition(".")[0]
+    if isinstance(error, ModuleNotFoundError) and package in _TRAINING_PACKAGES:
+        return (
+            f"this command needs the package '{error.name}', which is not installed here: "
+            "pip install 'edgead[train]'"
+        )
+    return opencv.problem()
 
 
 def _run(words: list[str]) -> int:
+    import argparse
+
+    from edgead.cli import _commands
+
     try:
         # The words are for reports to repeat.
-        args = _parser().parse_args(words, argparse.Namespace(words=words))
+        args = _commands.parser().parse_args(words, argparse.Namespace(words=words))
         return int(args.run(args))
     except SystemExit as stop:  # argparse ends the process itself, for --help and wrong usage
         return stop.code if isinstance(stop.code, int) else 2
-    except EdgeadError as error:
-        print(f"edgead: error: {error}", file=sys.stderr)
-        return error.exit_code
-    except ModuleNotFoundError as error:
-        if error.name is None or error.name.partition(".")[0] not in _TRAINING_PACKAGES:
-            raise
-        print(
-            f"edgead: error: this command needs the package '{error.name}', which is not installed "
-            "here: pip install 'edgead[train]'",
-            file=sys.stderr,
-        )
-        return 1
-    except KeyboardInterrupt:
-        print("\nedgead: stopped", file=sys.stderr)
-        return 130
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="edgead",
-        description="Visual anomaly detection for edge devices: train on photos of good parts, "
-        "export one file, get the same scores on the device.",
-    )
-    parser.add_argument("--version", action="version", version=f"edgead {edgead.__version__}")
-    subparsers = parser.add_subparsers(metavar="COMMAND", required=True)
-    for command in COMMANDS:
-        module = importlib.import_module(f"edgead.cli.{command.replace('-', '_')}")
-        module.add_parser(subparsers)
-    return parser

@@ -12,7 +12,8 @@ from edgead.cli import _options
 from edgead.errors import GateRefused, RuntimeUnavailableError, UsageError
 
 if TYPE_CHECKING:
-    from edgead.export.report import Variant
+    from edgead.export.judge import Judge
+    from edgead.export.pipeline import Exported
     from edgead.export.tensorrt import Engine, EngineOptions
 
 _AUTO = "auto"
@@ -99,7 +100,9 @@ def needs_int8(args: argparse.Namespace) -> bool:
 
 def build(args: argparse.Namespace) -> int:
     """Build an engine from the ONNX file given."""
-    from edgead.export import report, stale
+    from edgead.export import gate, report
+    from edgead.export.good_photos import GoodPhotos
+    from edgead.export.tensorrt import export_engine
     from edgead.export.tensorrt.engine import precision_of
 
     artifact = read_artifact(args.source)
@@ -109,14 +112,32 @@ def build(args: argparse.Namespace) -> int:
     reason = _not_here(args.source, precision, args)
     if reason:
         raise RuntimeUnavailableError(reason)
-    made = _export(args, args.source, precision, None)
+    options = _options_of(args, precision)
+    validate = gate.labelled(args.validate, args.good) if args.validate else None
+    photos = None
+    if args.calibration:
+        known = GoodPhotos.known_for(Path(args.source))
+        photos = known.read(artifact.manifest.input.size, args.calibration, validate, args.good)
+    made = export_engine(
+        args.source, args.out, options, photos, validate=validate, max_drop=args.max_drop
+    )
     print(report.table(list(made.variants)))
-    stale.warn(Path(args.out), artifact.manifest)
-    return _finish(args, list(made.variants), made)
+    return _finish(made)
 
 
-def build_from_export(args: argparse.Namespace, variants: list[Variant]) -> int:
-    """Build an engine from a file that was just written, or say where to do that."""
+def build_from_export(args: argparse.Namespace, out: Path, judge: Judge, exported: Exported) -> int:
+    """Build an engine from a file that was just written, or print where to do that.
+
+    Args:
+        args: Of the command.
+        out: The export folder, which nobody else writes into.
+        judge: What the files in it were judged on.
+        exported: These files.
+    """
+    from edgead.export import report
+    from edgead.export.tensorrt import engine
+
+    variants = exported.variants
     precision = _wanted(args)
     source = "fp32" if args.tensorrt_calibrator else _SOURCE[precision]
     # The last one: a compressed FP32 file comes after the original.
@@ -124,13 +145,18 @@ def build_from_export(args: argparse.Namespace, variants: list[Variant]) -> int:
     if made_from is None or made_from.file is None:
         why = made_from.reason if made_from else f"there is no {source} file"
         raise GateRefused(f"no engine can be built in {precision}: {why}")
-    path = Path(args.out) / made_from.file
+    path = out / made_from.file
     reason = _not_here(path, precision, args)
     if reason:
         print(reason)
         return 0
-    made = _export(args, path, precision, Path(args.out) / str(variants[0].file))
-    return _finish(args, [*variants, made.variants[1]], made)
+    artifact, options = read_artifact(path), _options_of(args, precision)
+    engine.check(artifact, options, judge.photos)
+    reference = read_artifact(out / str(variants[0].file))
+    made = engine.build_engine(artifact, out, options, judge, reference, args.max_drop)
+    rows = [*variants, made.variants[1]]
+    report.write(out, rows, made.command, made.details, exported.rungs)
+    return _finish(made)
 
 
 def _wanted(args: argparse.Namespace) -> str:
@@ -171,40 +197,12 @@ def _options_of(args: argparse.Namespace, precision: str) -> EngineOptions:
     )
 
 
-def _export(
-    args: argparse.Namespace, source: str | Path, precision: str, baseline: Path | None
-) -> Engine:
-    from edgead import images
-    from edgead.calibration.photos import CalibrationPhotos
-    from edgead.export import gate
-    from edgead.export.tensorrt import export_engine
-
-    size = read_artifact(source).manifest.input.size
-    photos = None
-    if args.calibration:
-        photos = CalibrationPhotos.read(images.find_images([args.calibration]), size)
-    elif Path(args.source).is_dir():
-        from edgead.training import Run
-
-        photos = CalibrationPhotos.read(Run(Path(args.source)).read_record().held_out, size)
-    validate = gate.labelled(args.validate) if args.validate else None
-    options = _options_of(args, precision)
-    return export_engine(source, args.out, options, photos, baseline, validate, args.max_drop)
-
-
-def _finish(args: argparse.Namespace, variants: list[Variant], made: Engine) -> int:
-    from edgead.export import report
-
-    out = Path(args.out)
-    engine = made.variants[1]
-    path = out / str(engine.file)
-    command = f"edgead predict {path} IMAGES --out results"
-    report.write(out, variants, command, made.details)
+def _finish(made: Engine) -> int:
     print(
-        f"wrote {path} and {path.name}.json, which belong together: built in "
+        f"wrote {made.path} and {made.path.name}.json, which belong together: built in "
         f"{made.details['build_seconds']:.1f} s, {len(made.details['layers'])} layers, "
-        f"{engine.reason}"
+        f"{made.variants[1].reason}"
     )
-    print(f"next: {command}")
-    print(f"next: edgead bench {path}")
+    print(f"next: {made.command}")
+    print(f"next: edgead bench {made.path}")
     return 0

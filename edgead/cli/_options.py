@@ -146,6 +146,18 @@ def add_runtime(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_good(parser: argparse.ArgumentParser) -> None:
+    """Add ``--good``."""
+    parser.add_argument(
+        "--good",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="a folder of train and test, besides 'good', whose photos are of good parts; may be "
+        "given several times",
+    )
+
+
 def add_max_drop(parser: argparse.ArgumentParser) -> None:
     """Add ``--max-drop``."""
     parser.add_argument(

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from edgead import cpu, files
 from edgead.cli import _options
 from edgead.errors import EdgeadError, UsageError
+from edgead.printable import printable
 
 if TYPE_CHECKING:
     from edgead.artifact import Artifact
@@ -267,7 +268,7 @@ def _tune(args: argparse.Namespace) -> int:
 
 def _compare(args: argparse.Namespace) -> int:
     from edgead.benchmarks.compare import Comparison
-    from edgead.benchmarks.result import read_results
+    from edgead.benchmarks.stored import read_results
 
     given = [*_given(args), *(["tune"] if args.tune else []), *(["rerun"] if args.rerun else [])]
     if given or args.artifact:
@@ -287,7 +288,7 @@ def _rerun(args: argparse.Namespace) -> int:
     from edgead.artifact import read_artifact
     from edgead.benchmarks.compare import Comparison
     from edgead.benchmarks.governor import governor
-    from edgead.benchmarks.result import read_results
+    from edgead.benchmarks.stored import read_results, require_repeatable
 
     given = [*_given(args), *(["tune"] if args.tune else [])]
     if given:
@@ -300,6 +301,7 @@ def _rerun(args: argparse.Namespace) -> int:
             f"{args.rerun} holds {len(results)} results, of a folder: bench the folder again"
         )
     (before,) = results
+    require_repeatable(before, args.rerun)
     config = before["config"]
     artifact = read_artifact(args.artifact or before["artifact"]["path"])
     measured = before["artifact"]["sha256"]
@@ -353,7 +355,7 @@ def _side_by_side(args: argparse.Namespace, comparison: Any, ratios: list[Any] |
 
     results = [column.result for column in comparison.columns]
     if ratios is not None:
-        print(f"{results[0]['device']['line']}\n{report.protocol(results[0])}\n")
+        print(f"{printable(results[0]['device']['line'])}\n{report.protocol(results[0])}\n")
     print(comparison.table())
     for line in comparison.reasons():
         print(line)

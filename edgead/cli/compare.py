@@ -9,6 +9,7 @@ from pathlib import Path
 
 from edgead.cli import _options
 from edgead.errors import UsageError
+from edgead.printable import printable
 
 
 def add_parser(subparsers: _options.Subparsers) -> None:
@@ -31,6 +32,7 @@ def add_parser(subparsers: _options.Subparsers) -> None:
         help="detectors to train, and run folders to take as they are (default: every detector "
         "that this machine trains in reasonable time)",
     )
+    _options.add_good(parser)
     _options.add_trainings(parser)
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="of every training")
     parser.add_argument(
@@ -108,21 +110,26 @@ def run(args: argparse.Namespace) -> int:
         seconds=args.duration,
         elsewhere=_benches(args.measure_on),
         constraints=Constraints(args.max_latency, args.max_memory, args.min_auroc, args.device),
+        good=tuple(args.good),
     )
     comparison = compare(plan, shlex.join(["edgead", *args.words]))
     print(markdown.variant_table(comparison, plan.constraints.device))
     for entry in comparison.left_out:
-        print(f"not compared: {entry.what}: {entry.reason}")
+        print(printable(f"not compared: {entry.what}: {entry.reason}"))
     for remark in comparison.remarks:
-        print(f"note: {remark}")
+        print(printable(f"note: {remark}"))
     print(markdown.recommendation(comparison).replace("**", ""))
     out = plan.out
-    print(f"wrote {out / JSON_NAME}, {out / MARKDOWN_NAME}; open {out / PAGE_NAME} in a browser")
+    print(
+        printable(
+            f"wrote {out / JSON_NAME}, {out / MARKDOWN_NAME}; open {out / PAGE_NAME} in a browser"
+        )
+    )
     chosen = comparison.recommendation.chosen
     if chosen is None:
         print("edgead: no variant keeps the limits", file=sys.stderr)
         return 3
-    print(f"next: edgead bench {out / chosen.file}")
+    print(printable(f"next: {shlex.join(['edgead', 'bench', str(out / chosen.file)])}"))
     return 0
 
 

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import sys
 
 from edgead import files
-from edgead.cli import _options
+from edgead.cli import _data, _options
 
 
 def add_parser(subparsers: _options.Subparsers) -> None:
@@ -20,6 +19,7 @@ def add_parser(subparsers: _options.Subparsers) -> None:
     parser.add_argument("data", help="folder in MVTec AD layout")
     parser.add_argument("--json", metavar="FILE", help="write all figures and scores")
     parser.add_argument("--sheet", metavar="FILE", help="write a picture of the worst errors")
+    _options.add_good(parser)
     _options.add_runtime(parser)
     parser.set_defaults(run=run)
 
@@ -27,16 +27,13 @@ def add_parser(subparsers: _options.Subparsers) -> None:
 def run(args: argparse.Namespace) -> int:
     """Evaluate, print the table, write what was asked for."""
     from edgead.contact_sheet import contact_sheet, require_picture_name
-    from edgead.datasets import Dataset
     from edgead.detector import open_detector
     from edgead.evaluation import evaluate
 
     if args.sheet:
         require_picture_name(args.sheet)
-    dataset = Dataset.from_folder(args.data)
+    (dataset,) = _data.read([args.data], args.good)
     dataset.test_photos()
-    for warning in dataset.warnings():
-        print(f"warning: {warning}", file=sys.stderr)
     with open_detector(args.detector, args.runtime, threads=args.threads) as detect:
         evaluation = evaluate(detect, dataset)
         print(evaluation.table())

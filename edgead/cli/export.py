@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from edgead.cli import _engine, _options
+
+if TYPE_CHECKING:
+    from edgead.export import ExportOptions
 
 
 def add_parser(subparsers: _options.Subparsers) -> None:
@@ -67,37 +71,56 @@ def add_parser(subparsers: _options.Subparsers) -> None:
         metavar="DATA",
         help="labelled photos: accuracy before and after is measured on them",
     )
+    _options.add_good(parser)
     _options.add_max_drop(parser)
     _engine.add_options(parser)
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Export and say what to do next."""
-    from edgead.export import ExportOptions, export
-    from edgead.export.report import recommended, table
+    """Export, and print what to do next."""
+    from edgead.export.folder import export_folder
 
     if _engine.is_source(args):
         return _engine.build(args)
-    options = ExportOptions(
+    options = _options_of(args)
+    with export_folder(args.out) as out:
+        return _export(args, options, out)
+
+
+def _export(args: argparse.Namespace, options: ExportOptions, out: Path) -> int:
+    from edgead.export.pipeline import prepare
+    from edgead.export.report import recommended, table
+
+    prepared = prepare(args.source, options)
+    exported = prepared.write(out)
+    if exported.refused is not None:
+        raise exported.refused
+    print(table(exported.variants))
+    for variant in exported.variants:
+        if variant.accepted:
+            print(f"wrote {out / str(variant.file)}")
+    best = out / str(recommended(exported.variants).file)
+    print(f"wrote {out / 'report.md'}; copy one .onnx file to the device, fastest here: {best}")
+    print(f"next: edgead predict {best} IMAGES --out results")
+    print(f"next: edgead bench {best}")
+    if not args.tensorrt:
+        return 0
+    return _engine.build_from_export(args, out, prepared.judge, exported)
+
+
+def _options_of(args: argparse.Namespace) -> ExportOptions:
+    from edgead.export import ExportOptions
+
+    return ExportOptions(
         fp16=args.fp16 or _engine.needs_fp16(args),
         int8=args.int8,
         tensorrt_int8=_engine.needs_int8(args),
         calibration=args.calibration,
         calibrator=args.calibrator,
         validate=args.validate,
+        good=tuple(args.good),
         max_drop=args.max_drop,
         compress=args.compress,
         max_latency=args.max_latency,
     )
-    variants = export(args.source, args.out, options)
-    print(table(variants))
-    out = Path(args.out)
-    for variant in variants:
-        if variant.accepted:
-            print(f"wrote {out / str(variant.file)}")
-    best = out / str(recommended(variants).file)
-    print(f"wrote {out / 'report.md'}; copy one .onnx file to the device, fastest here: {best}")
-    print(f"next: edgead predict {best} IMAGES --out results")
-    print(f"next: edgead bench {best}")
-    return _engine.build_from_export(args, variants) if args.tensorrt else 0

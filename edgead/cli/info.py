@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,6 +13,7 @@ from edgead.artifact import Manifest, TeacherSpec, TrainingSpec, read_artifact
 from edgead.cli import _options
 from edgead.contrast import GRID, LEAST_SHARE
 from edgead.errors import UsageError
+from edgead.printable import printable
 
 
 def add_parser(subparsers: _options.Subparsers) -> None:
@@ -32,7 +34,7 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError(f"{args.artifact} does not exist")
     artifact = read_artifact(args.artifact)
     if args.json:
-        print(json.dumps(json.loads(artifact.manifest.to_json()), indent=2))
+        print(json.dumps(dataclasses.asdict(artifact.manifest), indent=2))
         return 0
     rows = [
         ("file", f"{artifact.path} ({artifact.size_bytes / 1e6:.2f} MB, seal intact)"),
@@ -40,7 +42,7 @@ def run(args: argparse.Namespace) -> int:
     ]
     width = max(len(label) for label, _ in rows)
     for label, value in rows:
-        print(f"{label.ljust(width)}  {value}")
+        print(f"{label.ljust(width)}  {printable(value)}")
     return 0
 
 
@@ -89,10 +91,16 @@ def _options_of(values: Mapping[str, Any]) -> str:
 def _blank(training: TrainingSpec) -> str:
     if training.least_contrast is None:
         return "not looked for: trained by an earlier edgead"
-    return (
+    rule = (
         f"called anomalous where a {GRID}x{GRID} part has less than {LEAST_SHARE:.0%} of the "
         "contrast of good photos"
     )
+    if training.contrast_left_out is None:
+        return rule
+    left_out = training.contrast_left_out
+    seen = training.images + training.held_out - left_out
+    odd = f", {left_out} left out that showed nearly nothing" if left_out else ""
+    return f"{rule} ({seen} of them{odd})"
 
 
 def _teacher(teacher: TeacherSpec | None) -> list[tuple[str, str]]:

@@ -27,7 +27,9 @@ def run(args: argparse.Namespace) -> int:
     for name in model_names():
         model = model_class(name)
         recipe = model.recipe
-        print(f"{name}\n    {str(model.__doc__).splitlines()[0]}")
+        print(name)
+        if model.__doc__:  # not under python -OO
+            print(f"    {model.__doc__.splitlines()[0]}")
         print(
             f"    trains {recipe.steps:,} steps of {recipe.batch_size} photos, "
             f"{recipe.cpu_steps:,} without a GPU{spelled(recipe.cpu_options)} ({recipe.reference})"

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import cv2
-
-from edgead import files, images
+from edgead import files, images, notices, photo_files
 from edgead.cli import _options
-from edgead.errors import EdgeadError, ImageError
+from edgead.cli._overlays import Overlays
+from edgead.errors import EdgeadError
+from edgead.photo_files import PhotoListing
+from edgead.printable import printable
+
+if TYPE_CHECKING:
+    from edgead.detector import EdgeDetector
 
 
 def add_parser(subparsers: _options.Subparsers) -> None:
@@ -38,41 +41,16 @@ def run(args: argparse.Namespace) -> int:
     """
     from edgead.detector import open_detector
 
-    paths = images.find_images(args.images)
-    names = _output_names(paths) if args.out else {}
-    results: list[dict[str, Any]] = []
-    overlays = Path(args.out) if args.out else None
+    listing = photo_files.find(args.images, outputs=[args.out] if args.out else [])
+    unreadable = listing.unreadable()
+    others = tuple(entry for entry in listing.skipped if entry not in unreadable)
+    photo_files.report(PhotoListing(listing.photos, others))
+    overlays = Overlays(args.out, listing.photos) if args.out else None
     with open_detector(args.detector, args.runtime, args.threshold, args.threads) as detect:
-        for path in paths:
-            try:
-                photo = images.read_image(path)
-            except ImageError as error:
-                print(f"edgead: error: {error}", file=sys.stderr)
-                results.append(_unread(path, detect.threshold, str(error)))
-                continue
-            detection = detect(photo)
-            verdict = "ANOMALOUS" if detection.is_anomalous else "good"
-            print(f"{verdict:9}  {detection.score:9.4f}  {path}")
-            if detection.doubt is not None:
-                print(f"warning: {path}: {detection.doubt}", file=sys.stderr)
-            results.append(
-                {
-                    "path": str(path),
-                    "score": detection.score,
-                    "threshold": detection.threshold,
-                    "is_anomalous": detection.is_anomalous,
-                    "regions": [region.to_json() for region in detection.regions],
-                    "blank": [list(cell.box) for cell in detection.blank],
-                }
-            )
-            if overlays is not None:
-                try:
-                    _write_png(overlays / names[path], detection.overlay(photo))
-                except EdgeadError as error:  # the scores count for more than their pictures
-                    print(f"edgead: error: {error}; the scores go on without", file=sys.stderr)
-                    overlays = None
+        results = [_scored(path, detect, overlays) for path in listing.photos]
         info = detect.runtime
         threshold = detect.threshold
+    results += [_unread(entry.path, threshold, entry.sentence()) for entry in unreadable]
     verdicts = [result["is_anomalous"] for result in results if "error" not in result]
     if verdicts:
         print(
@@ -81,11 +59,36 @@ def run(args: argparse.Namespace) -> int:
         )
     if args.json:  # of photos that cannot be read too: older verdicts must not stand for them
         files.write_json(args.json, results)
-    is_complete = len(verdicts) == len(results) and (overlays is not None or not args.out)
+    is_complete = len(verdicts) == len(results) and (overlays is None or not overlays.failed)
     return 0 if is_complete else 1
 
 
+def _scored(path: Path, detect: EdgeDetector, overlays: Overlays | None) -> dict[str, Any]:
+    """Score one photo, print its line and draw its overlay."""
+    try:
+        photo = images.read_image(path)
+        detection = detect(photo)
+    except EdgeadError as error:
+        return _unread(path, detect.threshold, str(error))
+    verdict = "ANOMALOUS" if detection.is_anomalous else "good"
+    print(f"{verdict:9}  {detection.score:9.4f}  {printable(path)}")
+    if detection.doubt is not None:
+        notices.warn(f"{path}: {detection.doubt}")
+    if overlays is not None:
+        overlays.write(path, photo, detection)
+    return {
+        "path": str(path),
+        "score": detection.score,
+        "threshold": detection.threshold,
+        "is_anomalous": detection.is_anomalous,
+        "regions": [region.to_json() for region in detection.regions],
+        "blank": [list(cell.box) for cell in detection.blank],
+    }
+
+
 def _unread(path: Path, threshold: float, error: str) -> dict[str, Any]:
+    """Report a photo that has no score, and give its entry."""
+    notices.error(error)
     return {
         "path": str(path),
         "score": None,
@@ -95,25 +98,3 @@ def _unread(path: Path, threshold: float, error: str) -> dict[str, Any]:
         "blank": [],
         "error": error,
     }
-
-
-def _output_names(paths: list[Path]) -> dict[Path, str]:
-    """Name the overlays after their photos, with folders in front where names repeat."""
-    names: dict[Path, str] = {}
-    taken: set[str] = set()
-    for path in paths:
-        parts = path.resolve().parts
-        for depth in range(1, len(parts)):
-            name = "_".join(parts[-depth:]) + ".png"
-            if name not in taken:
-                break
-        taken.add(name)
-        names[path] = name
-    return names
-
-
-def _write_png(path: Path, picture: images.Image) -> None:
-    done, encoded = cv2.imencode(".png", picture)
-    if not done:
-        raise EdgeadError(f"OpenCV cannot encode the picture for {path}")
-    files.write_bytes(path, encoded.tobytes())

@@ -21,10 +21,15 @@ def add_parser(subparsers: _options.Subparsers) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print a line a runtime."""
+    from edgead import notices, opencv
     from edgead.runtimes import working
+    from edgead.runtimes.onnxruntime import library
 
     states = working()
     width = max(map(len, states))
     for name, reason in states.items():
         print(f"{name.ljust(width)}  {'works' if reason is None else 'does not work: ' + reason}")
+    for conflict in (library.conflict(), opencv.conflict()):
+        if conflict is not None:
+            notices.warn(conflict)
     return 0 if None in states.values() else 1

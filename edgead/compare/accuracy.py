@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import math
 import os
 from collections.abc import Sequence
@@ -11,11 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from edgead import files
+from edgead import files, strict_json
 from edgead.artifact import Artifact
 from edgead.datasets import Dataset
 from edgead.detector import EdgeDetector
+from edgead.errors import DataError
 from edgead.evaluation import evaluate
+from edgead.strict_json import Source
 
 
 @dataclass(frozen=True)
@@ -39,13 +40,13 @@ class Accuracy:
 
 
 def data_digest(dataset: Dataset) -> str:
-    """Hash the labelled photos and their masks, paths (the figures name them) and contents."""
+    """Hash the labelled photos and their masks: labels, paths (figures name them), contents."""
     digest = hashlib.sha256()
     for photo in dataset.test:
-        for path in (photo.path, photo.mask):
-            if path is not None:
-                digest.update(os.fsencode(path) + b"\0")
-                digest.update(path.read_bytes())
+        digest.update(os.fsencode(photo.kind) + b"\0")
+        for path in (photo.path, *photo.masks):
+            digest.update(os.fsencode(path) + b"\0")
+            digest.update(path.read_bytes())
     return digest.hexdigest()
 
 
@@ -69,7 +70,7 @@ def measure(
     with EdgeDetector(artifact.path, runtime, threads=threads) as detect:
         key = [artifact.sha256, detect.runtime.name, detect.runtime.version, digest]
         kept = _read(path)
-        if kept is not None and kept.get("of") == key:
+        if kept is not None and kept["of"] == key:
             return Accuracy(kept["figures"])
         found = evaluate(detect, dataset).to_json()
     files.write_json(path, {"of": key, "figures": found})
@@ -91,7 +92,7 @@ def empty_columns(dataset: Dataset) -> list[str]:
         empty.append(
             f"image AUROC stays empty: {dataset.root / 'test'} has defective photos only; {where}"
         )
-    if not any(photo.mask for photo in defective):
+    if not any(photo.masks for photo in defective):
         empty.append(
             "pixel AUROC and AU-PRO stay empty: no defective photo has a mask in "
             f"{dataset.root / 'ground_truth'}/<kind of defect>"
@@ -126,9 +127,51 @@ def uncertainty(dataset: Dataset, aurocs: Sequence[float]) -> str | None:
     )
 
 
+@dataclass(frozen=True)
+class _Score:
+    path: str
+    kind: str
+    score: float
+    is_anomalous: bool
+    is_blank: bool
+
+
+@dataclass(frozen=True)
+class _Kind:
+    images: int
+    image_auroc: float | None
+    pixel_auroc: float | None
+    au_pro: float | None
+    misses: int
+
+
+@dataclass(frozen=True)
+class _Figures:
+    image_auroc: float | None
+    image_ap: float | None
+    image_f1: float | None
+    pixel_auroc: float | None
+    au_pro: float | None
+    false_positives: int
+    misses: int
+    images: int
+    threshold: float
+    by_defect: dict[str, _Kind]
+    scores: tuple[_Score, ...]
+
+
+@dataclass(frozen=True)
+class _Kept:
+    of: tuple[str, ...]
+    figures: _Figures
+
+
 def _read(path: Path) -> dict[str, Any] | None:
+    """Return what was kept; ``None`` where there is nothing, or it is damaged: measure again."""
+    advice = "it is measured again"
     try:
-        content = json.loads(path.read_text())
-    except (OSError, ValueError):
+        content: dict[str, Any] = strict_json.read(path, DataError, advice)
+        strict_json.build(_Kept, content, Source(str(path), DataError, advice))
+    except DataError:
         return None
-    return content if isinstance(content, dict) else None
+    return content

@@ -17,7 +17,7 @@ def read_bench(path: Path) -> list[dict[str, Any]]:
         UsageError: The file cannot be read, is something else, or did not measure single frames.
     """
     from edgead.benchmarks.protocol import Scenario
-    from edgead.benchmarks.result import read_results
+    from edgead.benchmarks.stored import read_results
 
     results = read_results(path)
     for result in results:
@@ -56,21 +56,21 @@ def measured_elsewhere(
     accuracy = f"accuracy measured here in {local.runtime}"
     latency = found["latency_ms"]
     doubt = None
-    if found.get("verdict") == "INVALID":
-        doubt = "its own verdict is INVALID: " + "; ".join(found.get("invalid_because", []))
+    if found["verdict"] == "INVALID":
+        doubt = "its own verdict is INVALID: " + "; ".join(found["invalid_because"])
     return local.replace(
         runtime=runtime,
         device=device,
-        size_bytes=artifact.get("size_bytes") or local.size_bytes,
+        size_bytes=artifact["size_bytes"],
         latency=Latency(
             latency["p50"],
-            latency.get("p90"),
+            latency["p90"],
             latency["mean"],
             latency["max"],
             found["samples"],
             doubt,
         ),
-        memory_mib=found.get("peak_rss_mib"),
+        memory_mib=found["peak_rss_mib"],
         note="; ".join(filter(None, (accuracy, note))),
     )
 

@@ -8,7 +8,9 @@ from edgead.compare import tables
 from edgead.compare.comparison import Comparison
 from edgead.compare.results import HERE, LeftOut
 from edgead.compare.survey import decision_tree
+from edgead.markdown import bullets, plain
 from edgead.markdown import table as markdown_table
+from edgead.printable import printable
 
 
 def document(comparison: Comparison) -> str:
@@ -18,9 +20,11 @@ def document(comparison: Comparison) -> str:
     threads = f"{machine.threads} thread{'' if machine.threads == 1 else 's'}"
     runtimes = ", ".join(f"{name} {version}" for name, version in machine.runtimes.items())
     parts = [
-        f"# Detectors compared on {comparison.data}",
-        f"{_photos(comparison)} Measured on {machine.cpu}, {threads}; {runtimes}; "
-        f"frames of {width}x{height} px.",
+        f"# Detectors compared on {plain(comparison.data)}",
+        plain(
+            f"{_photos(comparison)} Measured on {machine.cpu}, {threads}; {runtimes}; "
+            f"frames of {width}x{height} px."
+        ),
         "## Recommendation",
         recommendation(comparison),
         "## The survey's table, measured",
@@ -30,18 +34,18 @@ def document(comparison: Comparison) -> str:
     ]
     for device in comparison.devices:
         parts += [
-            f"## Every file in every runtime{'' if device == HERE else f', on {device}'}",
+            f"## Every file in every runtime{'' if device == HERE else f', on {plain(device)}'}",
             variant_table(comparison, device),
         ]
     doubts = [
-        f"- {v.name}: {v.latency.doubt}"
+        f"{v.name}: {v.latency.doubt}"
         for v in comparison.variants
         if v.latency is not None and v.latency.doubt
     ]
     if doubts:
-        parts += ["`?`: not to be relied on.", "\n".join(doubts)]
-    notes = [f"- {v.name} on {v.device}: {v.note}" for v in comparison.variants if v.note]
-    parts += ["\n".join(notes)] if notes else []
+        parts += ["`?`: not to be relied on.", bullets(doubts)]
+    notes = [f"{v.name} on {v.device}: {v.note}" for v in comparison.variants if v.note]
+    parts += [bullets(notes)] if notes else []
     tree = decision_tree(comparison.variants, comparison.detectors, comparison.constraints.device)
     parts += [
         "## The survey's decision tree, answered by measurement",
@@ -62,8 +66,8 @@ def document(comparison: Comparison) -> str:
         *(f"{name} was not used: {why}" for name, why in machine.unavailable.items()),
     ]
     if details:
-        parts += ["## Remarks", "\n".join(f"- {remark}" for remark in details)]
-    parts += ["## Again", f"    {comparison.command}"]
+        parts += ["## Remarks", bullets(details)]
+    parts += ["## Again", f"    {printable(comparison.command)}"]
     return "\n\n".join(parts) + "\n"
 
 
@@ -71,13 +75,13 @@ def recommendation(comparison: Comparison) -> str:
     """Say what to take, or what is nearest, with the reasons as a list."""
     found = comparison.recommendation
     if found.chosen is not None:
-        head = f"**{found.chosen.name}** ({found.chosen.file})."
+        head = f"**{plain(found.chosen.name)}** ({plain(found.chosen.file)})."
     elif found.nearest is not None:
-        head = f"**None keeps every limit; the nearest is {found.nearest.name}.**"
+        head = f"**None keeps every limit; the nearest is {plain(found.nearest.name)}.**"
     else:
         head = "**None.**"
-    doubts = [f"- not to be relied on: {doubt}" for doubt in comparison.doubts]
-    return "\n".join([head, "", *(f"- {reason}" for reason in found.reasons), *doubts])
+    doubts = [f"not to be relied on: {doubt}" for doubt in comparison.doubts]
+    return "\n".join([head, "", bullets([*found.reasons, *doubts])])
 
 
 def survey_table(comparison: Comparison) -> str:
@@ -107,4 +111,4 @@ def _photos(comparison: Comparison) -> str:
 
 
 def _left_out(entries: Sequence[LeftOut]) -> str:
-    return "\n".join(f"- {entry.what}: {entry.reason}" for entry in entries)
+    return bullets([f"{entry.what}: {entry.reason}" for entry in entries])

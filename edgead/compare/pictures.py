@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ from edgead.compare.accuracy import Accuracy
 from edgead.contact_sheet import outline_truth
 from edgead.datasets import GOOD, Dataset, Photo
 from edgead.detector import EdgeDetector
+from edgead.markup import Html, element
 
 _WIDTH = 240
 _MOST_KINDS = 10
@@ -52,7 +52,7 @@ def choose(
     return chosen
 
 
-def side_by_side(chosen: Sequence[Chosen], artifacts: Mapping[str, tuple[Path, str]]) -> str:
+def side_by_side(chosen: Sequence[Chosen], artifacts: Mapping[str, tuple[Path, str]]) -> Html:
     """Draw each photo with every detector's heat map.
 
     Args:
@@ -60,7 +60,7 @@ def side_by_side(chosen: Sequence[Chosen], artifacts: Mapping[str, tuple[Path, s
         artifacts: Artifact and runtime by the detector's label.
 
     Returns:
-        HTML: a row a photo, a column a detector. Colours follow each detector's own threshold.
+        A row a photo, a column a detector. Colours follow each detector's own threshold.
     """
     photos = [images.read_image(entry.photo.path) for entry in chosen]
     columns = [[_truth(entry, photo) for entry, photo in zip(chosen, photos, strict=True)]]
@@ -69,30 +69,28 @@ def side_by_side(chosen: Sequence[Chosen], artifacts: Mapping[str, tuple[Path, s
             columns.append(
                 [_map(entry, photo, detect) for entry, photo in zip(chosen, photos, strict=True)]
             )
-    heads = "".join(f"<b>{html.escape(label)}</b>" for label in ("photo", *artifacts))
-    cells = "".join("".join(row) for row in zip(*columns, strict=True))
+    heads = [element("b", label) for label in ("photo", *artifacts)]
+    cells = [cell for row in zip(*columns, strict=True) for cell in row]
     grid = f"grid-template-columns: repeat({len(columns)}, minmax(0, {_WIDTH}px))"
-    return f"<div class='maps' style='{grid}'>{heads}{cells}</div>"
+    return element("div", *heads, *cells, class_="maps", style=grid)
 
 
-def _truth(entry: Chosen, photo: images.Image) -> str:
+def _truth(entry: Chosen, photo: images.Image) -> Html:
     marked = _small(photo)
     outline_truth(marked, entry.photo, photo.shape[:2])
-    kind = html.escape(entry.photo.kind.replace("_", " "))
-    return (
-        f"<figure>{page.picture(marked, marked.shape[1])}<figcaption>{kind}, {entry.why}: "
-        f"{html.escape(entry.photo.path.name)}</figcaption></figure>"
-    )
+    caption = f"{entry.photo.kind.replace('_', ' ')}, {entry.why}: {entry.photo.path.name}"
+    return element("figure", page.picture(marked, marked.shape[1]), element("figcaption", caption))
 
 
-def _map(entry: Chosen, photo: images.Image, detect: EdgeDetector) -> str:
+def _map(entry: Chosen, photo: images.Image, detect: EdgeDetector) -> Html:
     detection = detect(photo)
     wrong = detection.is_anomalous != entry.photo.is_anomalous
     verdict = ("anomalous" if detection.is_anomalous else "good") + (", wrong" if wrong else "")
     times = f", score {_times(detection.score, detection.threshold)}"
-    return (
-        f"<figure>{page.picture(_small(detection.overlay(photo)), _WIDTH)}<figcaption>"
-        f"<span class='{'bad' if wrong else 'good'}'>{verdict}</span>{times}</figcaption></figure>"
+    return element(
+        "figure",
+        page.picture(_small(detection.overlay(photo)), _WIDTH),
+        element("figcaption", element("span", verdict, class_="bad" if wrong else "good"), times),
     )
 
 

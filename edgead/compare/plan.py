@@ -37,6 +37,7 @@ class Plan:
         seconds: Of the speed measurement, for each variant.
         elsewhere: JSON files of ``edgead bench`` on other devices, by the device's name.
         constraints: What the recommendation must keep.
+        good: Names of folders of ``data``, besides ``good``, with photos of good parts.
     """
 
     data: Path
@@ -54,6 +55,7 @@ class Plan:
     seconds: float = 5.0
     elsewhere: Mapping[str, Path] = field(default_factory=dict)
     constraints: Constraints = field(default_factory=Constraints)
+    good: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         unknown = [name for name in self.precisions if name not in PRECISIONS]

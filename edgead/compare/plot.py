@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import html
 import math
 from collections.abc import Sequence
 
 from edgead import page
 from edgead.compare.results import Variant, pareto_front
+from edgead.markup import Html, element, joined
 
 COLOURS = ("#1f6fb2", "#d1762a", "#2f8a5f", "#8a4fae", "#b03a48", "#5d6b78", "#a58b17", "#138a94")
 _WIDTH, _HEIGHT = 1000, 460
@@ -16,14 +16,14 @@ _DOT = 6.5
 _LINE_HEIGHT = 16
 
 
-def accuracy_against_latency(variants: Sequence[Variant], device: str) -> str:
+def accuracy_against_latency(variants: Sequence[Variant], device: str) -> Html:
     """Draw image AUROC over median latency (logarithmic), with the Pareto front.
 
     Colour is the detector, the mark's shape the precision; marks of runtimes other than the first
     are hollow. The front's detectors carry their names.
 
     Returns:
-        SVG, or an empty text where there is nothing to draw.
+        A picture and its legend, or nothing where there is nothing to draw.
     """
     shown = [
         v
@@ -31,27 +31,29 @@ def accuracy_against_latency(variants: Sequence[Variant], device: str) -> str:
         if v.device == device and v.latency is not None and v.image_auroc is not None
     ]
     if not shown:
-        return ""
+        return Html()
     axes = _Axes(shown)
     colours = detector_colours(variants)
     runtimes = list(dict.fromkeys(v.runtime for v in shown))
     front = pareto_front(shown)
-    parts = [
-        f"<svg viewBox='0 0 {_WIDTH} {_HEIGHT}' role='img' "
-        "aria-label='image AUROC against latency'>",
-        *axes.draw(),
-        _front_line(front, axes),
-    ]
+    parts = [*axes.draw(), _front_line(front, axes)]
     for variant in shown:
         x, y = axes.at(variant)
         colour, solid = colours[variant.detector], variant.runtime == runtimes[0]
-        fill = colour if solid else "#ffffff"
         parts.append(
-            f"<g fill='{fill}' stroke='{colour}' stroke-width='2'>"
-            f"{_mark(variant.precision, x, y)}<title>{html.escape(_hover(variant))}</title></g>"
+            element(
+                "g",
+                _mark(variant.precision, x, y),
+                element("title", _hover(variant)),
+                fill=colour if solid else "#ffffff",
+                stroke=colour,
+                stroke_width=2,
+            )
         )
     parts += _names(front, axes)
-    return "".join(parts) + "</svg>" + _legend(shown, colours, runtimes)
+    box, label = f"0 0 {_WIDTH} {_HEIGHT}", "image AUROC against latency"
+    drawn = element("svg", *parts, viewBox=box, role="img", aria_label=label)
+    return joined(drawn, _legend(shown, colours, runtimes))
 
 
 def detector_colours(variants: Sequence[Variant]) -> dict[str, str]:
@@ -81,34 +83,29 @@ class _Axes:
         share = (auroc - self.bottom) / (self.top - self.bottom)
         return _HEIGHT - _BOTTOM - share * (_HEIGHT - _TOP - _BOTTOM)
 
-    def draw(self) -> list[str]:
+    def draw(self) -> list[Html]:
         floor = _HEIGHT - _BOTTOM
         parts = []
         for tick in _log_ticks(self.low, self.high):
-            x = self.x(tick)
-            parts.append(
-                f"<line x1='{x:.1f}' x2='{x:.1f}' y1='{_TOP}' y2='{floor}' "
-                f"stroke='{page.LINE_COLOUR}'/>"
-                f"<text x='{x:.1f}' y='{floor + 18}' text-anchor='middle'>{tick:g}</text>"
-            )
+            x = f"{self.x(tick):.1f}"
+            parts.append(element("line", x1=x, x2=x, y1=_TOP, y2=floor, stroke=page.LINE_COLOUR))
+            parts.append(element("text", f"{tick:g}", x=x, y=floor + 18, text_anchor="middle"))
         for tick in _linear_ticks(self.bottom, min(self.top, 1.0)):
             y = self.y(tick)
+            ends = {"x1": _LEFT, "x2": _WIDTH - _RIGHT, "y1": f"{y:.1f}", "y2": f"{y:.1f}"}
+            parts.append(element("line", **ends, stroke=page.LINE_COLOUR))
             parts.append(
-                f"<line x1='{_LEFT}' x2='{_WIDTH - _RIGHT}' y1='{y:.1f}' y2='{y:.1f}' "
-                f"stroke='{page.LINE_COLOUR}'/>"
-                f"<text x='{_LEFT - 8}' y='{y + 4:.1f}' text-anchor='end'>{tick:g}</text>"
+                element("text", f"{tick:g}", x=_LEFT - 8, y=f"{y + 4:.1f}", text_anchor="end")
             )
         middle = (_LEFT + _WIDTH - _RIGHT) / 2
-        parts.append(
-            f"<text x='{middle}' y='{_HEIGHT - 8}' text-anchor='middle'>median latency of a whole "
-            "frame, ms (logarithmic)</text>"
-            f"<text transform='translate(14 {(_TOP + floor) / 2}) rotate(-90)' "
-            "text-anchor='middle'>image AUROC</text>"
-        )
+        across = "median latency of a whole frame, ms (logarithmic)"
+        parts.append(element("text", across, x=middle, y=_HEIGHT - 8, text_anchor="middle"))
+        turned = f"translate(14 {(_TOP + floor) / 2}) rotate(-90)"
+        parts.append(element("text", "image AUROC", transform=turned, text_anchor="middle"))
         return parts
 
 
-def _front_line(front: Sequence[Variant], axes: _Axes) -> str:
+def _front_line(front: Sequence[Variant], axes: _Axes) -> Html:
     """Draw the front as steps: up to the next variant's latency, nothing better is to be had."""
     points: list[tuple[float, float]] = []
     for variant in front:
@@ -118,13 +115,11 @@ def _front_line(front: Sequence[Variant], axes: _Axes) -> str:
         points.append((x, y))
     points.append((_WIDTH - _RIGHT, points[-1][1]))
     path = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
-    return (
-        f"<polyline points='{path}' fill='none' stroke='{page.INK_COLOUR}' stroke-width='1.5' "
-        "stroke-dasharray='5 4'/>"
-    )
+    style = {"stroke": page.INK_COLOUR, "stroke_width": 1.5, "stroke_dasharray": "5 4"}
+    return element("polyline", points=path, fill="none", **style)
 
 
-def _names(front: Sequence[Variant], axes: _Axes) -> list[str]:
+def _names(front: Sequence[Variant], axes: _Axes) -> list[Html]:
     """Name each of the front's detectors once, under its fastest mark, lower where two overlap."""
     taken: list[tuple[float, float]] = []
     parts = []
@@ -137,46 +132,41 @@ def _names(front: Sequence[Variant], axes: _Axes) -> list[str]:
         while any(abs(top - other) < _LINE_HEIGHT and x < end for end, other in taken):
             top += _LINE_HEIGHT
         taken.append((x + width, top))
-        anchor = "start" if right else "end"
-        parts.append(
-            f"<text x='{x:.1f}' y='{top:.1f}' text-anchor='{anchor}' "
-            f"style='fill:{page.INK_COLOUR}'>{html.escape(text)}</text>"
-        )
+        place = {"x": f"{x:.1f}", "y": f"{top:.1f}", "text_anchor": "start" if right else "end"}
+        parts.append(element("text", text, **place, style=f"fill:{page.INK_COLOUR}"))
     return parts
 
 
-def _mark(precision: str, x: float, y: float) -> str:
+def _mark(precision: str, x: float, y: float) -> Html:
     if precision.startswith("int8"):
         tall = 1.25 * _DOT
-        return (
-            f"<polygon points='{x:.1f},{y - tall:.1f} {x + tall:.1f},{y + _DOT:.1f} "
-            f"{x - tall:.1f},{y + _DOT:.1f}'/>"
-        )
+        corners = ((x, y - tall), (x + tall, y + _DOT), (x - tall, y + _DOT))
+        return element("polygon", points=" ".join(f"{a:.1f},{b:.1f}" for a, b in corners))
     if precision == "fp16":
         side = 1.8 * _DOT
-        return (
-            f"<rect x='{x - side / 2:.1f}' y='{y - side / 2:.1f}' width='{side}' height='{side}'/>"
-        )
-    return f"<circle cx='{x:.1f}' cy='{y:.1f}' r='{_DOT}'/>"
+        left, top = f"{x - side / 2:.1f}", f"{y - side / 2:.1f}"
+        return element("rect", x=left, y=top, width=side, height=side)
+    return element("circle", cx=f"{x:.1f}", cy=f"{y:.1f}", r=_DOT)
 
 
-def _legend(shown: Sequence[Variant], colours: dict[str, str], runtimes: Sequence[str]) -> str:
-    items = [
-        f"<span><svg width='14' height='14' viewBox='0 0 14 14'><circle cx='7' cy='7' r='6' "
-        f"fill='{colours[label]}'/></svg>{html.escape(label)}</span>"
-        for label in dict.fromkeys(variant.detector for variant in shown)
-    ]
+def _legend(shown: Sequence[Variant], colours: dict[str, str], runtimes: Sequence[str]) -> Html:
+    items = []
+    for label in dict.fromkeys(variant.detector for variant in shown):
+        dot = element("circle", cx=7, cy=7, r=6, fill=colours[label])
+        items.append(element("span", _icon(14, dot), label))
     for precision in dict.fromkeys(variant.precision.partition("-")[0] for variant in shown):
-        items.append(
-            f"<span><svg width='16' height='16' viewBox='0 0 16 16'><g fill='none' "
-            f"stroke='{page.INK_COLOUR}' stroke-width='1.5'>{_mark(precision, 8, 8)}</g></svg>"
-            f"{precision.upper()}</span>"
-        )
+        style = {"fill": "none", "stroke": page.INK_COLOUR, "stroke_width": 1.5}
+        mark = element("g", _mark(precision, 8, 8), **style)
+        items.append(element("span", _icon(16, mark), precision.upper()))
     if len(runtimes) > 1:
-        items.append(f"<span>filled: {html.escape(runtimes[0])}</span>")
-        items.append(f"<span>hollow: {html.escape(', '.join(runtimes[1:]))}</span>")
-    items.append("<span>dashed: Pareto front</span>")
-    return f"<p class='legend'>{''.join(items)}</p>"
+        items.append(element("span", f"filled: {runtimes[0]}"))
+        items.append(element("span", f"hollow: {', '.join(runtimes[1:])}"))
+    items.append(element("span", "dashed: Pareto front"))
+    return element("p", *items, class_="legend")
+
+
+def _icon(side: int, drawn: Html) -> Html:
+    return element("svg", drawn, width=side, height=side, viewBox=f"0 0 {side} {side}")
 
 
 def _hover(variant: Variant) -> str:

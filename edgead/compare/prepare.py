@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import edgead
-from edgead import files
+from edgead import files, strict_json
 from edgead.artifact import Artifact, Manifest, TeacherSpec, read_artifact
 from edgead.compare.plan import Contender, Plan
 from edgead.compare.results import Detector, LeftOut
@@ -82,7 +81,7 @@ def require_same(contender: Contender, plan: Plan) -> None:
         TrainingError: Its record is damaged.
     """
     from edgead.training import Run
-    from edgead.training.trainer import with_all_options, with_defaults
+    from edgead.training.defaults import with_all_options, with_defaults
 
     run = Run(contender.run)
     if contender.is_taken or not run.exists:
@@ -92,7 +91,7 @@ def require_same(contender: Contender, plan: Plan) -> None:
     wanted = with_defaults(_config(contender, plan), plan.train_device)
     for field in dataclasses.fields(wanted):
         was, now = getattr(begun, field.name), getattr(wanted, field.name)
-        if field.name not in ("data", "options") and was != now:
+        if field.name not in ("data", "options", "good") and was != now:
             raise UsageError(
                 f"{run.path} was trained with {field.name.replace('_', ' ')} {was}, and {now} is "
                 "asked for now: choose another folder with --out, or remove that one"
@@ -105,7 +104,9 @@ def require_same(contender: Contender, plan: Plan) -> None:
                 f"add --option {contender.model}:{name}={was} to go on with it, choose another "
                 "folder with --out, or remove that one"
             )
-    if record.photos_sha256 != _training_digest(Dataset.from_folder(plan.data), plan.seed):
+    if record.photos_sha256 != _training_digest(
+        Dataset.from_folder(plan.data, plan.good), plan.seed
+    ):
         raise UsageError(
             f"{run.path} was trained on other photos than {plan.data} holds now: choose another "
             "folder with --out, or remove that one"
@@ -123,6 +124,7 @@ def _config(contender: Contender, plan: Plan) -> TrainConfig:
         seed=plan.seed,
         teacher=contender.teacher,
         options=dict(contender.options),
+        good=plan.good,
     )
 
 
@@ -177,7 +179,7 @@ def _notes(
 def _export(
     contender: Contender, plan: Plan, manifest: Manifest
 ) -> tuple[list[Artifact], list[LeftOut]]:
-    from edgead.export import ExportOptions, export
+    from edgead.export import ExportOptions, export, report
 
     folder = plan.out / "exports" / contender.label
     asked: dict[str, Any] = {
@@ -202,17 +204,17 @@ def _export(
     else:
         print(f"{contender.label}: exported already, {folder} is used", file=sys.stderr)
     artifacts, refused = [], []
-    for variant in json.loads((folder / "report.json").read_text())["variants"]:
-        if variant["accepted"]:
-            artifacts.append(read_artifact(folder / variant["file"]))
+    for variant in report.read(folder):
+        if variant.accepted and variant.file:
+            artifacts.append(read_artifact(folder / variant.file))
         else:
-            label = f"{contender.label} {variant['precision'].upper()}"
-            refused.append(LeftOut(label, variant["reason"]))
+            label = f"{contender.label} {variant.precision.upper()}"
+            refused.append(LeftOut(label, variant.reason))
     return artifacts, refused
 
 
 def _is_done(folder: Path, asked: dict[str, Any]) -> bool:
     try:
-        return bool(json.loads((folder / _MARK).read_text()) == asked)
-    except (OSError, ValueError):
+        return bool(strict_json.read(folder / _MARK, UsageError, "it is exported again") == asked)
+    except UsageError:  # it is missing or damaged
         return False

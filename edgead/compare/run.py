@@ -54,7 +54,7 @@ def compare(plan: Plan, command: str) -> Comparison:
         DataError: The data cannot be used.
         EdgeadError: No detector could be compared; says why for each.
     """
-    dataset = Dataset.from_folder(plan.data)
+    dataset = Dataset.from_folder(plan.data, plan.good).require_good()
     benches = {name: elsewhere.read_bench(path) for name, path in plan.elsewhere.items()}
     _check_device(plan)
     _check_folder(plan.out)
@@ -227,7 +227,7 @@ def _frames(dataset: Dataset, ready: Sequence[Prepared]) -> list[images.Image]:
 def _machine(measured: Sequence[_Measured], frame: images.Image, plan: Plan) -> Machine:
     return Machine(
         cpu=cpu.model_name(),
-        threads=plan.threads or cpu.physical_cores(),
+        threads=plan.threads or cpu.default_threads(),
         runtimes={entry.runtime: entry.version for entry in measured},
         unavailable={name: why for name, why in available().items() if why is not None},
         frame_size=(frame.shape[0], frame.shape[1]),

@@ -1,6 +1,6 @@
 """What the survey behind this project claims, to print beside what was measured.
 
-The claims are quoted, not believed: docs/survey.md holds each against its source.
+The claims are quoted, not believed: docs/notes/survey.md holds each against its source.
 """
 
 from __future__ import annotations

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,6 +11,7 @@ from edgead.compare import plot, tables
 from edgead.compare.comparison import Comparison
 from edgead.compare.results import HERE, LeftOut, Variant
 from edgead.compare.survey import decision_tree
+from edgead.markup import Html, element, joined
 
 _STYLE = """
 body { max-width: 1240px; }
@@ -28,65 +28,67 @@ th, td { vertical-align: top; padding: 5px 16px 5px 0; } td small { display: blo
 """
 
 
-def write(path: str | os.PathLike[str], comparison: Comparison, maps: str) -> None:
+def write(path: str | os.PathLike[str], comparison: Comparison, maps: Html) -> None:
     """Write ``compare.html``.
 
     Args:
         path: The file.
         comparison: What to show.
-        maps: HTML of the example maps.
+        maps: The example maps.
     """
-    body = "\n".join(
-        (
-            _head(comparison),
-            *_plots(comparison),
-            "<h2>The survey's table, measured on this data and machine</h2>",
-            _survey_table(comparison),
-            "<p class='soft'>Small print in a cell is what the survey claims for the method as "
-            "published; whether its sources agree is in docs/survey.md. Latency is the median of "
-            "whole frames, single-stream; all variants were timed in alternating rounds of one "
-            "run.</p>",
-            "<h2>Maps side by side</h2>",
-            "<p class='soft'>Of each kind the typical and the hardest photo, by the detectors' "
-            "mean ranking. Green outline: the marked defect. Colour starts at half a detector's "
-            "own threshold and is full at twice of it; white outline: above the threshold.</p>",
-            maps,
-            "<h2>The survey's decision tree, answered by measurement</h2>",
-            _tree(comparison),
-            *_variants(comparison),
-            _left_out("Not compared", comparison.left_out),
-            _left_out("Not written or not run", comparison.refused),
-            _remarks(comparison),
-            "<h2>Again</h2>",
-            f"<p><code>{html.escape(comparison.command)}</code></p>",
-        )
+    body = page.lines(
+        _head(comparison),
+        *_plots(comparison),
+        element("h2", "The survey's table, measured on this data and machine"),
+        _survey_table(comparison),
+        page.soft(
+            "Small print in a cell is what the survey claims for the method as published; whether "
+            "its sources agree is in docs/notes/survey.md. Latency is the median of whole frames, "
+            "single-stream; all variants were timed in alternating rounds of one run."
+        ),
+        element("h2", "Maps side by side"),
+        page.soft(
+            "Of each kind the typical and the hardest photo, by the detectors' mean ranking. Green "
+            "outline: the marked defect. Colour starts at half a detector's own threshold and is "
+            "full at twice of it; white outline: above the threshold."
+        ),
+        maps,
+        element("h2", "The survey's decision tree, answered by measurement"),
+        _tree(comparison),
+        *_variants(comparison),
+        _left_out("Not compared", comparison.left_out),
+        _left_out("Not written or not run", comparison.refused),
+        _remarks(comparison),
+        element("h2", "Again"),
+        element("p", element("code", comparison.command)),
     )
     page.write(path, "edgead compare", body, _STYLE)
 
 
-def _head(comparison: Comparison) -> str:
+def _head(comparison: Comparison) -> Html:
     machine, counts = comparison.machine, comparison.photos
-    name = html.escape(Path(comparison.data).resolve().name)
     threads = f"{machine.threads} thread{'' if machine.threads == 1 else 's'}"
-    return (
-        f"<h1>Detectors compared on {name}</h1>"
-        f"<p class='soft'>{counts['train']} photos of good parts to learn from; tested on "
-        f"{counts['good']} good and {counts['defective']} defective ones. "
-        f"{html.escape(machine.cpu)}, {threads}.</p>"
-        f"{_headline(comparison)}{_recommendation(comparison)}"
+    return joined(
+        element("h1", f"Detectors compared on {Path(comparison.data).resolve().name}"),
+        page.soft(
+            f"{counts['train']} photos of good parts to learn from; tested on {counts['good']} "
+            f"good and {counts['defective']} defective ones. {machine.cpu}, {threads}."
+        ),
+        _headline(comparison),
+        _recommendation(comparison),
     )
 
 
-def _headline(comparison: Comparison) -> str:
+def _headline(comparison: Comparison) -> Html:
     shown = comparison.recommendation.chosen or comparison.recommendation.nearest
     if shown is None or shown.latency is None:
-        return ""
+        return Html()
     memory = "-" if shown.memory_mib is None else f"{shown.memory_mib:.0f} MiB"
     auroc = "-" if shown.image_auroc is None else f"{shown.image_auroc:.4f}"
     title = "recommended" if comparison.recommendation.chosen else "nearest to the limits"
     return page.headline(
         (
-            (title, f"{html.escape(shown.detector)} {shown.precision.upper()}"),
+            (title, f"{shown.detector} {shown.precision.upper()}"),
             ("image AUROC", auroc),
             ("a frame, median", f"{shown.latency.p50:.1f} ms"),
             ("frames a second", f"{shown.latency.fps:.0f}"),
@@ -96,77 +98,86 @@ def _headline(comparison: Comparison) -> str:
     )
 
 
-def _recommendation(comparison: Comparison) -> str:
+def _recommendation(comparison: Comparison) -> Html:
     found = comparison.recommendation
     limits = comparison.constraints
     if found.chosen is not None:
-        head = f"Take <b>{html.escape(found.chosen.name)}</b>"
-        if limits.device != HERE:
-            head += f" on {html.escape(limits.device)}"
-        head += f": <code>{html.escape(found.chosen.file)}</code>"
+        on = f" on {limits.device}" if limits.device != HERE else ""
+        head = joined(
+            "Take ",
+            element("b", found.chosen.name),
+            f"{on}: ",
+            element("code", found.chosen.file),
+        )
     else:
-        head = "<b>No variant keeps every limit.</b>"
-    reasons = "".join(f"<li>{html.escape(reason)}</li>" for reason in found.reasons)
-    kind = "verdict" if found.chosen else "verdict none"
-    doubts = "".join(
-        f"<p class='bad'>Not to be relied on: {html.escape(doubt)}</p>"
-        for doubt in comparison.doubts
+        head = element("b", "No variant keeps every limit.")
+    doubts = (
+        element("p", f"Not to be relied on: {doubt}", class_="bad") for doubt in comparison.doubts
     )
-    block = f"<div class='{kind}'><p>{head}</p><ul>{reasons}</ul>{doubts}</div>"
-    return f"<h2>Recommendation</h2>{block}"
+    block = element(
+        "div",
+        element("p", head),
+        _list(found.reasons),
+        *doubts,
+        class_="verdict" if found.chosen else "verdict none",
+    )
+    return joined(element("h2", "Recommendation"), block)
 
 
-def _plots(comparison: Comparison) -> list[str]:
+def _list(entries: Sequence[str], kind: str | None = None) -> Html:
+    return element("ul", *(element("li", entry) for entry in entries), class_=kind)
+
+
+def _plots(comparison: Comparison) -> list[Html]:
     parts = []
     for device in comparison.devices:
         drawn = plot.accuracy_against_latency(comparison.variants, device)
-        where = "" if device == HERE else f", on {html.escape(device)}"
+        where = "" if device == HERE else f", on {device}"
         if drawn:
-            parts += [f"<h2>Accuracy against latency{where}</h2>", drawn]
+            parts += [element("h2", f"Accuracy against latency{where}"), drawn]
     return parts
 
 
-def _survey_table(comparison: Comparison) -> str:
+def _survey_table(comparison: Comparison) -> Html:
     colours = plot.detector_colours(comparison.variants)
-    head = [
-        f"<span class='mark' style='background:{colours.get(detector.label, '#999')}'></span>"
-        f"{html.escape(detector.label)}"
-        for detector in comparison.detectors
-    ]
+    head = []
+    for detector in comparison.detectors:
+        colour = f"background:{colours.get(detector.label, '#999')}"
+        head.append(joined(element("span", class_="mark", style=colour), detector.label))
     rows = []
     for row in tables.survey_table(comparison):
         cells = []
         for cell in row.cells:
-            claim = f"<small>survey: {html.escape(cell.claim)}</small>" if cell.claim else ""
-            cells.append(html.escape(cell.measured) + claim)
-        rows.append((html.escape(row.subject), *cells))
-    return f"<div class='scroll wide'>{page.table(('', *head), rows)}</div>"
+            claim = element("small", f"survey: {cell.claim}") if cell.claim else Html()
+            cells.append(joined(cell.measured, claim))
+        rows.append((row.subject, *cells))
+    return element("div", page.table(("", *head), rows), class_="scroll wide")
 
 
-def _variants(comparison: Comparison) -> list[str]:
+def _variants(comparison: Comparison) -> list[Html]:
     parts = []
     for device in comparison.devices:
-        where = "" if device == HERE else f", on {html.escape(device)}"
-        parts.append(f"<h2>Every file in every runtime{where}</h2>")
+        where = "" if device == HERE else f", on {device}"
+        parts.append(element("h2", f"Every file in every runtime{where}"))
         parts.append(_variant_table(comparison, device))
     return parts
 
 
-def _variant_table(comparison: Comparison, device: str) -> str:
+def _variant_table(comparison: Comparison, device: str) -> Html:
     chosen = comparison.recommendation.chosen
-    lines = ["<tr>" + "".join(f"<th>{name}</th>" for name in tables.VARIANT_HEAD) + "</tr>"]
+    lines = [element("tr", *(element("th", name) for name in tables.VARIANT_HEAD))]
     marks: list[str] = []
     for variant, cells in tables.variant_table(comparison, device):
-        kind = " class='best'" if variant is chosen else ""
-        lines.append(
-            f"<tr{kind}>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in cells) + "</tr>"
-        )
+        kind = "best" if variant is chosen else None
+        lines.append(element("tr", *(element("td", cell) for cell in cells), class_=kind))
         marks += _footnotes(variant)
-    notes = "".join(f"<li>{html.escape(mark)}</li>" for mark in dict.fromkeys(marks))
-    return (
-        f"<div class='scroll'><table>{''.join(lines)}</table></div>"
-        "<p class='soft'>front: no other variant is faster and more accurate. Memory: peak of a "
-        f"process that only predicts. ?: not to be relied on.</p><ul class='soft'>{notes}</ul>"
+    return joined(
+        element("div", element("table", *lines), class_="scroll"),
+        page.soft(
+            "front: no other variant is faster and more accurate. Memory: peak of a process that "
+            "only predicts. ?: not to be relied on."
+        ),
+        _list(list(dict.fromkeys(marks)), "soft"),
     )
 
 
@@ -175,26 +186,23 @@ def _footnotes(variant: Variant) -> list[str]:
     return [f"{variant.name}: {text}" for text in (doubt, variant.note) if text]
 
 
-def _tree(comparison: Comparison) -> str:
+def _tree(comparison: Comparison) -> Html:
     branches = decision_tree(
         comparison.variants, comparison.detectors, comparison.constraints.device
     )
-    rows = [
-        tuple(html.escape(text) for text in (branch.question, branch.survey, branch.measured))
-        for branch in branches
-    ]
-    return f"<div class='wide'>{page.table(('question', 'survey', 'measured here'), rows)}</div>"
+    rows = [(branch.question, branch.survey, branch.measured) for branch in branches]
+    return element("div", page.table(("question", "survey", "measured here"), rows), class_="wide")
 
 
-def _left_out(title: str, entries: Sequence[LeftOut]) -> str:
+def _left_out(title: str, entries: Sequence[LeftOut]) -> Html:
     if not entries:
-        return ""
-    rows = [(html.escape(entry.what), html.escape(entry.reason)) for entry in entries]
+        return Html()
+    rows = [(entry.what, entry.reason) for entry in entries]
     table = page.table(("what", "why, and what to do"), rows)
-    return f"<h2>{title}</h2><div class='wide'>{table}</div>"
+    return joined(element("h2", title), element("div", table, class_="wide"))
 
 
-def _remarks(comparison: Comparison) -> str:
+def _remarks(comparison: Comparison) -> Html:
     machine = comparison.machine
     height, width = machine.frame_size
     runtimes = ", ".join(f"{name} {version}" for name, version in machine.runtimes.items())
@@ -204,5 +212,4 @@ def _remarks(comparison: Comparison) -> str:
         f"runtimes: {runtimes}; frames of {width}x{height} px",
         *(f"{name} was not used: {why}" for name, why in machine.unavailable.items()),
     ]
-    items = "".join(f"<li>{html.escape(remark)}</li>" for remark in remarks)
-    return f"<h2>Remarks</h2><ul>{items}</ul>"
+    return joined(element("h2", "Remarks"), _list(remarks))

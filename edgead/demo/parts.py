@@ -8,7 +8,6 @@ their masks follow from what they changed.
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -80,9 +79,8 @@ def write_parts(root: Path, seed: int = 0) -> Path:
     jobs += [("train", "good", None)] * TRAIN + [("test", "good", None)] * TEST_GOOD
     for name, painter in DEFECTS.items():
         jobs += [("test", name, painter)] * TEST_EACH
-    root.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{root.name}-", dir=root.parent) as scratch:
-        made = Path(scratch) / root.name
+    with files.scratch_folder(root.parent) as scratch:
+        made = scratch / root.name
         counts: dict[tuple[str, str], int] = {}
         for index, job in enumerate(progress(jobs, total=len(jobs), label="rendering parts")):
             subset, kind, defect = job

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import html
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from edgead import images, page
+from edgead import images, page, strict_json
 from edgead.datasets import GOOD
 from edgead.detector import EdgeDetector
+from edgead.errors import DataError
 from edgead.markdown import figure
+from edgead.markup import Html, element, joined
 
 _PICTURES_EACH = 3
 _PICTURE_WIDTH = 330
@@ -58,26 +58,26 @@ class DemoReport:
 
     def write(self, path: Path) -> None:
         """Draw the pictures and write the page."""
-        body = "\n".join(
-            (
-                self._head(),
-                "<h2>Every test photo's score</h2>",
-                _score_strip(self.evaluation),
-                "<h2>What the device sees</h2>",
-                "<p class='soft'>Photo above, the detector's heat map below. White outlines are "
-                "the regions above the threshold.</p>",
-                *self._pictures(),
-                "<h2>Accuracy by defect</h2>",
-                _accuracy_table(self.evaluation),
-                "<h2>Speed and memory on this machine</h2>",
-                _bench_table(self.bench),
-                "<h2>The commands</h2>",
-                _command_list(self.steps),
-            )
+        body = page.lines(
+            self._head(),
+            element("h2", "Every test photo's score"),
+            _score_strip(self.evaluation),
+            element("h2", "What the device sees"),
+            page.soft(
+                "Photo above, the detector's heat map below. White outlines are the regions above "
+                "the threshold."
+            ),
+            *self._pictures(),
+            element("h2", "Accuracy by defect"),
+            _accuracy_table(self.evaluation),
+            element("h2", "Speed and memory on this machine"),
+            _bench_table(self.bench),
+            element("h2", "The commands"),
+            _command_list(self.steps),
         )
         page.write(path, "edgead demo", body)
 
-    def _head(self) -> str:
+    def _head(self) -> Html:
         errors = self.evaluation["misses"] + self.evaluation["false_positives"]
         parity = self.export["variants"][0]["parity"]
         figures = (
@@ -88,17 +88,22 @@ class DemoReport:
             ("file to copy", f"{self.artifact.stat().st_size / 1e6:.1f} MB"),
             ("memory", f"{self.bench['peak_rss_mib']:.0f} MiB"),
         )
-        return (
-            "<h1>edgead demo: turned flanges on a belt</h1>"
-            "<p>Rendered photos; everything else is what the commands below measured on this "
-            "machine. The detector saw good parts only.</p>"
-            f"{page.headline(figures)}"
-            f"<p class='soft'>Scores of the exported file and of PyTorch differ by "
-            f"{parity['max_score_diff_relative']:.0e} of the score range on {parity['images']} "
-            f"photos; {parity['label_flips']} verdicts change.</p>"
+        return joined(
+            element("h1", "edgead demo: turned flanges on a belt"),
+            element(
+                "p",
+                "Rendered photos; everything else is what the commands below measured on this "
+                "machine. The detector saw good parts only.",
+            ),
+            page.headline(figures),
+            page.soft(
+                "Scores of the exported file and of PyTorch differ by "
+                f"{parity['max_score_diff_relative']:.0e} of the score range on {parity['images']} "
+                f"photos; {parity['label_flips']} verdicts change."
+            ),
         )
 
-    def _pictures(self) -> list[str]:
+    def _pictures(self) -> list[Html]:
         rows = []
         with EdgeDetector(self.artifact) as detect:
             for kind, entries in _by_kind(self.evaluation).items():
@@ -108,24 +113,29 @@ class DemoReport:
                     detection = detect(photo)
                     verdict = "anomalous" if detection.is_anomalous else "good"
                     wrong = detection.is_anomalous == (kind == GOOD)
-                    pictures = "".join(
+                    pictures = (
                         page.picture(shown, _PICTURE_WIDTH)
                         for shown in (photo, detection.overlay(photo))
                     )
-                    figures.append(
-                        f"<figure>{pictures}<figcaption>"
-                        f"score {detection.score:.3f}: <span class='{'bad' if wrong else 'good'}'>"
-                        f"{verdict}{', wrong' if wrong else ''}</span></figcaption></figure>"
+                    said = element(
+                        "span",
+                        f"{verdict}{', wrong' if wrong else ''}",
+                        class_="bad" if wrong else "good",
                     )
-                rows.append(
-                    f"<p><b>{html.escape(kind.replace('_', ' '))}</b></p>"
-                    f"<div class='row'>{''.join(figures)}</div>"
-                )
+                    caption = element("figcaption", f"score {detection.score:.3f}: ", said)
+                    figures.append(element("figure", *pictures, caption))
+                rows.append(element("p", element("b", kind.replace("_", " "))))
+                rows.append(element("div", *figures, class_="row"))
         return rows
 
 
 def _read(path: Path) -> dict[str, Any]:
-    content: dict[str, Any] = json.loads(path.read_text())
+    advice = "run the demo again in another folder"
+    content: dict[str, Any] = strict_json.build(
+        dict,
+        strict_json.read(path, DataError, advice),
+        strict_json.Source(str(path), DataError, advice),
+    )
     return content
 
 
@@ -136,7 +146,7 @@ def _by_kind(evaluation: dict[str, Any]) -> dict[str, list[dict[str, Any]]]:
     return kinds
 
 
-def _score_strip(evaluation: dict[str, Any]) -> str:
+def _score_strip(evaluation: dict[str, Any]) -> Html:
     """Draw a dot a photo, a row a kind, and the threshold as a line."""
     kinds = _by_kind(evaluation)
     threshold = evaluation["threshold"]
@@ -150,32 +160,27 @@ def _score_strip(evaluation: dict[str, Any]) -> str:
         share = float((min(score, high) - low) / (high - low))
         return _STRIP_LABEL + share * (_STRIP_WIDTH - _STRIP_LABEL - 12)
 
+    limit, end = f"{across(threshold):.1f}", _STRIP_WIDTH - 12
+    dashed = {"stroke": page.INK_COLOUR, "stroke_dasharray": "4 3"}
+    below = {"y": height - 6}
     parts = [
-        f"<svg viewBox='0 0 {_STRIP_WIDTH} {height}' role='img' aria-label='scores by kind'>",
-        f"<line x1='{across(threshold):.1f}' x2='{across(threshold):.1f}' y1='0' "
-        f"y2='{height - 22}' stroke='{page.INK_COLOUR}' stroke-dasharray='4 3'/>",
-        f"<text x='{across(threshold):.1f}' y='{height - 6}' text-anchor='middle'>"
-        f"threshold {threshold:.3f}</text>",
-        f"<text x='{_STRIP_WIDTH - 12}' y='{height - 6}' text-anchor='end'>"
-        f"score, cut at {high:.2f}</text>",
+        element("line", x1=limit, x2=limit, y1=0, y2=height - 22, **dashed),
+        element("text", f"threshold {threshold:.3f}", x=limit, text_anchor="middle", **below),
+        element("text", f"score, cut at {high:.2f}", x=end, text_anchor="end", **below),
     ]
     for row, (kind, entries) in enumerate(kinds.items()):
         middle = _STRIP_ROW * row + _STRIP_ROW / 2
         colour = page.GOOD_COLOUR if kind == GOOD else page.BAD_COLOUR
-        parts.append(f"<text x='0' y='{middle + 4}'>{html.escape(kind.replace('_', ' '))}</text>")
-        parts.append(
-            f"<line x1='{_STRIP_LABEL}' x2='{_STRIP_WIDTH - 12}' y1='{middle}' y2='{middle}' "
-            f"stroke='{page.LINE_COLOUR}'/>"
-        )
-        parts += [
-            f"<circle cx='{across(entry['score']):.1f}' cy='{middle}' r='5' fill='{colour}' "
-            "fill-opacity='0.6'/>"
-            for entry in entries
-        ]
-    return "".join(parts) + "</svg>"
+        line = {"x1": _STRIP_LABEL, "x2": end, "y1": middle, "y2": middle}
+        dot = {"cy": middle, "r": 5, "fill": colour, "fill_opacity": 0.6}
+        parts.append(element("text", kind.replace("_", " "), x=0, y=middle + 4))
+        parts.append(element("line", **line, stroke=page.LINE_COLOUR))
+        parts += [element("circle", cx=f"{across(entry['score']):.1f}", **dot) for entry in entries]
+    box = f"0 0 {_STRIP_WIDTH} {height}"
+    return element("svg", *parts, viewBox=box, role="img", aria_label="scores by kind")
 
 
-def _accuracy_table(evaluation: dict[str, Any]) -> str:
+def _accuracy_table(evaluation: dict[str, Any]) -> Html:
     rows = [
         (
             kind.replace("_", " "),
@@ -190,7 +195,7 @@ def _accuracy_table(evaluation: dict[str, Any]) -> str:
     return page.table(("defect", "photos", "image AUROC", "pixel AUROC", "AU-PRO", "missed"), rows)
 
 
-def _bench_table(bench: dict[str, Any]) -> str:
+def _bench_table(bench: dict[str, Any]) -> Html:
     latency, stages = bench["latency_ms"], bench["stages_ms"]
     height, width = bench["frame_size"]
     runtime = bench["runtime"]
@@ -208,14 +213,10 @@ def _bench_table(bench: dict[str, Any]) -> str:
         f"{bench['device']['cpu']}; frames of {width}x{height} px, {bench['samples']} samples; "
         f"verdict {bench['verdict']}"
     )
-    reasons = "".join(f"<p class='bad'>{html.escape(r)}</p>" for r in bench["invalid_because"])
-    return (
-        page.table(("stage", "time"), rows) + f"<p class='soft'>{html.escape(note)}</p>" + reasons
-    )
+    reasons = (element("p", reason, class_="bad") for reason in bench["invalid_because"])
+    return joined(page.table(("stage", "time"), rows), page.soft(note), *reasons)
 
 
-def _command_list(steps: Sequence[Step]) -> str:
-    rows = [
-        (f"<code>{html.escape(step.command)}</code>", f"{step.seconds:.0f} s") for step in steps
-    ]
+def _command_list(steps: Sequence[Step]) -> Html:
+    rows = [(element("code", step.command), f"{step.seconds:.0f} s") for step in steps]
     return page.table(("command", "took"), rows)

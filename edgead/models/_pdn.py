@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from edgead.artifact.manifest import MapSpec
+from edgead.artifact.specs import MapSpec
 from edgead.errors import UsageError
 
 
@@ -45,7 +45,7 @@ PDN_SPECS: dict[str, tuple[ConvSpec, ...]] = {
         ConvSpec(4, 1, 0, _OUT),
         ConvSpec(1, 1, 0, _OUT, relu=False),
     ),
-    # Ours, for CPUs: docs/efficientad-n.md has what was tried. Never padded.
+    # Ours, for CPUs: docs/notes/efficientad-n.md has what was tried. Never padded.
     "n": (
         ConvSpec(4, 2, 0, 32),
         ConvSpec(4, 2, 0, 96),

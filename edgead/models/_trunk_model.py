@@ -7,7 +7,7 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
-from edgead.artifact.manifest import TeacherSpec
+from edgead.artifact.specs import TeacherSpec
 from edgead.models import _resnet
 from edgead.models._feature_cache import PyramidCache
 from edgead.models.base import AnomalyModel, PhotoBatches, StepBatch, to_network_input

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from edgead.artifact.manifest import MapSpec, TeacherSpec
+from edgead.artifact.specs import MapSpec, TeacherSpec
 from edgead.errors import UsageError
 from edgead.models.options import Option, OptionValue, recorded, resolve
 

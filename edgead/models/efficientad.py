@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from edgead.artifact.manifest import MapSpec, TeacherSpec
+from edgead.artifact.specs import MapSpec, TeacherSpec
 from edgead.models import _pdn
 from edgead.models._augment import RECOLOURING, jitter_one
 from edgead.models._autoencoder import PaperAutoencoder, SmallAutoencoder
@@ -43,7 +43,7 @@ _CENTRING = "share of a photo's mean difference that is taken off (paper 0, shor
 _RECOLOURING = "largest change of brightness, contrast or saturation in training (paper 0.2)"
 _PENALTY = "weight of the loss on penalty images (paper 1)"
 _PAPERS_MAP = {"autoencoder_share": 0.5, "centring": 0.0}
-_OUR_MAP = {"autoencoder_share": 0.25, "centring": 0.5}  # docs/efficientad-n.md
+_OUR_MAP = {"autoencoder_share": 0.25, "centring": 0.5}  # docs/notes/efficientad-n.md
 _SHORT_BATCH, _SHORT_RATE = 2, 1e-3
 _LOW, _HIGH = 0.9, 0.995  # quantiles of the map normalisation, paper, section 3.4
 _SCALE = 0.1  # a value at the high quantile becomes this
@@ -72,10 +72,10 @@ class EfficientAd(AnomalyModel):
     Args:
         image_size: ``(height, width)`` in pixels.
         options: ``recipe``, how it learns: the paper's way, which takes tens of thousands of
-            steps, or a short one (docs/efficientad-n.md); ``efficientad-n`` only knows the second.
+            steps, or a short one (docs/notes/efficientad-n.md); ``efficientad-n`` only knows the second.
             ``autoencoder_share``, of its map in the anomaly map. ``centring``, how much is taken
             off of what the networks disagree about all over a photo, its exposure for example
-            (docs/efficientad-n.md). ``recolouring``, how far brightness, contrast or saturation of
+            (docs/notes/efficientad-n.md). ``recolouring``, how far brightness, contrast or saturation of
             a photo are changed in training. ``penalty``, the weight of the loss on penalty images.
 
     Raises:
@@ -208,7 +208,7 @@ class EfficientAd(AnomalyModel):
 
         The paper's recipe sees every photo twice and needs 70,000 steps. Sharing one recoloured
         view halves the time of a step, and the plain mean beside the hard loss lets a thousand
-        steps do; docs/efficientad-n.md has the measurements.
+        steps do; docs/notes/efficientad-n.md has the measurements.
         """
         assert batch.penalty is not None
         count = len(batch.photos)
@@ -288,7 +288,7 @@ class EfficientAd(AnomalyModel):
             cls.recipe,
             batch_size=_SHORT_BATCH,
             learning_rate=_SHORT_RATE,
-            reference="docs/efficientad-n.md",
+            reference="docs/notes/efficientad-n.md",
         )
 
     @property
@@ -356,7 +356,7 @@ class EfficientAdM(EfficientAd):
 
 @register_model("efficientad-n")
 class EfficientAdN(EfficientAd):
-    """Ours, for CPUs without a GPU: about 2 GMAC at 256x256 (docs/efficientad-n.md)."""
+    """Ours, for CPUs without a GPU: about 2 GMAC at 256x256 (docs/notes/efficientad-n.md)."""
 
     size = "n"
     declared_options: ClassVar[Mapping[str, Option]] = _number_options(_OUR_MAP)
@@ -366,7 +366,7 @@ class EfficientAdN(EfficientAd):
         batch_size=4,
         learning_rate=1e-3,
         wants_penalty=True,
-        reference="docs/efficientad-n.md",
+        reference="docs/notes/efficientad-n.md",
     )
 
 
@@ -376,7 +376,7 @@ class _Deployed(nn.Module):
     Teacher minus student comes out of one convolution over both networks' last activations. That
     is the same sum in FP32 with half of the output; in INT8 the small difference gets the whole
     range of its tensor, where two large tensors would each lose it to rounding before they are
-    subtracted (docs/int8.md).
+    subtracted (docs/notes/int8.md).
     """
 
     mean_bgr: Tensor

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from edgead.artifact.manifest import MapSpec, TeacherSpec
+from edgead.artifact.specs import MapSpec, TeacherSpec
 from edgead.errors import UsageError
 from edgead.models import _pdn
 from edgead.models._augment import jitter_one

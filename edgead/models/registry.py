@@ -7,6 +7,7 @@ import importlib
 from collections.abc import Callable
 from typing import TypeVar
 
+from edgead.artifact.bounds import LARGEST_SIDE, NAME
 from edgead.errors import UsageError
 from edgead.models.base import AnomalyModel
 from edgead.models.options import OptionValue
@@ -28,9 +29,14 @@ def register_model(name: str) -> Callable[[_Model], _Model]:
     Example:
         >>> @register_model("my-detector")  # doctest: +SKIP
         ... class MyDetector(AnomalyModel): ...
+
+    Raises:
+        ValueError: The name is taken, or cannot be part of a file's name.
     """
 
     def register(model: _Model) -> _Model:
+        if not NAME.fullmatch(name):
+            raise ValueError(f"a model's name must match {NAME.pattern}, and {name!r} does not")
         if name in _registry:
             raise ValueError(f"a model named '{name}' is registered already")
         model.name = name
@@ -70,6 +76,11 @@ def create_model(name: str, image_size: tuple[int, int], **options: OptionValue)
         UsageError: No such name or option, or a size that the network cannot take.
     """
     chosen = model_class(name)
+    if max(image_size) > LARGEST_SIDE:
+        raise UsageError(
+            f"an input of {image_size[0]}x{image_size[1]} px is too large: {LARGEST_SIDE} px a "
+            "side are the most"
+        )
     return chosen(image_size, **chosen.resolve_options(options))
 
 

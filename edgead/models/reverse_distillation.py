@@ -13,7 +13,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from edgead.artifact.manifest import MapSpec
+from edgead.artifact.specs import MapSpec
 from edgead.models import _resnet
 from edgead.models._maps import bilinear_matrix, cosine_distance, gaussian_matrix
 from edgead.models._trunk_model import TrunkModel

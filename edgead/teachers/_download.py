@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import shlex
 import urllib.error
 import urllib.request
 from dataclasses import dataclass
@@ -32,8 +33,8 @@ class Published:
     size: int
 
 
-def fetch(host: str, wanted: Published, what: str, option: str) -> Path:
-    """Return a published file in the cache folder; download it if it is not there.
+def fetch(host: str, wanted: Published, what: str, option: str) -> tuple[Path, bytes]:
+    """Return the content of a published file: from the cache folder, or downloaded to it.
 
     Args:
         host: URL that the file's name is added to.
@@ -41,13 +42,30 @@ def fetch(host: str, wanted: Published, what: str, option: str) -> Path:
         what: What it is, for errors.
         option: How to give a file instead, for errors.
 
+    Returns:
+        Where it is, and its bytes: those that were checked against the published hash.
+
     Raises:
-        EdgeadError: It cannot be downloaded here, or what came is another file; says where to get
-            it and where to put it.
+        EdgeadError: It cannot be downloaded here, or what came or is in the cache is another file;
+            says where to get it and where to put it.
     """
     path = cache.folder() / wanted.file
-    if path.is_file():
-        return path
+    if not path.exists():
+        _download(host, wanted, path, what, option)
+    try:
+        data = files.read_regular(path, wanted.size)
+        reason = "" if hashlib.sha256(data).hexdigest() == wanted.sha256 else "its sha256 differs"
+    except OSError as error:
+        reason = error.strerror or str(error)
+    if reason:
+        raise EdgeadError(
+            f"{path} is not the file that is published under that name ({reason}): it was cut or "
+            f"changed; remove it with: rm {shlex.quote(str(path))}, and run the command again"
+        )
+    return path, data
+
+
+def _download(host: str, wanted: Published, path: Path, what: str, option: str) -> None:
     url = host + wanted.file
     try:
         with (
@@ -75,4 +93,3 @@ def fetch(host: str, wanted: Published, what: str, option: str) -> Path:
             f"{what} are not on this machine and cannot be downloaded here ({reason}): fetch {url} "
             f"on a machine with a network and put it at {path}, or give a file with {option}"
         ) from error
-    return path

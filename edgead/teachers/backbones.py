@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from pathlib import Path
 
 from torch import Tensor
 
-from edgead import files
-from edgead.artifact.manifest import TeacherSpec
+from edgead.artifact.specs import TeacherSpec
 from edgead.errors import EdgeadError, UsageError
 from edgead.models._resnet import ARCHITECTURES, LEVELS, Trunk
 from edgead.teachers._download import Published, fetch
-from edgead.teachers._weights import RANDOM, described, read_tensors, weights_digest
+from edgead.teachers._weights import (
+    RANDOM,
+    Weights,
+    described,
+    parsed,
+    read_file,
+    weights_digest,
+)
 
 DOWNLOADS = "https://download.pytorch.org/models/"
 _PREFIXES = ("module.", "model.", "backbone.", "encoder.", "teacher.")
 _UNUSED = ("layer4.", "fc.", "avgpool.")
+
+_WHAT = "weights file"
 
 DISTILLED = "distilled"
 """In place of a file: the small network in this package, for machines without ImageNet weights."""
@@ -66,7 +75,7 @@ def load_backbone(network: Trunk, source: str | None) -> TeacherSpec:
         )
     if source is None:
         ours = f", or '{DISTILLED}' for the small one of this package"
-        path = fetch(
+        path, data = fetch(
             DOWNLOADS,
             PUBLISHED[network.architecture],
             f"the ImageNet weights of {network.architecture}",
@@ -79,6 +88,7 @@ def load_backbone(network: Trunk, source: str | None) -> TeacherSpec:
                 "or use reverse-distillation-resnet18"
             )
         path = Path(__file__).with_name(SHIPPED[network.architecture])
+        data = read_file(path, _WHAT)
     else:
         path = Path(source)
         if not path.is_file():
@@ -87,17 +97,18 @@ def load_backbone(network: Trunk, source: str | None) -> TeacherSpec:
                 f"weights, write '{DISTILLED}' for the small ResNet-18 of this package, or "
                 f"'{RANDOM}' for untrained ones"
             )
-    state, metadata, sha256 = _read(path, "weights file")
-    network.load_state_dict(_matched(state, network, path))
+        data = read_file(path, _WHAT)
+    weights = _checked(data, path, _WHAT)
+    network.load_state_dict(_matched(weights.tensors, network, path))
     published = PUBLISHED[network.architecture]
-    if sha256 == published.sha256:
+    if weights.sha256 == published.sha256:
         return TeacherSpec(
             name=f"{network.architecture}, ImageNet-1k",
             source=f"torchvision, {published.file}",
             licence="torchvision is BSD-3-Clause; ImageNet's photos are for research only",
-            sha256=sha256,
+            sha256=weights.sha256,
         )
-    return described(path, metadata)
+    return described(weights)
 
 
 def load_wide_resnet(path: Path) -> Trunk:
@@ -109,18 +120,18 @@ def load_wide_resnet(path: Path) -> Trunk:
     Raises:
         EdgeadError: The file is damaged, unsafe to load or of another network.
     """
-    state, _, _ = _read(path, "source network")
+    what = "source network"
+    state = _checked(read_file(path, what), path, what).tensors
     deep = any(_bare(name).startswith("layer3.22.") for name in state)
     network = Trunk("wide_resnet101_2" if deep else "wide_resnet50_2")
     network.load_state_dict(_matched(state, network, path))
     return network
 
 
-def _read(path: Path, what: str) -> tuple[dict[str, Tensor], dict[str, str], str]:
-    """Return a file's tensors, metadata and sha256, once its name has been found to fit it."""
-    sha256 = files.sha256_file(path)
-    _check_name(path, what, sha256)
-    return (*read_tensors(path, what), sha256)
+def _checked(data: bytes, path: Path, what: str) -> Weights:
+    """Take the weights out of a file, once its name has been found to fit it."""
+    _check_name(path, what, hashlib.sha256(data).hexdigest())
+    return parsed(data, path, what)
 
 
 def _check_name(path: Path, what: str, sha256: str) -> None:

@@ -15,7 +15,6 @@ import datetime
 import json
 import math
 import shutil
-import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -28,7 +27,7 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 import edgead
-from edgead import cpu, files, images
+from edgead import cpu, files, images, photo_files, tensor_files
 from edgead.errors import DataError, EdgeadError, UsageError
 from edgead.models import _pdn, _resnet
 from edgead.models.base import channels_last, to_network_input
@@ -98,24 +97,26 @@ def distill_teacher(config: DistillConfig, out: Path, device: str = "auto") -> f
     Raises:
         UsageError: The source or the folder is missing, or ``out`` is not a .safetensors file.
         DataError: Too few photos.
-        EdgeadError: The source network does not have the shape described, or the loss became NaN.
+        EdgeadError: The source network does not have the shape described, the loss became NaN, or
+            another process writes into the folder of ``out``.
     """
     _check_out(out)
-    paths = _usable(images.find_images([config.images]), config)
+    paths = _usable(photo_files.find_and_report([config.images]), config)
     precision = "bf16-mixed" if cpu.has_bfloat16() or torch.cuda.is_available() else "32-true"
     _window_cells(config)
     fabric = launch(device, precision, devices=1)
     source = open_source(config.source, fabric.device)
-    with tempfile.TemporaryDirectory(prefix=".distill-", dir=out.resolve().parent) as scratch:
-        views = _Views(paths, config, source, Path(scratch))
-        network, log = _fit(fabric, config, views)
-    error = float(log[-1]["validation"])
-    if isinstance(network, _ResNetPupil):
-        state = network.trunk.state_dict()
-    else:
-        state = _without_batch_norm(network).state_dict()
-    _write(out, state, config, len(paths), log)
-    return error
+    folder = out.resolve().parent
+    with files.locked_folder(folder):
+        with files.scratch_folder(folder) as scratch:
+            views = _Views(paths, config, source, scratch)
+            network, log = _fit(fabric, config, views)
+        if isinstance(network, _ResNetPupil):
+            state = network.trunk.state_dict()
+        else:
+            state = _without_batch_norm(network).state_dict()
+        _write(out, state, config, len(paths), log)
+    return float(log[-1]["validation"])
 
 
 class _Views:
@@ -461,8 +462,6 @@ def _write(
     photos: int,
     log: list[dict[str, float]],
 ) -> None:
-    from safetensors.torch import save
-
     seen = f"windows of {config.window} px" if _is_local(config.size) else "views"
     metadata = {
         "name": config.name or f"edgead {config.size.upper()}",
@@ -483,6 +482,6 @@ def _write(
         for name, value in state.items()
         if value.is_floating_point()
     }
-    files.write_bytes(out, save(halves, metadata))
+    files.write_bytes(out, tensor_files.packed(halves, metadata))
 
     files.write_text(out.with_suffix(".jsonl"), "".join(json.dumps(line) + "\n" for line in log))

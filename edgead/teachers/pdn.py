@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 import re
 import sys
 import zipfile
@@ -11,17 +12,17 @@ from pathlib import Path
 
 from torch import Tensor
 
-from edgead import files
-from edgead.artifact.manifest import TeacherSpec
-from edgead.calibration import cache
+from edgead.artifact.specs import TeacherSpec
 from edgead.errors import EdgeadError, UsageError
 from edgead.models._pdn import PDN
 from edgead.teachers._download import Published, fetch
-from edgead.teachers._weights import RANDOM, described, read_tensors, weights_digest
+from edgead.teachers._weights import RANDOM, described, parsed, read_file, weights_digest
 
 SHIPPED = {"n": "efficientad_n.safetensors", "s": "efficientad_s.safetensors"}
 """Teachers inside this package, by size."""
 
+
+_WHAT = "teacher file"
 
 ANOMALIB = "anomalib"
 """In place of a file: the teacher that anomalib publishes, downloaded once."""
@@ -83,7 +84,7 @@ def load_pdn_teacher(network: PDN, size: str, source: str | None) -> TeacherSpec
             )
         path = Path(__file__).with_name(SHIPPED[size])
     elif source == ANOMALIB:
-        path = _anomalibs(size)
+        path, data = _anomalibs(size)
     else:
         path = Path(source)
         if not path.is_file():
@@ -91,15 +92,17 @@ def load_pdn_teacher(network: PDN, size: str, source: str | None) -> TeacherSpec
                 f"the teacher file {path} does not exist; a teacher of EfficientAd is a file, or "
                 f"'{ANOMALIB}'"
             )
-    if path.suffix == ".onnx":
+    if path.suffix.lower() == ".onnx":
         raise EdgeadError(
             f"the teacher file {path} is an ONNX model, and a teacher is a .safetensors or .pth "
             f"file: distil one from it with: edgead distill-teacher --from {path} --images DIR "
             "--out teacher.safetensors"
         )
-    state, metadata = read_tensors(path, "teacher file")
-    network.load_state_dict(_matched(state, network, path, size))
-    found = described(path, metadata)
+    if source != ANOMALIB:
+        data = read_file(path, _WHAT)
+    weights = parsed(data, path, _WHAT)
+    network.load_state_dict(_matched(weights.tensors, network, path, size))
+    found = described(weights)
     if source != ANOMALIB:
         return found
     print(f"teacher {path.name}: {_ANOMALIB_LICENCE}", file=sys.stderr)
@@ -107,21 +110,21 @@ def load_pdn_teacher(network: PDN, size: str, source: str | None) -> TeacherSpec
     return dataclasses.replace(found, source=where, licence=_ANOMALIB_LICENCE)
 
 
-def _anomalibs(size: str) -> Path:
-    """Return anomalib's teacher of a size, out of its archive, in the cache folder."""
+def _anomalibs(size: str) -> tuple[Path, bytes]:
+    """Return anomalib's teacher of a size, out of its archive in the cache folder.
+
+    It is taken out each time: only the archive has a published hash.
+    """
     if size not in _ANOMALIB_NAMES:
         raise UsageError(
             f"anomalib publishes no teacher for efficientad-{size}, only for efficientad-s and "
             "efficientad-m: leave --teacher out, or give a file"
         )
-    path = cache.folder() / _ANOMALIB_NAMES[size]
-    if path.is_file():
-        return path
-    archive = fetch(ANOMALIB_HOST, ANOMALIB_ARCHIVE, "anomalib's teachers", "--teacher FILE")
-    with zipfile.ZipFile(archive) as opened:
-        inside = next(name for name in opened.namelist() if name.endswith(path.name))
-        files.write_bytes(path, opened.read(inside))
-    return path
+    archive, data = fetch(ANOMALIB_HOST, ANOMALIB_ARCHIVE, "anomalib's teachers", "--teacher FILE")
+    name = _ANOMALIB_NAMES[size]
+    with zipfile.ZipFile(io.BytesIO(data)) as opened:
+        inside = next(entry for entry in opened.namelist() if entry.endswith(name))
+        return archive.with_name(name), opened.read(inside)
 
 
 def _matched(state: dict[str, Tensor], network: PDN, path: Path, size: str) -> dict[str, Tensor]:

@@ -16,6 +16,7 @@ from edgead import cpu
 from edgead.errors import EdgeadError, UsageError
 from edgead.models.base import channels_last, to_network_input
 from edgead.models.efficientad import TEACHER_CHANNELS
+from edgead.runtimes.onnxruntime.library import load
 from edgead.teachers.backbones import load_wide_resnet
 
 _ONNX_SIDE = 256
@@ -54,7 +55,7 @@ def open_source(path: Path, device: torch.device) -> Source:
     """
     if not path.is_file():
         raise UsageError(f"the source network {path} does not exist")
-    if path.suffix == ".onnx":
+    if path.suffix.lower() == ".onnx":
         return Source(_ONNX_SIDE, _from_onnx(path))
     return Source(_WIDE_RESNET_SIDE, _from_wide_resnet(path, device))
 
@@ -110,10 +111,9 @@ def _from_wide_resnet(path: Path, device: torch.device) -> Features:
 
 
 def _from_onnx(path: Path) -> Features:
-    import onnxruntime
-
+    onnxruntime = load()
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = cpu.physical_cores()
+    options.intra_op_num_threads = cpu.default_threads()
     options.log_severity_level = 3
     try:
         session = onnxruntime.InferenceSession(

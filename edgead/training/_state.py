@@ -24,10 +24,19 @@ def restore(
     tensors: dict[str, Tensor],
     step: int,
 ) -> None:
-    """Bring a fresh optimizer and schedule to where they were after ``step`` iterations."""
+    """Bring a fresh optimizer and schedule to where they were after ``step`` iterations.
+
+    Raises:
+        ValueError: The tensors are those of another optimizer.
+    """
+    parameters = [value for group in optimizer.param_groups for value in group["params"]]
     state: dict[int, dict[str, Tensor]] = {}
     for name, value in tensors.items():
         index, _, key = name.partition("/")
+        if not index.isdecimal() or int(index) >= len(parameters):
+            raise ValueError(f"there is no parameter '{index[:40]}'")
+        if value.ndim > 0 and value.shape != parameters[int(index)].shape:
+            raise ValueError(f"'{name[:80]}' has the shape {list(value.shape)}")
         state.setdefault(int(index), {})[key] = value
     full = optimizer.state_dict()
     optimizer.load_state_dict({"state": state, "param_groups": full["param_groups"]})

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
+import math
+import typing
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from edgead.errors import TrainingError, UsageError
+from edgead import strict_json
+from edgead.artifact.bounds import LARGEST_SIDE
+from edgead.errors import UsageError
+from edgead.strict_json import Source
 from edgead.teachers._weights import RANDOM
 from edgead.teachers.backbones import DISTILLED
 from edgead.teachers.pdn import ANOMALIB
@@ -39,6 +44,8 @@ class TrainConfig:
         false_positive_rate: Of the default threshold, above 0 and below 1.
         threshold_data: Folder with labelled test photos to choose the best-F1 threshold on.
         options: The detector's own options, by name.
+        good: Names of folders of ``data`` and ``threshold_data``, besides ``good``, with photos of
+            good parts.
     """
 
     model: str
@@ -54,6 +61,7 @@ class TrainConfig:
     false_positive_rate: float = 0.01
     threshold_data: str | None = None
     options: Mapping[str, str | float] = field(default_factory=dict)
+    good: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         for name in ("data", "teacher", "penalty_images", "threshold_data"):
@@ -62,8 +70,13 @@ class TrainConfig:
                 object.__setattr__(self, name, str(Path(path).absolute()))
         for name in ("steps", "batch_size", "learning_rate"):
             value = getattr(self, name)
-            if value is not None and not value > 0:
+            if value is not None and not 0 < value < math.inf:
                 raise UsageError(f"{name.replace('_', ' ')} must be above 0, not {value}")
+        if not all(0 < side <= LARGEST_SIDE for side in self.image_size):
+            raise UsageError(
+                f"the sides of the image size must be from 1 to {LARGEST_SIDE} pixels, not "
+                f"{self.image_size[0]}x{self.image_size[1]}"
+            )
         if not 0 < self.false_positive_rate < 1:
             raise UsageError(
                 "the false-positive rate must be above 0 and below 1, not "
@@ -78,21 +91,37 @@ class TrainConfig:
 
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON values."""
-        return {**dataclasses.asdict(self), "image_size": list(self.image_size)}
+        return {
+            **dataclasses.asdict(self),
+            "image_size": list(self.image_size),
+            "good": list(self.good),
+        }
 
     @classmethod
-    def from_json(cls, data: dict[str, Any], where: str) -> TrainConfig:
+    def from_json(cls, data: dict[str, Any], source: Source) -> TrainConfig:
         """Rebuild from :meth:`to_json`.
 
+        Args:
+            data: What a JSON file holds.
+            source: The file.
+
         Raises:
-            TrainingError: A key is missing or unknown; names it and the file.
+            EdgeadError: A key is missing or unknown, or a value cannot be; names the file.
         """
-        data = {"options": {}, **data}  # runs from before there were options
-        names = {entry.name for entry in dataclasses.fields(cls)}
-        if set(data) != names:
-            odd = ", ".join(sorted(set(data) ^ names))
-            raise TrainingError(
-                f"{where} was written by another version of edgead (keys that differ: {odd}); "
-                "train again into a new folder"
-            )
-        return cls(**{**data, "image_size": tuple(data["image_size"])})
+        data = {"options": {}, "good": [], **data}  # runs from before there were these
+        hints: dict[str, Any] = typing.get_type_hints(cls)
+        if set(data) != set(hints):
+            odd = ", ".join(sorted(set(data) ^ set(hints)))
+            source.fail(f"was written by another version of edgead (keys that differ: {odd})")
+        hints["options"] = dict[str, Any]
+        values = {
+            name: strict_json.build(kind, data[name], source, f"config.{name}")
+            for name, kind in hints.items()
+        }
+        for name, value in values["options"].items():
+            if isinstance(value, bool) or not isinstance(value, (str, int, float)):
+                source.fail(f"has {str(value)[:40]!r} as 'config.options.{name[:40]}'")
+        try:
+            return cls(**values)
+        except (UsageError, ValueError) as error:  # ValueError: a path with a zero byte in it
+            source.fail(f"has a 'config' that cannot be ({error})")

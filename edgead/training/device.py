@@ -35,5 +35,5 @@ def launch(device: str, precision: str, devices: int | str = "auto") -> Fabric:
         ) from error
     fabric.launch()
     if fabric.device.type == "cpu":
-        torch.set_num_threads(cpu.physical_cores())
+        torch.set_num_threads(cpu.default_threads())
     return fabric

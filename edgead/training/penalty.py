@@ -7,12 +7,10 @@ and fractal noise, whose spectrum does.
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import numpy.typing as npt
 
-from edgead import images
+from edgead import images, photo_files
 from edgead.calibration.pictures import generate
 from edgead.progress import progress
 
@@ -35,7 +33,7 @@ def from_folder(folder: str, size: tuple[int, int], seed: int) -> npt.NDArray[np
         DataError: The folder is missing or holds no pictures.
         ImageError: A picture cannot be read.
     """
-    paths = images.find_images([Path(folder)])
+    paths = photo_files.find_and_report([folder])
     if len(paths) > FOLDER_LIMIT:
         chosen = np.random.default_rng([seed, 3]).choice(len(paths), FOLDER_LIMIT, replace=False)
         paths = [paths[index] for index in sorted(chosen)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 from collections.abc import Iterator, Sequence
@@ -14,7 +15,8 @@ import torch
 from torch import Tensor
 
 from edgead import images
-from edgead.datasets import identical
+from edgead.datasets import FEWEST_TRAINING_PHOTOS, copies
+from edgead.errors import DataError
 from edgead.progress import progress
 
 HELD_OUT_SHARE = 0.1  # as in the reference implementation's split of MVTec AD's train folder
@@ -33,16 +35,61 @@ class Split:
     def of(cls, photos: Sequence[Path], seed: int) -> Split:
         """Draw the held-out photos; the same seed and file names give the same split.
 
-        A tenth is held out; of fewer than 100 photos ten, but never more than a quarter. Copies of
-        a held-out photo are not learned from: a threshold fitted to learned photos is too low.
+        A tenth is held out; of fewer than 100 different photos ten, but never more than a quarter.
+        Copies of a held-out photo are not learned from: a threshold fitted to learned photos is too
+        low.
+
+        Raises:
+            DataError: Too few of the photos differ, or one has vanished.
         """
-        count = max(round(HELD_OUT_SHARE * len(photos)), min(len(photos) // 4, HELD_OUT_FEW), 1)
-        order = np.random.default_rng([seed, 1]).permutation(len(photos))
-        chosen = set(order[:count].tolist())
-        held_out = tuple(photo for index, photo in enumerate(photos) if index in chosen)
-        others = [photo for index, photo in enumerate(photos) if index not in chosen]
-        copies = {copy for _, copy in identical(held_out, others)}
-        return cls(tuple(photo for photo in others if photo not in copies), held_out)
+        with reading(photos):
+            original = {copy: first for first, copy in copies(photos)}
+        different = [photo for photo in photos if photo not in original]
+        require_different(len(photos), len(different), photos)
+        count = len(different)
+        count = max(round(HELD_OUT_SHARE * count), min(count // 4, HELD_OUT_FEW), 1)
+        order = np.random.default_rng([seed, 1]).permutation(len(different))
+        chosen = {different[index] for index in order[:count].tolist()}
+        return cls(
+            tuple(photo for photo in photos if original.get(photo, photo) not in chosen),
+            tuple(photo for photo in different if photo in chosen),
+        )
+
+
+def require_different(count: int, different: int, photos: Sequence[Path]) -> None:
+    """Refuse photos of which too few differ: there is nothing to learn from copies.
+
+    Args:
+        count: Of the photos.
+        different: How many of them differ.
+        photos: The photos, for the error.
+
+    Raises:
+        DataError: Too few differ; says how many.
+    """
+    if different < FEWEST_TRAINING_PHOTOS:
+        raise DataError(
+            f"{photos[0].parent} has {count} photos of good parts, but only {different} different "
+            f"{'one' if different == 1 else 'ones'}, the others are copies; training takes at "
+            f"least {FEWEST_TRAINING_PHOTOS} different photos (50 or more are better)"
+        )
+
+
+@contextlib.contextmanager
+def reading(photos: Sequence[Path]) -> Iterator[None]:
+    """Turn a photo that vanishes while photos are read into an error that names it.
+
+    Raises:
+        DataError: A file could not be read.
+    """
+    try:
+        yield
+    except OSError as error:
+        name = error.filename or (photos[0].parent if photos else "the photos")
+        raise DataError(
+            f"cannot read {os.fspath(name)}: {error.strerror or error}; it was there when the "
+            "photos were listed, so do not change the folder while a training begins"
+        ) from error
 
 
 def load(paths: Sequence[Path], size: tuple[int, int], label: str) -> npt.NDArray[np.uint8]:
@@ -80,7 +127,8 @@ def batches(pixels: npt.NDArray[np.uint8], label: str) -> Iterator[Tensor]:
 def digest(paths: Sequence[Path]) -> str:
     """Hash names and contents, so that a resumed training sees that its photos are the same."""
     sha = hashlib.sha256()
-    for path in paths:
-        sha.update(os.fsencode(path.name) + b"\0")  # names need not be UTF-8
-        sha.update(hashlib.sha256(path.read_bytes()).digest())
+    with reading(paths):
+        for path in paths:
+            sha.update(os.fsencode(path.name) + b"\0")  # names need not be UTF-8
+            sha.update(hashlib.sha256(path.read_bytes()).digest())
     return sha.hexdigest()

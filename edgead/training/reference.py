@@ -48,7 +48,7 @@ class TorchReference(Runtime):
         return None
 
     def _open(self) -> None:
-        torch.set_num_threads(self.options.threads or cpu.physical_cores())
+        torch.set_num_threads(self.options.threads or cpu.default_threads())
 
     def _infer(self, images: npt.NDArray[np.uint8]) -> RawOutput:
         with torch.inference_mode():
@@ -58,7 +58,7 @@ class TorchReference(Runtime):
     def _close(self) -> None:
         pass
 
-    def describe(self) -> RuntimeInfo:
+    def _describe(self) -> RuntimeInfo:
         """Say which torch is in use."""
         return RuntimeInfo(
             "torch", torch.__version__, "eager", cpu.model_name(), torch.get_num_threads()

@@ -5,26 +5,41 @@ metrics.jsonl           losses, one line every few steps
 checkpoint.safetensors  weights and optimizer state, while training goes on
 model.safetensors       the finished detector's weights and buffers
 manifest.json           the finished detector's manifest; its presence means "finished"
+failed.json             why the training ended without a detector, where it did
+
+Each file but ``metrics.jsonl``, which nothing depends on, is checked before it is used: the JSON
+files and the checkpoint carry a checksum and the run's own number, and the manifest the SHA-256 of
+the weights. Runs of earlier versions carry the last alone, and are read as before.
 """
 
 from __future__ import annotations
 
-import contextlib
+import hashlib
 import json
+import math
+import secrets
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
-from edgead import files
+from edgead import files, strict_json, tensor_files
 from edgead.artifact import Manifest
-from edgead.errors import TrainingError, UsageError
+from edgead.errors import EdgeadError, TrainingError, UsageError
 from edgead.models import AnomalyModel, create_model
 from edgead.models.registry import model_class
+from edgead.strict_json import Source
+from edgead.tensor_files import TensorFile
+from edgead.training import _sealed_json
 from edgead.training.config import TrainConfig
 
 FORMAT = 1
+
+_AGAIN = "train again into a new folder"
+_COPY = "copy the run folder again from where it was whole, or train again into a new folder"
 
 
 @dataclass(frozen=True)
@@ -37,6 +52,8 @@ class RunRecord:
         held_out: Held-out good photos, as paths.
         teacher_sha256: Digest of the teacher file, or ``None`` for a detector without one.
         edgead_version: The version that trains.
+        run: What all files of the run carry, to be told from those of another; ``None`` in runs of
+            earlier versions, of which only the weights are checked.
     """
 
     config: TrainConfig
@@ -44,6 +61,7 @@ class RunRecord:
     held_out: tuple[Path, ...]
     teacher_sha256: str | None
     edgead_version: str
+    run: str | None = None
 
 
 @dataclass(frozen=True)
@@ -54,6 +72,11 @@ class Checkpoint:
     seconds: float
     weights: dict[str, Tensor]
     optimizer: dict[str, Tensor]
+
+
+def new_run() -> str:
+    """Return a number that no other run has."""
+    return secrets.token_hex(16)
 
 
 class Run:
@@ -87,25 +110,44 @@ class Run:
         return self._record_file.is_file()
 
     def training_seconds(self) -> float | None:
-        """Return how long the training took; ``None`` where it has not finished."""
-        with contextlib.suppress(OSError, ValueError, IndexError, KeyError):
-            last = json.loads(self.metrics_file.read_text().splitlines()[-1])
-            return float(last["seconds"]) if last.get("finished") else None
-        return None
+        """Return how long the training took; ``None`` where it has not finished.
+
+        Raises:
+            EdgeadError: The run's record or manifest is damaged.
+        """
+        if not self.is_finished:
+            return None
+        if self.read_record().run is None:
+            lines = self.metrics()
+            return _number(lines[-1], "seconds") if lines and lines[-1].get("finished") else None
+        data, source = self._read_of_this_run(self._manifest_file, _COPY)
+        return strict_json.build(float, data.get("training_seconds"), source, "training_seconds")
+
+    def metrics(self) -> list[dict[str, Any]]:
+        """Read ``metrics.jsonl``; lines that a full disk or a power cut has torn are left out.
+
+        Raises:
+            TrainingError: It cannot be read.
+        """
+        try:
+            data = files.read_regular(self.metrics_file)
+        except FileNotFoundError:
+            return []
+        except OSError as error:
+            raise TrainingError(f"cannot read {self.metrics_file}: {error.strerror}") from error
+        return [line for line in map(_parsed, data.splitlines()) if line is not None]
 
     def write_record(self, record: RunRecord) -> None:
         """Write ``run.json``."""
-        files.write_json(
-            self._record_file,
-            {
-                "format": FORMAT,
-                "edgead_version": record.edgead_version,
-                "config": record.config.to_json(),
-                "photos_sha256": record.photos_sha256,
-                "teacher_sha256": record.teacher_sha256,
-                "held_out": [str(path) for path in record.held_out],
-            },
-        )
+        content = {
+            "format": FORMAT,
+            "edgead_version": record.edgead_version,
+            "config": record.config.to_json(),
+            "photos_sha256": record.photos_sha256,
+            "teacher_sha256": record.teacher_sha256,
+            "held_out": [str(path) for path in record.held_out],
+        }
+        files.write_json(self._record_file, _signed(content, record.run))
 
     def read_record(self) -> RunRecord:
         """Read ``run.json``.
@@ -119,24 +161,28 @@ class Run:
                 f"{self.path} is not a run folder (it has no run.json); make one with: "
                 f"edgead train DATA --out {self.path}"
             )
-        data = _read_json(self._record_file)
-        try:
-            if data["format"] != FORMAT:
-                raise TrainingError(
-                    f"{self._record_file} has format {data['format']} and this edgead reads "
-                    f"{FORMAT}: use the edgead version that wrote it, or train again"
-                )
-            return RunRecord(
-                config=TrainConfig.from_json(data["config"], str(self._record_file)),
-                photos_sha256=data["photos_sha256"],
-                held_out=tuple(Path(path) for path in data["held_out"]),
-                teacher_sha256=data["teacher_sha256"],
-                edgead_version=data["edgead_version"],
-            )
-        except (KeyError, TypeError) as error:
+        source = Source(str(self._record_file), TrainingError, _COPY)
+        data = _object(self._record_file, source)
+        if data.get("format") != FORMAT:
             raise TrainingError(
-                f"{self._record_file} is damaged ({error!r}); train again into a new folder"
-            ) from error
+                f"{self._record_file} has format {str(data.get('format'))[:40]} and this edgead "
+                f"reads {FORMAT}: use the edgead version that wrote it, or train again"
+            )
+        stored = strict_json.build(_Stored, data, source)
+        if stored.run is not None:
+            _sealed_json.check(data, source)
+        config = TrainConfig.from_json(stored.config, source)
+        for name in ("steps", "batch_size", "learning_rate", "precision"):
+            if getattr(config, name) is None:
+                source.fail(f"has no value of 'config.{name}'")
+        return RunRecord(
+            config=config,
+            photos_sha256=stored.photos_sha256,
+            held_out=tuple(map(Path, stored.held_out)),
+            teacher_sha256=stored.teacher_sha256,
+            edgead_version=stored.edgead_version,
+            run=stored.run,
+        )
 
     @property
     def has_checkpoint(self) -> bool:
@@ -144,47 +190,119 @@ class Run:
         return self._checkpoint_file.is_file()
 
     def write_checkpoint(self, checkpoint: Checkpoint) -> None:
-        """Replace the checkpoint."""
+        """Replace the checkpoint.
+
+        Raises:
+            EdgeadError: The run's record is damaged, or the checkpoint cannot be written.
+        """
         tensors = {f"weights/{name}": value for name, value in checkpoint.weights.items()}
         tensors |= {f"optimizer/{name}": value for name, value in checkpoint.optimizer.items()}
         metadata = {"step": str(checkpoint.step), "seconds": repr(checkpoint.seconds)}
-        _save(self._checkpoint_file, tensors, metadata)
+        run = self.read_record().run
+        if run is not None:
+            metadata["run"] = run
+        files.write_bytes(self._checkpoint_file, tensor_files.packed(_plain(tensors), metadata))
 
     def read_checkpoint(self) -> Checkpoint:
         """Read the checkpoint.
 
         Raises:
-            TrainingError: There is none, or it is damaged.
+            TrainingError: It is damaged, or another run's.
         """
-        tensors, metadata = _load(self._checkpoint_file)
+        source = Source(
+            str(self._checkpoint_file),
+            TrainingError,
+            "remove it, and --resume begins again at the first step",
+        )
+        record = self.read_record()
+        file = _read_tensors(self._checkpoint_file, source)
+        if file.metadata.get("run") != record.run:
+            source.fail("is of another training than run.json beside it")
+        if record.run is not None and not file.is_sealed:
+            source.fail("carries no checksum")
         parts: dict[str, dict[str, Tensor]] = {"weights": {}, "optimizer": {}}
-        for name, value in tensors.items():
+        for name, value in file.tensors.items():
             part, _, key = name.partition("/")
+            if part not in parts or not _is_finite(value):
+                source.fail(f"is damaged (in the tensor '{name[:80]}')")
             parts[part][key] = value
-        return Checkpoint(int(metadata["step"]), float(metadata["seconds"]), **parts)
+        try:
+            step, seconds = int(file.metadata["step"]), float(file.metadata["seconds"])
+        except (KeyError, ValueError):
+            source.fail("is damaged (in its step or its seconds)")
+        assert record.config.steps is not None
+        if not (0 < step <= record.config.steps and 0 <= seconds < math.inf):
+            source.fail(
+                f"says that {step} of {record.config.steps} steps were made in {seconds} s, which "
+                "cannot be"
+            )
+        return Checkpoint(step, seconds, **parts)
 
-    def finish(self, model: AnomalyModel, manifest: Manifest) -> None:
-        """Write the finished detector; the manifest last, because it means "finished"."""
-        _save(self.model_file, model.state_dict(), {})
-        manifest = manifest.replace(source_sha256=files.sha256_file(self.model_file))
-        files.write_json(self._manifest_file, json.loads(manifest.to_json()))
+    def forget_checkpoint(self) -> None:
+        """Remove the checkpoint, where there is one."""
         self._checkpoint_file.unlink(missing_ok=True)
+
+    def load_checkpoint_weights(self, model: AnomalyModel, checkpoint: Checkpoint) -> None:
+        """Load a checkpoint's weights.
+
+        Raises:
+            TrainingError: They are another network's.
+        """
+        _load(model, checkpoint.weights, self._checkpoint_file)
+
+    def finish(self, model: AnomalyModel, manifest: Manifest, seconds: float) -> None:
+        """Write the finished detector; the manifest last, because it means "finished".
+
+        Args:
+            model: The detector.
+            manifest: What it says of itself; the digest of the weights is filled in.
+            seconds: What the training took.
+        """
+        from safetensors.torch import save
+
+        run = self.read_record().run
+        files.write_bytes(self.model_file, save(_plain(model.state_dict())))
+        manifest = manifest.replace(source_sha256=files.sha256_file(self.model_file))
+        content = {**json.loads(manifest.to_json()), "training_seconds": seconds}
+        files.write_json(self._manifest_file, _signed(content, run))
+        self.forget_checkpoint()
+
+    def fail(self, reason: str) -> None:
+        """Note that the training ended without a detector, and why."""
+        content = {"reason": reason}
+        files.write_json(self._failure_file, _signed(content, self.read_record().run))
+
+    def failure(self) -> str | None:
+        """Return why the training ended without a detector; ``None`` where it did not.
+
+        Raises:
+            TrainingError: The file is damaged.
+        """
+        if not self._failure_file.is_file():
+            return None
+        data, source = self._read_of_this_run(self._failure_file, _AGAIN)
+        return strict_json.build(str, data.get("reason"), source, "reason")
 
     def read_manifest(self) -> Manifest:
         """Read the finished detector's manifest.
 
         Raises:
             UsageError: Not a run folder.
-            TrainingError: The training has not finished; says how to go on.
-            ArtifactError: The manifest is damaged.
+            TrainingError: The training has not finished, and how to go on; or the manifest is
+                damaged, or another run's.
+            ArtifactError: The manifest of a run of an earlier version is damaged.
         """
         record = self.read_record()
         if not self.is_finished:
+            failure = self.failure()
+            if failure is not None:
+                raise TrainingError(f"there is no detector in {self.path}: {failure}")
             raise TrainingError(
                 f"the training in {self.path} has not finished; go on with: edgead train "
                 f"{record.config.data} --out {self.path} --resume"
             )
-        return Manifest.from_json(self._manifest_file.read_text(), str(self._manifest_file))
+        data, _ = self._read_of_this_run(self._manifest_file, _COPY)
+        return Manifest.from_json(json.dumps(data), str(self._manifest_file))
 
     def load_model(self) -> tuple[AnomalyModel, Manifest]:
         """Rebuild the finished detector on the CPU.
@@ -193,15 +311,11 @@ class Run:
             TrainingError: The training has not finished, or the weights are damaged.
         """
         manifest = self.read_manifest()
-        if files.sha256_file(self.model_file) != manifest.source_sha256:
-            raise TrainingError(
-                f"{self.model_file} is not the file that {self._manifest_file} was written for "
-                "(its sha256 differs): it was changed or damaged; copy the run again or train again"
-            )
-        tensors, _ = _load(self.model_file)
+        source = Source(str(self.model_file), TrainingError, _COPY)
+        file = _read_tensors(self.model_file, source, manifest.source_sha256)
         options = model_class(manifest.model.name).recorded_options(manifest.model.options)
         model = create_model(manifest.model.name, manifest.input.size, **options)
-        model.load_state_dict(tensors)
+        _load(model, file.tensors, self.model_file)
         return model.eval(), manifest
 
     @property
@@ -216,33 +330,96 @@ class Run:
     def _checkpoint_file(self) -> Path:
         return self.path / "checkpoint.safetensors"
 
+    @property
+    def _failure_file(self) -> Path:
+        return self.path / "failed.json"
 
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        data = json.loads(path.read_text())
-    except (ValueError, OSError) as error:
-        raise TrainingError(
-            f"{path} is damaged ({error}); train again into a new folder"
-        ) from error
+    def _read_of_this_run(self, path: Path, advice: str) -> tuple[dict[str, Any], Source]:
+        """Read a JSON file that must be whole and belong to ``run.json``."""
+        run = self.read_record().run
+        source = Source(str(path), TrainingError, advice)
+        data = _object(path, source)
+        if run is not None:
+            _sealed_json.check(data, source)
+        if data.get("run") != run:
+            source.fail("is of another training than run.json beside it")
+        return data, source
+
+
+@dataclass(frozen=True)
+class _Stored:
+    """``run.json`` as it is written."""
+
+    edgead_version: str
+    config: dict[str, Any]
+    photos_sha256: str
+    teacher_sha256: str | None
+    held_out: tuple[str, ...]
+    run: str | None = None
+
+
+def _signed(content: Mapping[str, Any], run: str | None) -> dict[str, Any]:
+    return dict(content) if run is None else _sealed_json.sealed({**content, "run": run})
+
+
+def _object(path: Path, source: Source) -> dict[str, Any]:
+    data = strict_json.read(path, source.error, source.advice)
     if not isinstance(data, dict):
-        raise TrainingError(f"{path} is damaged (not an object); train again into a new folder")
+        source.fail("is damaged (not an object)")
     return data
 
 
-def _save(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:
-    from safetensors.torch import save
-
-    plain = {name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}
-    files.write_bytes(path, save(plain, metadata))
-
-
-def _load(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    from safetensors import SafetensorError, safe_open
-
+def _parsed(line: bytes) -> dict[str, Any] | None:
     try:
-        with safe_open(str(path), "pt") as file:
-            return {
-                name: file.get_tensor(name) for name in list(file.keys())
-            }, file.metadata() or {}
-    except (SafetensorError, OSError) as error:
-        raise TrainingError(f"{path} is damaged ({error}); train again") from error
+        data = strict_json.parse(line, Source("a line", EdgeadError, ""))
+    except EdgeadError:
+        return None
+    return data if isinstance(data, dict) else None
+
+
+def _number(line: Mapping[str, Any], key: str) -> float | None:
+    value = line.get(key)
+    return float(value) if isinstance(value, (int, float)) else None
+
+
+def _plain(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}
+
+
+def _read_tensors(path: Path, source: Source, sha256: str | None = None) -> TensorFile:
+    """Read a file once, so that what is checked is what is used."""
+    try:
+        data = files.read_regular(path)
+    except OSError as error:
+        raise source.error(f"cannot read {path}: {error.strerror}; {source.advice}") from error
+    if sha256 is not None and hashlib.sha256(data).hexdigest() != sha256:
+        source.fail(
+            "was changed or damaged, or is another run's (its sha256 is not the one in "
+            "manifest.json beside it)"
+        )
+    try:
+        return tensor_files.unpacked(data)
+    except ValueError as error:
+        source.fail(f"is damaged ({error})")
+
+
+def _load(model: AnomalyModel, tensors: dict[str, Tensor], path: Path) -> None:
+    try:
+        model.load_state_dict(tensors)
+    except RuntimeError as error:
+        raise TrainingError(
+            f"{path} does not hold the tensors of {model.name} ({_first_fault(error)}): {_COPY}"
+        ) from error
+
+
+def _first_fault(error: RuntimeError) -> str:
+    """Return the first of the lines in which torch lists names and shapes."""
+    lines = str(error).splitlines()
+    return (lines[1] if len(lines) > 1 else lines[0]).strip()[:300]
+
+
+def _is_finite(value: Tensor) -> bool:
+    try:
+        return bool(torch.isfinite(value).all())
+    except (RuntimeError, NotImplementedError):  # of a dtype that no network here has
+        return False

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
-import datetime
 import functools
 import json
-import math
-import sys
+import shlex
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,21 +18,22 @@ from lightning_fabric import Fabric
 from torch import Tensor
 
 import edgead
-from edgead import cpu, images
-from edgead.artifact import InputSpec, Manifest, ModelSpec, PhotoSizes, TeacherSpec, TrainingSpec
+from edgead import files, notices
+from edgead.artifact import Manifest, TeacherSpec
 from edgead.calibration import threshold as thresholds
-from edgead.contrast import least_contrast
 from edgead.datasets import Dataset, Photo, identical
 from edgead.errors import TrainingError, UsageError
 from edgead.models import AnomalyModel, StepBatch, create_model
-from edgead.models.base import PhotoBatches, channels_last, count_macs, parameter_count
+from edgead.models.base import PhotoBatches, channels_last
 from edgead.models.options import spelled
-from edgead.models.registry import model_class
 from edgead.progress import progress
-from edgead.training import _state, penalty, photos
+from edgead.training import _state, finishing, penalty, photo_checks, photos
+from edgead.training._signals import HeldSignals
 from edgead.training.config import TrainConfig
+from edgead.training.defaults import require_usable, resolve
 from edgead.training.device import launch
-from edgead.training.run import Checkpoint, Run, RunRecord
+from edgead.training.finishing import NotFiniteError
+from edgead.training.run import Checkpoint, Run, RunRecord, new_run
 
 LOG_EVERY = 10
 CHECKPOINT_SECONDS = 60.0
@@ -62,13 +60,14 @@ def train(
 
     Raises:
         UsageError: The folder holds another run, or an option does not fit the model.
-        DataError: Too few photos, or a photo that cannot be read.
+        DataError: Too few photos, photos that show nothing, or a photo that cannot be read.
         TrainingError: A loss became NaN or infinite, or the run cannot be resumed.
+        EdgeadError: Another process trains into the folder.
     """
     run = Run(out)
-    dataset = Dataset.from_folder(config.data)
     is_default = config.steps is None and not resume
-    config = _resolve(config, run, device, resume)
+    config = resolve(config, run, device, resume)
+    dataset = Dataset.from_folder(config.data, config.good)
     labelled = _labelled(config, dataset)
     split = photos.Split.of(dataset.train_photos(), config.seed)
     assert config.precision is not None
@@ -77,106 +76,75 @@ def train(
     model = create_model(config.model, config.image_size, **config.options)
     teacher = model.load_teacher(config.teacher)
     digest = photos.digest([*split.training, *split.held_out])
+    number: str | None = new_run()
     if resume:
-        _check_same(run.read_record(), digest, teacher)
+        stored = run.read_record()
+        _check_same(stored, digest, teacher)
+        number = stored.run
     record = RunRecord(
-        config, digest, split.held_out, teacher.sha256 if teacher else None, edgead.__version__
+        config,
+        digest,
+        split.held_out,
+        teacher.sha256 if teacher else None,
+        edgead.__version__,
+        number,
     )
     training = photos.load(split.training, config.image_size, "reading photos")
     held_out = photos.load(split.held_out, config.image_size, "reading held-out photos")
+    seen = photo_checks.check([*split.training, *split.held_out], [*training, *held_out])
     pool = _penalty_pool(model, config)
-    if fabric.is_global_zero:
-        run.write_record(record)
-
-    recipe = model.recipe
-    if is_default and config.steps != recipe.steps:
-        taken = {k: v for k, v in recipe.cpu_options.items() if config.options[k] == v}
-        print(
-            f"note: without a GPU {config.model} trains {config.steps:,} steps{spelled(taken)}, "
-            f"not the {recipe.steps:,} of its recipe ({recipe.reference}); --steps N trains longer",
-            file=sys.stderr,
-        )
-    model = channels_last(model.to(fabric.device))
-    seconds = _fit(fabric, model, run, config, training, pool, resume)
-    model.eval()
-    if fabric.is_global_zero:
-        model.fit_normalisation(_batches(held_out, fabric.device, "fitting map quantiles"))
-        model.cpu()
-        manifest = _manifest(model, config, dataset, split, held_out, labelled, teacher)
-        manifest = _with_contrast(manifest, (*training, *held_out))
-        run.finish(model, manifest)
-        _log(run, {"finished": True, "seconds": round(seconds, 1)})
-    fabric.barrier()
+    with _writing(run, config, fabric, resume):
+        if fabric.is_global_zero:
+            run.write_record(record)
+        recipe = model.recipe
+        if is_default and config.steps != recipe.steps:
+            taken = {k: v for k, v in recipe.cpu_options.items() if config.options[k] == v}
+            notices.note(
+                f"without a GPU {config.model} trains {config.steps:,} steps{spelled(taken)}, not "
+                f"the {recipe.steps:,} of its recipe ({recipe.reference}); --steps N trains longer"
+            )
+        model = channels_last(model.to(fabric.device))
+        seconds = _fit(fabric, model, run, config, training, pool, resume)
+        model.eval()
+        if fabric.is_global_zero:
+            model.fit_normalisation(_batches(held_out, fabric.device, "fitting map quantiles"))
+            model.cpu()
+            scores = finishing.score(model, held_out, "scoring held-out photos")
+            manifest = finishing.describe(
+                model, config, dataset, split, scores, labelled, teacher, seen
+            )
+            run.finish(model, manifest, round(seconds, 1))
+            _log(run, {"finished": True, "seconds": round(seconds, 1)})
+            photo_checks.warn_of_odd_score(split.held_out, scores)
+        fabric.barrier()
     return run.read_manifest()
 
 
-def _resolve(config: TrainConfig, run: Run, device: str, resume: bool) -> TrainConfig:
-    """Fill in the defaults, from the model and this machine or from the run that is resumed."""
-    if resume:
-        stored = with_all_options(run.read_record().config)
-        if run.is_finished:
-            raise UsageError(f"the training in {run.path} has finished; there is nothing to resume")
-        changes = [
-            (field.name, getattr(config, field.name), getattr(stored, field.name), field.default)
-            for field in dataclasses.fields(config)
-            if field.name not in ("data", "options")
-        ]
-        options = model_class(stored.model).resolve_options({**stored.options, **config.options})
-        changes += [(name, value, stored.options[name], None) for name, value in options.items()]
-        for name, given, kept, default in changes:
-            if given not in (None, default, kept):
-                raise UsageError(
-                    f"cannot resume {run.path} with another {name.replace('_', ' ')}: it was "
-                    f"begun with {kept} and {given} was given; leave that option out, or train "
-                    "into a new folder"
-                )
-        return dataclasses.replace(stored, data=config.data)
-    if run.path.exists() and (not run.path.is_dir() or any(run.path.iterdir())):
-        hint = "go on with --resume, or " if run.exists and not run.is_finished else ""
-        raise UsageError(
-            f"{run.path} exists already and is not empty; {hint}choose another folder with --out"
-        )
-    return with_defaults(config, device)
-
-
-def with_all_options(config: TrainConfig) -> TrainConfig:
-    """Complete a recorded configuration with options that came after it was recorded."""
-    options = model_class(config.model).recorded_options(config.options)
-    return dataclasses.replace(config, options=options)
-
-
-def with_defaults(config: TrainConfig, device: str) -> TrainConfig:
-    """Fill in what a configuration leaves open: the model's recipe, and this machine's arithmetic.
-
-    Args:
-        config: With ``None`` for defaults.
-        device: ``"auto"``, ``"cpu"``, ``"cuda"`` and so on, as :func:`train` takes it.
-    """
-    chosen = model_class(config.model)
-    on_cpu = device == "cpu" or not (torch.cuda.is_available() or torch.backends.mps.is_available())
-    native = cpu.has_bfloat16() if on_cpu else _gpu_has_bfloat16()
-    own = chosen.recipe.cpu_options if on_cpu else {}
-    options = chosen.resolve_options({**own, **config.options})
-    recipe = chosen.recipe_with(options)
-    return dataclasses.replace(
-        config,
-        steps=config.steps or (recipe.cpu_steps if on_cpu else recipe.steps),
-        batch_size=config.batch_size or recipe.batch_size,
-        learning_rate=config.learning_rate or recipe.learning_rate,
-        precision=config.precision or ("bf16-mixed" if native else "32-true"),
-        options=options,
-    )
-
-
-def _gpu_has_bfloat16() -> bool:
-    return torch.cuda.is_available() and torch.cuda.is_bf16_supported(including_emulation=False)
+@contextlib.contextmanager
+def _writing(run: Run, config: TrainConfig, fabric: Fabric, resume: bool) -> Iterator[None]:
+    """Keep the run folder for this training, and leave it such that the next knows what to do."""
+    if not fabric.is_global_zero:
+        yield
+        return
+    with files.locked_folder(run.path):
+        require_usable(run, resume)  # another process may have trained there in the meantime
+        try:
+            yield
+        except NotFiniteError as error:
+            run.fail(str(error))
+            raise
+        except KeyboardInterrupt:
+            if run.exists and not run.is_finished:
+                words = ["edgead", "train", config.data, "--out", str(run.path), "--resume"]
+                notices.say(f"the training was stopped; go on with: {shlex.join(words)}")
+            raise
 
 
 def _labelled(config: TrainConfig, dataset: Dataset) -> Sequence[Photo]:
     """List the photos to choose the threshold on, before hours are spent on training."""
     if config.threshold_data is None:
         return ()
-    labelled = Dataset.from_folder(config.threshold_data).test_photos()
+    labelled = Dataset.from_folder(config.threshold_data, config.good).test_photos()
     thresholds.require_both_kinds([photo.is_anomalous for photo in labelled])
     theirs = [photo.path for photo in labelled]
     for ours, what, so in (
@@ -189,10 +157,9 @@ def _labelled(config: TrainConfig, dataset: Dataset) -> Sequence[Photo]:
     ):
         same = {path for _, path in identical(ours, theirs)}
         if same:
-            print(
-                f"warning: {len(same)} of the {len(labelled)} photos in {config.threshold_data} "
-                f"are also {what} of {config.data}: {so}",
-                file=sys.stderr,
+            notices.warn(
+                f"{len(same)} of the {len(labelled)} photos in {config.threshold_data} are also "
+                f"{what} of {config.data}: {so}"
             )
     return labelled
 
@@ -237,7 +204,7 @@ def _fit(
     if resume and checkpoint is None:
         _drop_later_metrics(run, 0)
     if checkpoint is not None:
-        model.load_state_dict(checkpoint.weights)
+        run.load_checkpoint_weights(model, checkpoint)
         start, spent = checkpoint.step, checkpoint.seconds
         _drop_later_metrics(run, start)
     model.eval()
@@ -245,43 +212,51 @@ def _fit(
     model.train()
     optimizer, schedule = model.make_optimizer(config.steps, config.learning_rate)
     if checkpoint is not None:
-        _state.restore(optimizer, schedule, checkpoint.optimizer, start)
+        try:
+            _state.restore(optimizer, schedule, checkpoint.optimizer, start)
+        except (ValueError, KeyError) as error:
+            raise TrainingError(
+                f"the checkpoint in {run.path} has another optimizer's state ({error}): train "
+                "again into a new folder"
+            ) from error
     wrapped, wrapped_optimizer = fabric.setup(model, optimizer)
     wrapped.mark_forward_method("training_losses")
 
     began = saved = time.monotonic()
     steps = progress(range(start, config.steps), total=config.steps, label="training", done=start)
-    for step in steps:
-        # Dropout draws from torch's own generator; seeding it by the step makes resuming exact.
-        torch.manual_seed(_mix(config.seed, step, fabric.global_rank))
-        batch = _draw(config, step, fabric, training, pool)
-        # Fabric enters its precision by itself only for forward(), and for other methods of a model
-        # that it has wrapped for several devices.
-        with fabric.autocast():
-            losses = wrapped.training_losses(batch)
-        total = torch.stack(list(losses.values())).sum()
-        losses = {name: loss.detach() for name, loss in losses.items()}
-        wrapped_optimizer.zero_grad()
-        fabric.backward(total)
-        last = step + 1 == config.steps
-        due = time.monotonic() - saved > CHECKPOINT_SECONDS
-        if (step + 1) % LOG_EVERY == 0 or last or due:
-            _check_finite(losses, step, run)
-            if fabric.is_global_zero:
-                values = {name: round(float(value), 6) for name, value in losses.items()}
-                rate = schedule.get_last_lr()[0]
-                elapsed = round(spent + time.monotonic() - began, 2)
-                _log(run, {"step": step + 1, **values, "learning_rate": rate, "seconds": elapsed})
-        wrapped_optimizer.step()
-        schedule.step()
-        if (due or last) and fabric.is_global_zero:
-            _check_finite(dict(model.named_parameters()), step, run)
-            saved = time.monotonic()
-            run.write_checkpoint(
-                Checkpoint(
-                    step + 1, spent + saved - began, model.state_dict(), _state.flatten(optimizer)
-                )
-            )
+    with HeldSignals() as signals:
+        for step in steps:
+            # Dropout draws from torch's own generator; seeding it by the step makes resuming exact.
+            torch.manual_seed(_mix(config.seed, step, fabric.global_rank))
+            batch = _draw(config, step, fabric, training, pool)
+            # Fabric enters its precision by itself only for forward(), and for other methods of a
+            # model that it has wrapped for several devices.
+            with fabric.autocast():
+                losses = wrapped.training_losses(batch)
+            total = torch.stack(list(losses.values())).sum()
+            losses = {name: loss.detach() for name, loss in losses.items()}
+            wrapped_optimizer.zero_grad()
+            fabric.backward(total)
+            last = step + 1 == config.steps
+            due = last or signals.any or time.monotonic() - saved > CHECKPOINT_SECONDS
+            if (step + 1) % LOG_EVERY == 0 or due:
+                _check_finite(losses, step)
+                if fabric.is_global_zero:
+                    values = {name: round(float(value), 6) for name, value in losses.items()}
+                    rate = schedule.get_last_lr()[0]
+                    elapsed = round(spent + time.monotonic() - began, 2)
+                    line = {"step": step + 1, **values, "learning_rate": rate, "seconds": elapsed}
+                    _log(run, line)
+            wrapped_optimizer.step()
+            schedule.step()
+            if due and fabric.is_global_zero:
+                _check_finite(dict(model.named_parameters()), step)
+                saved = time.monotonic()
+                seconds = spent + saved - began
+                state = _state.flatten(optimizer)
+                run.write_checkpoint(Checkpoint(step + 1, seconds, model.state_dict(), state))
+            if due:
+                signals.deliver()
     return spent + time.monotonic() - began
 
 
@@ -322,14 +297,13 @@ def _batches(pixels: npt.NDArray[np.uint8], device: torch.device, label: str) ->
     return lambda: (batch.to(device) for batch in photos.batches(pixels, label))
 
 
-def _check_finite(values: Mapping[str, Tensor], step: int, run: Run) -> None:
+def _check_finite(values: Mapping[str, Tensor], step: int) -> None:
     """Stop at losses or weights that are not finite, before they reach a checkpoint."""
     broken = next((name for name, value in values.items() if not value.isfinite().all()), None)
     if broken is not None:
-        kept = f"the last good checkpoint in {run.path} is kept. " if run.has_checkpoint else ""
-        raise TrainingError(
-            f"training stopped: '{broken}' is not a finite number at step {step + 1}; {kept}Train "
-            "into a new folder with a lower --learning-rate or with --precision 32-true"
+        raise NotFiniteError(
+            f"training stopped: '{broken}' is not a finite number at step {step + 1}; train into a "
+            "new folder with a lower --learning-rate or with --precision 32-true"
         )
 
 
@@ -338,93 +312,12 @@ def _log(run: Run, values: dict[str, Any]) -> None:
         stream.write(json.dumps(values) + "\n")
 
 
-def _step_of(line: str) -> float:
-    """Return a line's step; of one torn by a full disk or a power cut, one that never came."""
-    try:
-        return float(json.loads(line).get("step", 0))
-    except ValueError:
-        return math.inf
-
-
 def _drop_later_metrics(run: Run, step: int) -> None:
     """Forget lines after the checkpoint, so that a resumed log has each step once."""
-    with contextlib.suppress(FileNotFoundError):
-        lines = run.metrics_file.read_text().splitlines()
-        kept = [line for line in lines if _step_of(line) <= step]
-        run.metrics_file.write_text("".join(line + "\n" for line in kept))
+    kept = [line for line in run.metrics() if _is_until(line.get("step", 0), step)]
+    if run.metrics_file.exists():
+        files.write_text(run.metrics_file, "".join(json.dumps(line) + "\n" for line in kept))
 
 
-def _manifest(
-    model: AnomalyModel,
-    config: TrainConfig,
-    dataset: Dataset,
-    split: photos.Split,
-    held_out: npt.NDArray[np.uint8],
-    labelled: Sequence[Photo],
-    teacher: TeacherSpec | None,
-) -> Manifest:
-    assert config.steps is not None
-    scores = score(model, held_out, "scoring held-out photos")
-    if not labelled:
-        threshold = thresholds.from_good_scores(scores, config.false_positive_rate)
-    else:
-        pixels = photos.load(
-            [photo.path for photo in labelled], config.image_size, "labelled photos"
-        )
-        labels = [photo.is_anomalous for photo in labelled]
-        threshold = thresholds.from_labelled_scores(
-            labels, score(model, pixels, "scoring labelled photos")
-        )
-    height, width = config.image_size
-    example = torch.zeros(1, height, width, 3, dtype=torch.uint8)
-    return Manifest(
-        edgead_version=edgead.__version__,
-        model=ModelSpec(
-            config.model,
-            parameter_count(model),
-            round(count_macs(model, example) / 1e9, 4),
-            model.options,
-        ),
-        input=InputSpec(height, width, "uint8", "NHWC", "BGR", images.RESIZE_METHOD),
-        map=model.map_spec,
-        score="maximum of anomaly_map",
-        threshold=threshold,
-        score_statistics=thresholds.score_statistics(scores),
-        precision="fp32",
-        source_sha256="",
-        teacher=teacher,
-        training=TrainingSpec(
-            dataset=dataset.root.resolve().name,
-            images=len(split.training),
-            held_out=len(split.held_out),
-            steps=config.steps,
-            seed=config.seed,
-            finished=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
-            photo_sizes=PhotoSizes.of([images.read_image(p).shape[:2] for p in split.held_out]),
-        ),
-    )
-
-
-def _with_contrast(manifest: Manifest, good: Iterable[images.Image]) -> Manifest:
-    training = dataclasses.replace(manifest.training, least_contrast=least_contrast(good))
-    return manifest.replace(training=training)
-
-
-def score(model: AnomalyModel, pixels: npt.NDArray[np.uint8], label: str) -> list[float]:
-    """Score photos with a trained detector.
-
-    Args:
-        model: On the CPU, in evaluation mode.
-        pixels: uint8 ``[N, height, width, 3]`` BGR in the detector's size.
-        label: What to call this in the progress line.
-
-    Raises:
-        TrainingError: A score is not a finite number.
-    """
-    scores: list[float] = []
-    with torch.no_grad():
-        for batch in photos.batches(pixels, label):
-            scores += model(batch)[1].tolist()
-    if not all(map(math.isfinite, scores)):
-        raise TrainingError("the trained detector gives scores that are not finite numbers")
-    return scores
+def _is_until(value: Any, step: int) -> bool:
+    return isinstance(value, (int, float)) and value <= step

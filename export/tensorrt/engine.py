@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import os
-import sys
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from edgead import __version__, files
+from edgead import __version__, files, notices
 from edgead.artifact import (
     Artifact,
     EngineSpec,
@@ -19,10 +18,12 @@ from edgead.artifact import (
     read_artifact,
     write_engine,
 )
-from edgead.calibration.photos import CalibrationPhotos
+from edgead.calibration.photos import CalibrationPhotos, refuse_test_photos
 from edgead.datasets import Dataset
 from edgead.errors import GateRefused, UsageError
-from edgead.export import gate, latency, parity
+from edgead.export import gate, latency, parity, report, stale
+from edgead.export.folder import export_folder, file_in
+from edgead.export.judge import Judge
 from edgead.export.report import Variant
 from edgead.export.tensorrt import timing_cache
 from edgead.export.tensorrt.builder import Built, build
@@ -51,10 +52,14 @@ class Engine:
     Attributes:
         variants: The artifact it is compared with, and the engine, for the report.
         details: Layers, build time, memory and options, for the report.
+        path: The engine.
+        command: What to do next.
     """
 
     variants: tuple[Variant, Variant]
     details: dict[str, Any]
+    path: Path
+    command: str
 
 
 def precision_of(artifact: Artifact) -> str:
@@ -94,7 +99,7 @@ def export_engine(
     Args:
         source: An ONNX artifact: FP32, FP16, or INT8 for TensorRT.
         out: The export folder; made when missing. An engine of the same name in it is replaced
-            once the new one has passed its check.
+            once the new one has passed its check, and the report is written.
         options: What the engine shall be.
         photos: Good photos and synthetic defects of them; ``None`` for generated frames, which
             show that the arithmetic is right and nothing about accuracy.
@@ -104,46 +109,37 @@ def export_engine(
 
     Raises:
         UsageError: The source or an option is wrong.
+        DataError: The photos are too few, or are test photos.
         RuntimeUnavailableError: There is no GPU or no TensorRT.
-        EdgeadError: TensorRT builds no engine; has its reason.
+        EdgeadError: TensorRT builds no engine; has its reason. Or another process exports into the
+            folder.
         GateRefused: The engine's scores are too far off; nothing was written.
     """
     artifact = read_artifact(source)
-    _check(artifact, options, photos)
-    out = Path(out)
-    if out.exists() and not out.is_dir():
-        raise UsageError(f"{out} is a file; choose a folder for the engine with --out DIR")
-    given = photos is not None
-    photos = photos or generated_photos(artifact.manifest.input.size)
-    reference = artifact if baseline is None else read_artifact(baseline)
-    trt = library.load()
-    device = open_device()
-    try:
-        machine = Machine.here(trt, device)
-        _warn(machine, options)
-        with device.current():
-            built = _build(trt, device, machine, artifact, options, photos)
-    finally:
-        device.close()
-    timing_cache.store(machine, built.timing_cache)
-    out.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".engine-", dir=out) as scratch:
-        manifest = _manifest(artifact, options, machine, built)
-        draft = Path(scratch) / f"{manifest.name}.engine"
-        write_engine(draft, built.plan, manifest)
-        checked = _Check(reference, read_artifact(draft), photos, given, validate, max_drop)
-        variants, manifest = checked.run(options)
-    refused = variants[1].reason
-    if not variants[1].accepted:
-        raise GateRefused(
-            f"the engine {manifest.name}.engine was built but refused, and not written: {refused}"
-        )
-    path = out / f"{manifest.name}.engine"
-    write_engine(path, built.plan, manifest)
-    return Engine(variants, _details(manifest, machine, built))
+    check(artifact, options, photos)
+    if photos is not None and validate is not None:
+        refuse_test_photos(photos.paths, validate)
+    with export_folder(out) as folder:
+        judge = Judge(photos or generated_photos(artifact.manifest.input.size), validate)
+        reference = artifact if baseline is None else read_artifact(baseline)
+        made = build_engine(artifact, folder, options, judge, reference, max_drop)
+        report.write(folder, list(made.variants), made.command, made.details)
+        stale.warn(folder, artifact.manifest)
+    return made
 
 
-def _check(artifact: Artifact, options: EngineOptions, photos: CalibrationPhotos | None) -> None:
+def check(artifact: Artifact, options: EngineOptions, photos: CalibrationPhotos | None) -> None:
+    """Refuse what no engine can be made of.
+
+    Args:
+        artifact: What the engine is built from.
+        options: What the engine shall be.
+        photos: Good photos, if there are some.
+
+    Raises:
+        UsageError: The source makes another precision, or calibration is asked for without photos.
+        DataError: The photos are too few.
+    """
     makes = precision_of(artifact)
     if options.calibrator is not None:
         if makes != "fp32":
@@ -156,12 +152,64 @@ def _check(artifact: Artifact, options: EngineOptions, photos: CalibrationPhotos
                 "--tensorrt-calibrator needs good photos of the part: give them with "
                 "--calibration DIR"
             )
-        photos.require_enough()
     elif makes != options.precision:
         raise UsageError(
             f"{artifact.path} makes an engine in {makes}, not in {options.precision}: leave out "
             f"the precision, or give the {options.precision} file"
         )
+    if photos is not None and options.precision != "fp32":
+        photos.require_enough()
+
+
+def build_engine(
+    artifact: Artifact,
+    out: Path,
+    options: EngineOptions,
+    judge: Judge,
+    reference: Artifact,
+    max_drop: float,
+) -> Engine:
+    """Build an engine, check it, and put it into place.
+
+    Args:
+        artifact: What it is built from (:func:`check`).
+        out: The export folder, which nobody else writes into (:func:`export_folder`).
+        options: What the engine shall be.
+        judge: The photos to calibrate and check on; generated frames have no paths.
+        reference: The artifact whose scores are right.
+        max_drop: Largest loss of accuracy, in points of a hundred.
+
+    Raises:
+        RuntimeUnavailableError: There is no GPU or no TensorRT.
+        EdgeadError: TensorRT builds no engine; has its reason.
+        GateRefused: The engine's scores are too far off; nothing was written.
+    """
+    trt = library.load()
+    device = open_device()
+    model = artifact.content()
+    try:
+        machine = Machine.here(trt, device)
+        _warn(machine, options)
+        with device.current():
+            built = _build(trt, device, machine, artifact, model, options, judge.photos)
+    finally:
+        device.close()
+    timing_cache.store(machine, built.timing_cache)
+    manifest = _manifest(artifact, model, options, machine, built)
+    path = file_in(out, f"{manifest.name}.engine")
+    with files.scratch_folder(out) as scratch:
+        draft = file_in(scratch, path.name)
+        write_engine(draft, built.plan, manifest)
+        checked = _Check(artifact, reference, read_artifact(draft), judge, max_drop)
+        variants, manifest = checked.run(options)
+    refused = variants[1].reason
+    if not variants[1].accepted:
+        raise GateRefused(
+            f"the engine {path.name} was built but refused, and not written: {refused}"
+        )
+    write_engine(path, built.plan, manifest)
+    command = f"edgead predict {path} IMAGES --out results"
+    return Engine(variants, _details(manifest, machine, built), path, command)
 
 
 def _warn(machine: Machine, options: EngineOptions) -> None:
@@ -171,10 +219,7 @@ def _warn(machine: Machine, options: EngineOptions) -> None:
         text = "computes FP16 slower than FP32: build with --tensorrt fp32"
     else:
         return
-    print(
-        f"warning: {machine.gpu} (compute capability {machine.compute_capability}) {text}",
-        file=sys.stderr,
-    )
+    notices.warn(f"{machine.gpu} (compute capability {machine.compute_capability}) {text}")
 
 
 def _build(
@@ -182,6 +227,7 @@ def _build(
     device: Device,
     machine: Machine,
     artifact: Artifact,
+    model: bytes,
     options: EngineOptions,
     photos: CalibrationPhotos,
 ) -> Built:
@@ -193,11 +239,11 @@ def _build(
         return build(
             trt,
             device,
-            artifact.path.read_bytes(),
+            model,
             options,
             timing_cache.load(machine),
             chosen,
-            lambda text: print(text, file=sys.stderr),
+            notices.say,
         )
     finally:
         if chosen is not None:
@@ -205,7 +251,7 @@ def _build(
 
 
 def _manifest(
-    artifact: Artifact, options: EngineOptions, machine: Machine, built: Built
+    artifact: Artifact, model: bytes, options: EngineOptions, machine: Machine, built: Built
 ) -> Manifest:
     spec = EngineSpec(
         **dataclasses.asdict(machine),
@@ -219,7 +265,7 @@ def _manifest(
             "strongly_typed": built.strongly_typed,
         },
         onnx=artifact.path.name,
-        onnx_sha256=files.sha256_file(artifact.path),
+        onnx_sha256=hashlib.sha256(model).hexdigest(),
         sha256="",
         build_seconds=built.seconds,
     )
@@ -233,43 +279,49 @@ class _Check:
 
     def __init__(
         self,
+        source: Artifact,
         reference: Artifact,
         draft: Artifact,
-        photos: CalibrationPhotos,
-        given: bool,
-        validate: Dataset | None,
+        judge: Judge,
         max_drop: float,
     ) -> None:
-        self.reference, self.draft, self.photos, self.given = reference, draft, photos, given
-        self.validate, self.max_drop = validate, max_drop
+        self.source, self.reference, self.draft = source, reference, draft
+        self.judge, self.max_drop = judge, max_drop
+        self.given = bool(judge.photos.paths)
 
     def run(self, options: EngineOptions) -> tuple[tuple[Variant, Variant], Manifest]:
-        batch = self.photos.compared
         with (
             open_runtime(self.reference, "onnxruntime").runtime as right,
             TensorRT(self.draft) as engine,
         ):
-            expected = parity.score(right, batch, self.reference.manifest.name)
-            found = parity.score(engine, batch, "the engine")
-            manifest = self._refitted(found, options)
+            expected = self.judge.scored(self.reference, right)
+            if self.given and self.reference is self.source:  # else the export has said so
+                self.judge.doubt(expected)
+            found = self.judge.scored(self.draft, engine, "the engine")
+            manifest = self._refitted(found.outputs, options)
+            compared = parity.compare(
+                expected.outputs,
+                found.outputs,
+                (self.reference.manifest.threshold.value, manifest.threshold.value),
+                f"{self.reference.manifest.name} in onnxruntime"
+                + ("" if self.given else ", on generated frames"),
+            )
+            if self.given:
+                before, after = self.judge.unlabelled(expected, found, compared, self.max_drop)
+            else:
+                before, after = self.judge.on_few(expected), self.judge.on_few(found)
             names = self.reference.manifest.name, f"{manifest.name}.engine"
-            timed = latency.side_by_side({names[0]: right, names[1]: engine}, batch[:1])
+            batch = self.judge.batch[:1]
+            timed = latency.side_by_side({names[0]: right, names[1]: engine}, batch)
             runtimes = [
                 f"{info.name} {info.version}" for info in (right.describe(), engine.describe())
             ]
-        compared = parity.compare(
-            expected,
-            found,
-            (self.reference.manifest.threshold.value, manifest.threshold.value),
-            f"{self.reference.manifest.name} in onnxruntime"
-            + ("" if self.given else ", on generated frames"),
-        )
-        masks = self.photos.masks()
-        before = gate.measure(self.reference, expected, masks, self.validate)
-        after = gate.measure(self.draft, found, masks, self.validate, TensorRT.name)
+        before = self.judge.with_labelled(expected, before)
+        after = self.judge.with_labelled(found, after)
         refused = self._refusal(options, compared, before, after)
         manifest = manifest.replace(parity=compared, gate=gate.record(before, after, self.max_drop))
-        same = parity.compare(expected, expected, (0.0, 0.0), self.reference.manifest.name)
+        outputs = expected.outputs
+        same = parity.compare(outputs, outputs, (0.0, 0.0), self.reference.manifest.name)
         first = _variant(self.reference, same, before, before).replace(
             name=names[0],
             latency_ms=timed[names[0]],
@@ -296,7 +348,7 @@ class _Check:
         from edgead.calibration.threshold import from_good_scores, score_statistics
 
         manifest = self.draft.manifest
-        scores = found.scores[: len(self.photos.good)].tolist()
+        scores = found.scores[: len(self.judge.photos.good)].tolist()
         rate = manifest.threshold.false_positive_rate
         return manifest.replace(
             score_statistics=score_statistics(scores),
@@ -318,8 +370,12 @@ class _Check:
                 f"{allowed:.0e}; build in fp32, or report this with the report of the build"
             )
         if not self.given:
-            # What generated frames have no part in common with says nothing about its defects.
-            return None if allowed is not None else gate.refusal(before, before, compared, 100.0)
+            # Generated frames show no part, so that they say nothing about its defects.
+            before = dataclasses.replace(
+                after, image_auroc=before.image_auroc, au_pro=before.au_pro
+            )
+            if allowed is not None:
+                compared = dataclasses.replace(compared, rank_correlation=None)
         return gate.refusal(before, after, compared, self.max_drop)
 
 

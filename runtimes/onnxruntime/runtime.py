@@ -11,8 +11,9 @@ import numpy.typing as npt
 from edgead import cpu
 from edgead.errors import ArtifactError, EdgeadError, RuntimeUnavailableError
 from edgead.runtimes import heap
-from edgead.runtimes.base import RawOutput, Runtime, RuntimeInfo
-from edgead.runtimes.onnxruntime.session import PROVIDER, exact_options, load
+from edgead.runtimes.base import ContractError, RawOutput, Runtime, RuntimeInfo
+from edgead.runtimes.onnxruntime.library import PROVIDER, crashes_here, load
+from edgead.runtimes.onnxruntime.session import exact_options
 
 
 class OnnxRuntime(Runtime):
@@ -28,7 +29,7 @@ class OnnxRuntime(Runtime):
         """Say why ONNX Runtime cannot work here; ``None`` if it can."""
         if importlib.util.find_spec("onnxruntime") is None:
             return "the package is not installed: pip install onnxruntime"
-        return None
+        return crashes_here()
 
     @classmethod
     def _import(cls) -> None:
@@ -48,15 +49,14 @@ class OnnxRuntime(Runtime):
             )
         options = exact_options(self._threads)
         # Reserves the whole pattern of the first batch for good: 9 MiB with efficientad-n, for no
-        # gain in speed (docs/runtimes.md).
+        # gain in speed (docs/reference/runtimes.md).
         options.enable_mem_pattern = False
         options.add_session_config_entry(
             "session.intra_op.allow_spinning", "1" if self.options.spinning else "0"
         )
+        model = self.artifact.content()
         try:
-            session = onnxruntime.InferenceSession(
-                str(self.artifact.path), options, providers=[PROVIDER]
-            )
+            session = onnxruntime.InferenceSession(model, options, providers=[PROVIDER])
         except Exception as error:
             # onnxruntime raises a class of its own for every status code, all plain Exceptions.
             raise ArtifactError(
@@ -67,7 +67,16 @@ class OnnxRuntime(Runtime):
             raise EdgeadError(
                 f"ONNX Runtime was asked for {PROVIDER} but took {session.get_providers()}"
             )
+        inputs = [(node.name, node.type) for node in session.get_inputs()]
+        if inputs != [("image", "tensor(uint8)")]:
+            raise ContractError(
+                f"{self.artifact.path} has the inputs {inputs}, but must have one, "
+                "uint8 'image': export it again"
+            )
+        # For a second try with other providers, which is not wanted: ten megabytes for nothing.
+        session._model_bytes = None
         self._session = session
+        del model
         heap.return_freed()
 
     def _infer(self, images: npt.NDArray[np.uint8]) -> RawOutput:
@@ -82,7 +91,7 @@ class OnnxRuntime(Runtime):
     def _close(self) -> None:
         self._session = None
 
-    def describe(self) -> RuntimeInfo:
+    def _describe(self) -> RuntimeInfo:
         """Say which version, provider and number of threads are in use."""
         onnxruntime = load()
         return RuntimeInfo(
@@ -96,4 +105,4 @@ class OnnxRuntime(Runtime):
 
     @property
     def _threads(self) -> int:
-        return self.options.threads or cpu.physical_cores()
+        return self.options.threads or cpu.default_threads()

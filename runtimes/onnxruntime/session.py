@@ -4,36 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
-from edgead.errors import RuntimeUnavailableError
-
-PROVIDER = "CPUExecutionProvider"
-
-
-def load() -> Any:
-    """Import ONNX Runtime.
-
-    Raises:
-        RuntimeUnavailableError: It is not installed, or a library that it needs is not.
-    """
-    try:
-        import onnxruntime
-    except ImportError as error:
-        raise RuntimeUnavailableError(
-            f"the package onnxruntime cannot be imported ({error}): "
-            "pip install --force-reinstall onnxruntime"
-        ) from error
-    return onnxruntime
+from edgead.runtimes.onnxruntime import library
 
 
 def exact_options(threads: int) -> Any:
     """Return ``onnxruntime.SessionOptions`` for exact results with so many threads.
 
     On x86 CPUs without VNNI, ONNX Runtime's fast INT8 convolutions add pairs of products in 16
-    bits, which weights above 64 overflow (docs/runtimes.md). Told to be precise, it takes slower
+    bits, which weights above 64 overflow (docs/reference/runtimes.md). Told to be precise, it takes slower
     kernels for such weights; nothing changes for smaller ones or on other CPUs.
     """
-    onnxruntime = load()
-    options = onnxruntime.SessionOptions()
+    options = library.load().SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.log_severity_level = 3

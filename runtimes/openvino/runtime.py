@@ -15,7 +15,7 @@ from edgead import cpu
 from edgead.artifact import Artifact
 from edgead.errors import ArtifactError, EdgeadError, RuntimeUnavailableError
 from edgead.runtimes import heap
-from edgead.runtimes.base import RawOutput, Runtime, RuntimeInfo
+from edgead.runtimes.base import ContractError, RawOutput, Runtime, RuntimeInfo
 from edgead.runtimes.openvino import library
 
 _DEVICE = "CPU"
@@ -41,7 +41,7 @@ class OpenVinoRuntime(Runtime):
     def speed_rank_for(cls, artifact: Artifact) -> int:
         """Return its place: before ONNX Runtime for static INT8, which it runs faster.
 
-        In float32 both take the same time (docs/runtimes.md). No Arm CPU has been measured, so
+        In float32 both take the same time (docs/reference/runtimes.md). No Arm CPU has been measured, so
         there the base install's ONNX Runtime goes first.
         """
         is_x86 = platform.machine().lower() in cpu.X86
@@ -95,7 +95,7 @@ class OpenVinoRuntime(Runtime):
     def _close(self) -> None:
         self._pools.clear()
 
-    def describe(self) -> RuntimeInfo:
+    def _describe(self) -> RuntimeInfo:
         """Say which version, precision and number of threads and streams are in use."""
         openvino = library.load()
 
@@ -126,7 +126,7 @@ class OpenVinoRuntime(Runtime):
     def _compile(self, is_single: bool) -> Any:
         openvino = library.load()
 
-        threads = self.options.threads or cpu.physical_cores()
+        threads = self.options.threads or cpu.default_threads()
         precision = self.options.precision or "f32"
         settings: dict[str, Any] = {
             "PERFORMANCE_HINT": self.options.hint.upper(),
@@ -137,9 +137,11 @@ class OpenVinoRuntime(Runtime):
         }
         if self.options.hint == "latency":
             settings["NUM_STREAMS"] = 1
+        content = self.artifact.content()
         try:
             core = openvino.Core()
-            model = core.read_model(self.artifact.path)
+            model = core.read_model(content)
+            self._check_contract(openvino, model)
             if is_single:
                 size = self.artifact.manifest.input
                 model.reshape({_INPUT: [1, size.height, size.width, 3]})
@@ -149,6 +151,7 @@ class OpenVinoRuntime(Runtime):
                 f"OpenVINO {openvino.__version__.partition('-')[0]} cannot load "
                 f"{self.artifact.path}: {_reason(error)}"
             ) from error
+        del model, content
         heap.return_freed()
         used = compiled.get_property("INFERENCE_PRECISION_HINT").get_type_name()
         if used != precision:
@@ -157,6 +160,27 @@ class OpenVinoRuntime(Runtime):
                 f"({cpu.model_name()}) took {used}: ask for that or for none"
             )
         return compiled
+
+    def _check_contract(self, openvino: Any, model: Any) -> None:
+        """Refuse a graph with other inputs: OpenVINO would run it on memory that nobody wrote."""
+        size = self.artifact.manifest.input
+        ours = openvino.PartialShape([-1, size.height, size.width, 3])
+        inputs = model.inputs
+        is_ours = (
+            len(inputs) == 1
+            and _INPUT in inputs[0].names
+            and inputs[0].element_type == openvino.Type.u8
+            and ours.compatible(inputs[0].partial_shape)
+        )
+        found = {name: node.element_type for node in model.outputs for name in node.names}
+        is_ours = is_ours and all(found.get(name) == openvino.Type.f32 for name in (_MAP, _SCORE))
+        if not is_ours:
+            takes = ", ".join(map(_port, inputs)) or "nothing"
+            gives = ", ".join(map(_port, model.outputs))
+            raise ContractError(
+                f"{self.artifact.path} takes {takes} and gives {gives}, but must take u8 "
+                f"{_INPUT} {ours} and give f32 {_MAP} and {_SCORE}: export it again"
+            )
 
 
 class _Pool:
@@ -178,6 +202,11 @@ class _Pool:
         )
         self._idle.append(request)
         return output
+
+
+def _port(node: Any) -> str:
+    name = min(node.names, default="(no name)")
+    return f"{node.element_type.get_type_name()} {name} {node.partial_shape}"
 
 
 def _convolutions(compiled: Any) -> dict[str, int]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import threading
 from collections.abc import Iterator
 from typing import Any, ClassVar
@@ -43,12 +42,16 @@ class TensorRT(Runtime):
     @classmethod
     def refuses(cls, artifact: Artifact) -> str | None:
         """Say why TensorRT cannot open an artifact; ``None`` if it can."""
-        if artifact.path.suffix == ".engine":
+        if artifact.is_engine:
             return None
         return (
             "it opens .engine files; build one where it shall run: edgead export "
             f"{artifact.path} --out . --tensorrt"
         )
+
+    @property
+    def _smallest_batch(self) -> int:
+        return self._spec.batch[0]
 
     @property
     def _spec(self) -> EngineSpec:
@@ -58,16 +61,14 @@ class TensorRT(Runtime):
 
     def _open(self) -> None:
         self._refuse_choices()
-        self._lock = threading.Condition()
+        self._lock = threading.Lock()
         self._idle: list[Session] = []
         self._made = 0
-        self._busy = 0
-        self._is_closing = False
         # What shares no profile can have one context only: threads take turns.
         limit = None if self._spec.shares_profile else 1
         self._turns = threading.Semaphore(limit) if limit else contextlib.nullcontext()
         self._trt = library.load()
-        plan = self._read_plan()
+        plan = self.artifact.content()
         device = open_device()
         try:
             with device.current():
@@ -91,15 +92,6 @@ class TensorRT(Runtime):
                 f"TensorRT has no setting for {self.options.hint}: leave out the hint; several "
                 "threads get an execution context each"
             )
-
-    def _read_plan(self) -> bytes:
-        """Read the engine, and make sure that it is the one that the sidecar describes."""
-        plan = self.artifact.path.read_bytes()
-        if hashlib.sha256(plan).hexdigest() != self._spec.sha256:
-            raise ArtifactError(
-                f"{self.artifact.path} was changed after it was opened; open it again"
-            )
-        return plan
 
     def _deserialise(self, plan: bytes, device: Device) -> None:
         trt = self._trt
@@ -162,21 +154,12 @@ class TensorRT(Runtime):
         """Take an idle context, or make one; the GPU's context is current meanwhile.
 
         Raises:
-            EdgeadError: Another thread has closed the runtime, or the GPU's memory is full.
+            EdgeadError: The GPU's memory is full.
         """
-        with self._turns:
-            with self._lock:
-                device = self._device
-                if device is None or self._is_closing:
-                    raise EdgeadError(f"{self.artifact.path} was closed by another thread")
-                self._busy += 1
-            try:
-                with device.current(), self._taken(device) as session:
-                    yield session
-            finally:
-                with self._lock:
-                    self._busy -= 1
-                    self._lock.notify_all()
+        device = self._device
+        assert device is not None
+        with self._turns, device.current(), self._taken(device) as session:
+            yield session
 
     @contextlib.contextmanager
     def _taken(self, device: Device) -> Iterator[Session]:
@@ -209,10 +192,7 @@ class TensorRT(Runtime):
         device = self._device
         if device is None:
             return
-        with self._lock:  # what other threads have begun ends first
-            self._is_closing = True
-            self._lock.wait_for(lambda: not self._busy)
-            sessions, self._idle = self._idle, []
+        sessions, self._idle = self._idle, []
         with device.current():
             for session in sessions:
                 session.close()
@@ -223,7 +203,7 @@ class TensorRT(Runtime):
         self._device = None
         device.close()
 
-    def describe(self) -> RuntimeInfo:
+    def _describe(self) -> RuntimeInfo:
         """Say which GPU, version, precision and memory backend are in use."""
         device = self._device
         assert device is not None

@@ -72,7 +72,7 @@ def device_folder(tmp_path_factory: pytest.TempPathFactory, trained_run: Path) -
     source = Source.open(trained_run)
     manifest = source.manifest
     write_artifact(folder / "fp32.onnx", source.graph, manifest)
-    photos = CalibrationPhotos.read(source.calibration_photos(None), manifest.input.size)
+    photos = CalibrationPhotos.read(source.photos.calibration(), manifest.input.size)
     made = static_int8(onnx.load_from_string(source.graph), photos)
     spec = QuantizationSpec("static", qdq.ONNXRUNTIME_SCHEME, "minmax", len(photos.good), None)
     write_artifact(

@@ -29,7 +29,9 @@ def test_onnx_reads_the_file_and_sees_the_manifest(tiny_artifact: Callable[..., 
 def test_metadata_is_replaced_not_repeated() -> None:
     once = _onnx_file.with_metadata(tiny_model(), "key", "one")
     twice = _onnx_file.with_metadata(once, "key", "two ü")
-    assert _onnx_file.read_metadata(twice) == {"key": "two ü"}
+    assert {key: value.text for key, value in _onnx_file.read_metadata(twice).items()} == {
+        "key": "two ü"
+    }
 
 
 @pytest.mark.parametrize("share", [0.0, 0.1, 0.5, 0.99])
@@ -92,7 +94,7 @@ def _changed(**changes: object) -> str:
         (_changed(threshold__value=None), "lacks the key 'threshold.value'"),
         (_changed(threshold__value="high"), r"'threshold.value'.*expected float, found str"),
         (_changed(input__height=True), r"'input.height'.*expected int, found bool"),
-        (_changed(model=[]), "'model' of the wrong type: expected an object, found list"),
+        (_changed(model=[]), r"'model' of the wrong type .expected an object, found list"),
         (_changed(input__color="RGB"), "input.color is 'RGB'.*only 'BGR'"),
         (_changed(map__height=0), "map.height is 0"),
         (_changed().replace("0.5", "NaN", 1), "not a finite number"),

@@ -64,7 +64,7 @@ def test_the_json_has_everything_and_can_be_run_again(
     assert read(again)["config"] == found["config"]
     assert "ratio" in capsys.readouterr().out
     text = page.read_text()
-    assert "http" not in text
+    assert "://" not in text
     for svg in text.split("<svg")[1:]:
         ET.fromstring("<svg" + svg.partition("</svg>")[0] + "</svg>")
     assert text.count("<svg") == 3
@@ -216,11 +216,11 @@ def test_bad_input_is_one_sentence(
     assert "another file" in refused(capsys, other, "--rerun", figures)
     data = read(figures)
     for content, word in (
-        ("{", "not JSON"),
+        ("{", "not valid JSON"),
         ("{}", "was not written by"),
         (json.dumps({**data, "schema": 1}), "schema 1 and this edgead reads 2"),
         (json.dumps({**data, "schema": 99}), "upgrade edgead"),
-        (json.dumps({key: data[key] for key in data if key != "raw_ms"}), "lacks 'raw_ms'"),
+        (json.dumps({key: data[key] for key in data if key != "raw_ms"}), "lacks the key 'raw_ms'"),
         (json.dumps({"schema": 2, "results": []}), "holds no results"),
     ):
         bad = tmp_path / "bad.json"

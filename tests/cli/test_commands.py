@@ -92,7 +92,7 @@ sys.exit(main(["models"]))
     ("words", "ends"),
     [
         (["-m", "edgead", "--help"], (0, "")),
-        (["-m", "edgead", "models"], (0, "")),
+        (["-m", "edgead", "runtimes"], (0, "")),
         (["-c", _REFUSED], (3, "edgead: error: refused\n")),
     ],
 )
@@ -114,7 +114,7 @@ def test_a_reader_that_goes_away_is_no_error(words: list[str], ends: tuple[int, 
 def test_output_that_cannot_be_written_is_one_sentence() -> None:
     with Path("/dev/full").open("w") as full:
         done = subprocess.run(
-            [sys.executable, "-m", "edgead", "models"],
+            [sys.executable, "-m", "edgead", "runtimes"],
             stdout=full,
             stderr=subprocess.PIPE,
             text=True,

@@ -35,7 +35,7 @@ def test_the_demo_makes_a_report_that_stands_alone(
     assert (len(dataset.train), len(dataset.test)) == (10, 3 + 2 * len(parts.DEFECTS))
     page = (out / "report.html").read_text()
     assert page.count("data:image/jpeg") == 2 * len(dataset.test)
-    assert "http" not in page
+    assert "://" not in page
     assert main(["demo", "--out", str(out)]) == 2
 
 

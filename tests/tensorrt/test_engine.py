@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
+import shutil
 import sys
 import threading
 import types
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
-from edgead import EdgeDetector
+from edgead import EdgeDetector, files
 from edgead.artifact import Artifact, read_artifact
 from edgead.calibration.photos import CalibrationPhotos
 from edgead.cli import main
@@ -386,6 +389,8 @@ def test_scores_that_are_off_are_refused_and_the_old_engine_stays(
         built(onnx_artifact, "fp16", tmp_path / "out")
     assert (path.read_bytes(), path.with_name(path.name + ".json").read_bytes()) == before
     assert sorted(entry.name for entry in path.parent.iterdir()) == [
+        "report.json",
+        "report.md",
         "tiny-fp16.engine",
         "tiny-fp16.engine.json",
     ]
@@ -409,6 +414,97 @@ def test_tensorrts_own_calibrators_get_the_photos_once(
     kept.write_text("[0.0]")
     export_engine(source, tmp_path / "out", options, photos)
     assert kept.read_text() == "[0.0]"  # nothing was measured again
+
+
+def test_of_a_data_set_only_good_photos_calibrate_and_judge_an_engine(
+    install: Install, onnx_artifact: Make, dataset: Path, tmp_path: Path
+) -> None:
+    install("10.16.1.11")
+    words = ["export", onnx_artifact("fp32").path, "--out", tmp_path / "out", "--tensorrt", "int8"]
+    words += ["--tensorrt-calibrator", "entropy", "--calibration", dataset]
+    assert main([str(word) for word in words]) == 0
+    (kept,) = (tmp_path / "cache").glob("tensorrt-calibration-*")
+    good = CalibrationPhotos.read(sorted((dataset / "train/good").iterdir()), (32, 32)).good
+    expected = [float(photo.reshape(-1)[:64].mean()) for photo in good]
+    assert json.loads(kept.read_text()) == pytest.approx(expected)
+    manifest = read_artifact(tmp_path / "out/tiny-int8.engine").manifest
+    assert manifest.threshold.images == len(good) == 16
+
+
+def test_photos_that_no_engine_may_be_judged_on(
+    install: Install,
+    onnx_artifact: Make,
+    dataset: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    install()
+    out = tmp_path / "out"
+    base = ("export", onnx_artifact("fp16").path, "--out", out, "--tensorrt", "--calibration")
+    assert "holds test photos of the data set" in refused(capsys, 1, *base, dataset / "test")
+    assert "holds masks of 'blot'" in refused(capsys, 1, *base, dataset / "ground_truth/blot")
+    mixed = shutil.copytree(dataset / "train/good", tmp_path / "mixed")
+    said = refused(capsys, 1, *base, mixed / "003.png")
+    assert "003.png is not a folder" in said
+    shutil.copy(dataset / "test/blot/001.png", mixed / "renamed.png")
+    said = refused(capsys, 1, *base, mixed, "--validate", dataset)
+    assert "renamed.png is the test photo" in said
+    for index in range(9):
+        write_photo(tmp_path / f"few/{index}.png", part(index % 3))
+    assert "there are 3, of 9 photos" in refused(capsys, 1, *base, tmp_path / "few")
+    (mixed / "renamed.png").write_bytes(b"no picture")
+    assert "renamed.png" in refused(capsys, 1, *base, mixed)
+    assert not out.exists()
+
+
+def test_photos_of_another_camera_are_doubted_for_engines_too(
+    install: Install, onnx_artifact: Make, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    install()
+    for index in range(4):
+        write_photo(
+            tmp_path / f"red/{index}.png",
+            np.full((40 + index, 50, 3), (0, 0, 250 - index), np.uint8),
+        )
+    words = ["export", onnx_artifact("fp16").path, "--out", tmp_path / "out", "--tensorrt"]
+    words += ["--calibration", tmp_path / "red"]
+    main([str(word) for word in words])
+    assert "4 of 4 calibration photos are anomalous" in capsys.readouterr().err
+
+
+def test_labelled_photos_can_refuse_an_engine_without_calibration_photos(
+    install: Install,
+    onnx_artifact: Make,
+    dataset: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    install()
+    real = gate.on_labelled
+
+    def worse(*arguments: Any) -> gate.Accuracy:
+        found = real(*arguments)
+        assert found.image_auroc is not None
+        lost = 0.1 if arguments[3] == "tensorrt" else 0.0
+        return dataclasses.replace(found, image_auroc=found.image_auroc - lost)
+
+    monkeypatch.setattr(gate, "on_labelled", worse)
+    source = onnx_artifact("fp16").path
+    words = ("export", source, "--out", tmp_path / "out", "--tensorrt", "--validate", dataset)
+    assert "image AUROC falls by 10.00 points" in refused(capsys, 3, *words)
+    assert not (tmp_path / "out").exists()
+
+
+def test_two_exports_into_one_folder(
+    install: Install, onnx_artifact: Make, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    install()
+    source, out = onnx_artifact("fp16").path, tmp_path / "out"
+    with files.locked_folder(out):
+        said = refused(capsys, 1, "export", source, "--out", out, "--tensorrt")
+        assert f"{out} is in use: another edgead process writes into it" in said
+        assert list(out.iterdir()) == []
 
 
 def test_calibrators_are_asked_for_where_there_are_none(

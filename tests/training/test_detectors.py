@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 
 from edgead.errors import UsageError
 from edgead.models.efficientad import EfficientAd
-from edgead.training import Run, TrainConfig, train, trainer
+from edgead.training import Run, TrainConfig, defaults, train, trainer
 
 LEARNING = {"recolouring": 0.2, "penalty": 1.0}
 """EfficientAd's options that decide how it learns, by default."""
@@ -177,15 +177,15 @@ def test_without_a_gpu_the_papers_detectors_learn_by_the_short_recipe(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     asked = TrainConfig("efficientad-s", "data")
-    here = trainer.with_defaults(asked, "cpu")
+    here = defaults.with_defaults(asked, "cpu")
     ours = {"recipe": "short", "autoencoder_share": 0.25, "centring": 0.5}
     assert here.options == {**ours, **LEARNING}
     assert (here.steps, here.batch_size, here.learning_rate) == (700, 2, 1e-3)
     papers = dataclasses.replace(asked, options={"recipe": "paper"})
-    assert trainer.with_defaults(papers, "cpu").learning_rate == 1e-4
+    assert defaults.with_defaults(papers, "cpu").learning_rate == 1e-4
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda **_: True)
-    there = trainer.with_defaults(asked, "cuda")
+    there = defaults.with_defaults(asked, "cuda")
     theirs = {"recipe": "paper", "autoencoder_share": 0.5, "centring": 0.0}
     assert there.options == {**theirs, **LEARNING}
     assert (there.steps, there.batch_size, there.learning_rate) == (70_000, 1, 1e-4)

@@ -1,0 +1,268 @@
+"""The sections of a manifest, as plain values."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+SCORE = "maximum of anomaly_map"
+"""What the graph's output ``score`` is, as the manifest records it; thresholds rest on it."""
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """The network: its registered name, its size, and the options it was built with."""
+
+    name: str
+    parameters: int
+    gmac: float
+    options: dict[str, Any]
+
+    def replace(self, **changes: Any) -> ModelSpec:
+        """Return a copy with some fields changed."""
+        return dataclasses.replace(self, **changes)
+
+
+@dataclass(frozen=True)
+class InputSpec:
+    """The graph's input ``image``: ``[N, height, width, 3]``, and how photos are brought there."""
+
+    height: int
+    width: int
+    dtype: str
+    layout: str
+    color: str
+    resize: str
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """``(height, width)`` in pixels."""
+        return self.height, self.width
+
+
+@dataclass(frozen=True)
+class MapSpec:
+    """The graph's output ``anomaly_map``: its cells, and the input pixels that they cover.
+
+    ``top, left, bottom, right`` are in pixels of the network's input. Unpadded convolutions leave
+    a border that no cell covers.
+    """
+
+    height: int
+    width: int
+    top: float
+    left: float
+    bottom: float
+    right: float
+
+
+@dataclass(frozen=True)
+class ThresholdSpec:
+    """The score above which a part is called anomalous, and where that number came from.
+
+    Attributes:
+        value: The score.
+        method: Where it came from.
+        false_positive_rate: The share of good parts that it aims to call anomalous; ``None`` where
+            it was chosen on labelled photos.
+        images: How many photos it was chosen on.
+        note: A caveat, or empty.
+        false_positive_interval: The rates that those photos cannot rule out, at 95 % confidence;
+            ``None`` where there is no stated rate, and in files of earlier versions.
+    """
+
+    value: float
+    method: str
+    false_positive_rate: float | None
+    images: int
+    note: str
+    false_positive_interval: tuple[float, float] | None = None
+
+    @property
+    def promise(self) -> str:
+        """What it promises about good parts, and how far its photos show that; may be empty."""
+        if self.false_positive_rate is None or self.false_positive_interval is None:
+            return ""
+        low, high = self.false_positive_interval
+        return (
+            f"set for {self.false_positive_rate:.2%} false alarms; its {self.images} photos rule "
+            f"out more than {high:.1%}" + (f" and less than {low:.1%}" if low else "")
+        )
+
+
+@dataclass(frozen=True)
+class ScoreStatistics:
+    """Raw scores of the held-out good photos."""
+
+    images: int
+    mean: float
+    std: float
+    minimum: float
+    median: float
+    maximum: float
+
+
+@dataclass(frozen=True)
+class TeacherSpec:
+    """The pretrained network behind the detector: what it knows, from where, on which terms.
+
+    Attributes:
+        name: What its maker calls it.
+        source: The network that it was distilled from, or the file that it came in.
+        licence: What a user must know about its terms.
+        sha256: Of its file.
+        images: What it was distilled on; this and what follows where its file says so.
+        recipe: How.
+        validation: How well it learned.
+        date: When.
+    """
+
+    name: str
+    source: str
+    licence: str
+    sha256: str
+    images: str | None = None
+    recipe: str | None = None
+    validation: str | None = None
+    date: str | None = None
+
+
+@dataclass(frozen=True)
+class PhotoSizes:
+    """The smallest and largest height and width of some photos, in pixels."""
+
+    lowest: int
+    highest: int
+    narrowest: int
+    widest: int
+
+    @classmethod
+    def of(cls, sizes: Sequence[tuple[int, int]]) -> PhotoSizes:
+        """Summarise ``(height, width)`` of at least one photo."""
+        heights, widths = zip(*sizes, strict=True)
+        return cls(min(heights), max(heights), min(widths), max(widths))
+
+    def is_near(self, size: tuple[int, int]) -> bool:
+        """Whether a photo's ``(height, width)`` is at most a quarter outside."""
+        return (
+            0.8 * self.lowest <= size[0] <= 1.25 * self.highest
+            and 0.8 * self.narrowest <= size[1] <= 1.25 * self.widest
+        )
+
+    def __str__(self) -> str:
+        return f"{_span(self.narrowest, self.widest)}x{_span(self.lowest, self.highest)} px"
+
+
+@dataclass(frozen=True)
+class TrainingSpec:
+    """Where the detector was trained, on how much, and how.
+
+    ``photo_sizes`` are those of the held-out photos. ``least_contrast`` is the lowest that a good
+    photo had in each cell of a grid (:mod:`edgead.contrast`), held-out ones and those learned from,
+    but for ``contrast_left_out`` of them, which show nearly nothing. All three are ``None`` in
+    files of earlier versions.
+    """
+
+    dataset: str
+    images: int
+    held_out: int
+    steps: int
+    seed: int
+    finished: str
+    photo_sizes: PhotoSizes | None = None
+    least_contrast: tuple[float, ...] | None = None
+    contrast_left_out: int | None = None
+
+
+@dataclass(frozen=True)
+class ParitySpec:
+    """How far this graph is from its source on the photos checked when it was exported.
+
+    Differences are of the raw score; ``relative`` divides by the range of the reference scores.
+    The rank correlation is Spearman's, over good photos and synthetic defects of them.
+    """
+
+    reference: str
+    images: int
+    max_score_diff: float
+    max_score_diff_relative: float
+    max_map_diff: float
+    label_flips: int
+    mean_score_diff_relative: float | None = None
+    rank_correlation: float | None = None
+
+
+@dataclass(frozen=True)
+class QuantizationSpec:
+    """How the weights and activations were made INT8.
+
+    ``largest_weight`` is the bound on the magnitude of every INT8 weight.
+    """
+
+    method: str
+    scheme: str
+    calibrator: str | None
+    images: int
+    images_sha256: str | None
+    float_nodes: tuple[str, ...] = ()
+    largest_weight: int = 127
+
+
+@dataclass(frozen=True)
+class EngineSpec:
+    """What a TensorRT engine was built from, how, and where; it only runs there.
+
+    Attributes:
+        tensorrt: Version, all four numbers.
+        gpu: The driver's name for it.
+        compute_capability: ``major.minor``.
+        multiprocessors: Of the GPU.
+        platform: Such as ``linux-aarch64``.
+        precision: ``"fp32"``, ``"fp16"`` or ``"int8"``.
+        batch: Smallest, tuned and largest batch.
+        shares_profile: Whether several execution contexts may be open at once.
+        options: What else the build was told.
+        onnx: Name of the artifact that it was built from.
+        onnx_sha256: Of that file.
+        sha256: Of the engine.
+        build_seconds: How long the build took.
+    """
+
+    tensorrt: str
+    gpu: str
+    compute_capability: str
+    multiprocessors: int
+    platform: str
+    precision: str
+    batch: tuple[int, int, int]
+    shares_profile: bool
+    options: dict[str, Any]
+    onnx: str
+    onnx_sha256: str
+    sha256: str
+    build_seconds: float
+
+
+@dataclass(frozen=True)
+class CompressionSpec:
+    """How operations were taken out of the trained networks (docs/notes/compression.md).
+
+    ``directions``, ``channels`` and ``ranks`` say what was kept: principal directions of a
+    difference of features, output channels of a convolution, and the inner channels of one that
+    became two. ``predicted_loss`` is a share of the differences' energy.
+    """
+
+    gmac_before: float
+    parameters_before: int
+    predicted_loss: float
+    directions: dict[str, Any]
+    channels: dict[str, Any]
+    ranks: dict[str, Any]
+    images: int
+    images_sha256: str
+
+
+def _span(low: int, high: int) -> str:
+    return str(low) if low == high else f"{low}-{high}"

@@ -1,0 +1,8 @@
+"""Folders of photos: MVTec AD's layout, or a plain folder of good parts (docs/reference/datasets.md)."""
+
+from edgead.datasets._copies import copies, identical
+from edgead.datasets._dataset import FEWEST_TRAINING_PHOTOS, Dataset
+from edgead.datasets._masks import read_mask
+from edgead.datasets._photo import GOOD, Photo
+
+__all__ = ["FEWEST_TRAINING_PHOTOS", "GOOD", "Dataset", "Photo", "copies", "identical", "read_mask"]

@@ -1,0 +1,95 @@
+"""What a training leaves open, filled in: from the model and this machine, or from its run."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import torch
+
+from edgead import cpu, files
+from edgead.errors import TrainingError, UsageError
+from edgead.models.registry import model_class
+from edgead.training.config import TrainConfig
+from edgead.training.run import Run
+
+
+def resolve(config: TrainConfig, run: Run, device: str, resume: bool) -> TrainConfig:
+    """Fill in the defaults, from the model and this machine or from the run that is resumed."""
+    require_usable(run, resume)
+    if resume:
+        stored = with_all_options(run.read_record().config)
+        changes = [
+            (field.name, getattr(config, field.name), getattr(stored, field.name), field.default)
+            for field in dataclasses.fields(config)
+            if field.name not in ("data", "options")
+        ]
+        options = model_class(stored.model).resolve_options({**stored.options, **config.options})
+        changes += [(name, value, stored.options[name], None) for name, value in options.items()]
+        for name, given, kept, default in changes:
+            if given not in (None, default, kept):
+                raise UsageError(
+                    f"cannot resume {run.path} with another {name.replace('_', ' ')}: it was "
+                    f"begun with {kept} and {given} was given; leave that option out, or train "
+                    "into a new folder"
+                )
+        return dataclasses.replace(stored, data=config.data)
+    return with_defaults(config, device)
+
+
+def require_usable(run: Run, resume: bool) -> None:
+    """Check that a training can begin in a folder, or go on there.
+
+    Raises:
+        UsageError: The folder holds something else, or its training has finished.
+        TrainingError: Its training ended without a detector.
+    """
+    if run.path.is_dir():
+        files.sweep(run.path)
+    if not resume:
+        if run.path.exists() and (not run.path.is_dir() or any(run.path.iterdir())):
+            can_go_on = run.exists and not run.is_finished and run.failure() is None
+            raise UsageError(
+                f"{run.path} exists already and is not empty; "
+                f"{'go on with --resume, or ' if can_go_on else ''}choose another folder with --out"
+            )
+        return
+    run.read_record()
+    if run.is_finished:
+        run.forget_checkpoint()  # where the process was killed between the two
+        raise UsageError(f"the training in {run.path} has finished; there is nothing to resume")
+    failure = run.failure()
+    if failure is not None:
+        raise TrainingError(f"the training in {run.path} cannot go on: {failure}")
+
+
+def with_all_options(config: TrainConfig) -> TrainConfig:
+    """Complete a recorded configuration with options that came after it was recorded."""
+    options = model_class(config.model).recorded_options(config.options)
+    return dataclasses.replace(config, options=options)
+
+
+def with_defaults(config: TrainConfig, device: str) -> TrainConfig:
+    """Fill in what a configuration leaves open: the model's recipe, and this machine's arithmetic.
+
+    Args:
+        config: With ``None`` for defaults.
+        device: ``"auto"``, ``"cpu"``, ``"cuda"`` and so on, as :func:`train` takes it.
+    """
+    chosen = model_class(config.model)
+    on_cpu = device == "cpu" or not (torch.cuda.is_available() or torch.backends.mps.is_available())
+    native = cpu.has_bfloat16() if on_cpu else _gpu_has_bfloat16()
+    own = chosen.recipe.cpu_options if on_cpu else {}
+    options = chosen.resolve_options({**own, **config.options})
+    recipe = chosen.recipe_with(options)
+    return dataclasses.replace(
+        config,
+        steps=config.steps or (recipe.cpu_steps if on_cpu else recipe.steps),
+        batch_size=config.batch_size or recipe.batch_size,
+        learning_rate=config.learning_rate or recipe.learning_rate,
+        precision=config.precision or ("bf16-mixed" if native else "32-true"),
+        options=options,
+    )
+
+
+def _gpu_has_bfloat16() -> bool:
+    return torch.cuda.is_available() and torch.cuda.is_bf16_supported(including_emulation=False)

@@ -1,0 +1,138 @@
+"""What photos of good parts look like as a whole, before hours are spent on learning from them."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from edgead import images, notices
+from edgead.contrast import EVEN, GoodContrast
+from edgead.datasets import FEWEST_TRAINING_PHOTOS
+from edgead.errors import DataError
+from edgead.training import photos
+
+_FLAT = 0.05  # grey levels of contrast: nothing, whatever the format
+_DARK, _NEARLY_BLACK = 64, 16  # grey levels of the brightest pixel of all photos
+_LOOKED_AT = 20  # photos, of which the stored values are read
+_FAR = 10.0  # deviations of a score
+_NAMED = 5
+
+Pixels = npt.NDArray[np.uint8]
+
+
+def check(paths: Sequence[Path], pixels: Sequence[Pixels]) -> GoodContrast:
+    """Refuse photos that nothing can be learned from, and warn of what is odd.
+
+    Args:
+        paths: The photos.
+        pixels: Their pixels uint8 ``[height, width, 3]`` BGR in the network's size, in the same
+            order.
+
+    Returns:
+        How much there is to see in them.
+
+    Raises:
+        DataError: They show nothing, or nearly all are the same picture.
+    """
+    found = GoodContrast.of(pixels)
+    folder = paths[0].parent
+    flat = sum(mean < _FLAT for mean in found.means)
+    if flat > len(paths) // 2:
+        level = np.median([photo.mean() for photo in pixels])
+        raise DataError(
+            f"{flat} of the {len(paths)} photos in {folder} show nothing: each is of one even "
+            f"colour (grey level {level:.0f} of 255); look at a few of them, at the exposure and "
+            "the lens cap, and train on photos that show the part"
+        )
+    photos.require_different(len(paths), _different(pixels), paths)
+    _warn_of_range(paths, pixels)
+    _warn_of_blank(paths, found)
+    return found
+
+
+def warn_of_odd_score(paths: Sequence[Path], scores: Sequence[float]) -> None:
+    """Name held-out photos whose scores lie far above the others': there may be a defect on them.
+
+    Args:
+        paths: Held-out photos of good parts.
+        scores: Of the finished detector, in the same order.
+    """
+    values = np.asarray(scores)
+    middle = float(np.median(values))
+    deviation = 1.4826 * float(np.median(np.abs(values - middle)))
+    is_odd = values - middle > _FAR * deviation
+    if deviation == 0 or not 0 < is_odd.sum() <= len(values) // 4:
+        return
+    others = values[~is_odd]
+    for index in np.flatnonzero(is_odd).tolist():
+        notices.warn(
+            f"{paths[index]} scores {values[index]:.3f}, and the other held-out photos of good "
+            f"parts {others.min():.3f} to {others.max():.3f}: the threshold rests on it; if there "
+            "is a defect on it, remove it and train again"
+        )
+
+
+def _different(pixels: Sequence[Pixels]) -> int:
+    """Count the different photos, until there are enough."""
+    seen: set[bytes] = set()
+    for photo in pixels:
+        seen.add(hashlib.sha256(photo.tobytes()).digest())
+        if len(seen) == FEWEST_TRAINING_PHOTOS:
+            break
+    return len(seen)
+
+
+def _warn_of_range(paths: Sequence[Path], pixels: Sequence[Pixels]) -> None:
+    """Warn of values that use a fraction of their range, as a camera's 12 bits in 16 do."""
+    brightest = max(int(photo.max()) for photo in pixels)
+    if brightest > _DARK:
+        return
+    chosen = paths[:: -(-len(paths) // _LOOKED_AT)]
+    stored = [images.read_stored(path) for path in chosen]
+    highest = max(int(photo[..., :3].max()) for photo in stored)
+    white = int(np.iinfo(np.uint16).max)
+    is_read_as_stored = abs(highest * 255 / white - brightest) < _DARK / 4  # no other white stated
+    if all(photo.dtype == np.uint16 for photo in stored) and is_read_as_stored:
+        bits = max(highest.bit_length(), 8)
+        notices.warn(
+            f"the brightest pixel of {len(chosen)} 16-bit photos is {highest} of {white}, so they "
+            f"are read as nearly black; they look like {bits}-bit values: multiply them by "
+            f"{2 ** (16 - bits)}, or save them with 8 bits"
+        )
+    elif brightest < _NEARLY_BLACK:
+        notices.warn(
+            f"the photos in {paths[0].parent} are nearly black: the brightest pixel of all has the "
+            f"grey level {brightest} of 255; look at the exposure and the lens cap"
+        )
+
+
+def _warn_of_blank(paths: Sequence[Path], found: GoodContrast) -> None:
+    """Name photos that show nearly nothing, and say where the check for blank photos cannot work.
+
+    A dead sensor or a covered lens looks like them.
+    """
+    if found.odd:
+        least = min(mean for index, mean in enumerate(found.means) if index not in found.odd)
+        for index in found.odd[:_NAMED]:
+            notices.warn(
+                f"{paths[index]} shows nearly nothing (contrast {found.means[index]:.1f} grey "
+                f"levels, and the others have {least:.1f} or more): it is left out of the check "
+                "for blank photos, but learned from; remove it if it is not a good part"
+            )
+        if len(found.odd) > _NAMED:
+            notices.warn(f"{len(found.odd) - _NAMED} more photos show nearly nothing")
+    elif found.blank:
+        notices.warn(
+            f"{len(found.blank)} of the {len(paths)} photos show nearly nothing, for example "
+            f"{paths[found.blank[0]]}: so many are taken for good parts, and a dead sensor or a "
+            "covered lens passes as one; remove them if they are not good parts"
+        )
+    if not found.blank and max(found.least) < EVEN:
+        notices.warn(
+            "no part of the photos always shows more than an even surface, so a dead sensor or a "
+            "covered lens cannot be told from a good part"
+        )

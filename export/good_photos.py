@@ -1,0 +1,185 @@
+"""Which good photos an export calibrates and checks on, for ONNX files and engines alike."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from edgead import notices, photo_files
+from edgead.calibration.photos import CalibrationPhotos, refuse_test_photos
+from edgead.datasets import Dataset, identical
+from edgead.errors import DataError, EdgeadError, UsageError
+from edgead.photo_files import PhotoListing
+
+
+@dataclass(frozen=True)
+class GoodPhotos:
+    """The good photos that are known for a trained detector.
+
+    Attributes:
+        source: The run folder or the artifact.
+        held_out: The good photos that the training held out; empty for an artifact, which travels
+            without them.
+        dataset: What a run was trained on, where it is still there.
+    """
+
+    source: Path
+    held_out: tuple[Path, ...] = ()
+    dataset: Dataset | None = None
+
+    @classmethod
+    def known_for(cls, source: Path) -> GoodPhotos:
+        """Look up what a run folder records; of an artifact nothing is known.
+
+        Raises:
+            UsageError: A folder that is not a run folder.
+            TrainingError: The run's record is damaged.
+        """
+        if not source.is_dir():
+            return cls(source)
+        from edgead.training import Run
+
+        record = Run(source).read_record()
+        try:
+            dataset = Dataset.from_folder(record.config.data)
+        except EdgeadError:  # the photos were moved away; a run is complete without them
+            dataset = None
+        return cls(source, record.held_out, dataset)
+
+    def read(
+        self,
+        size: tuple[int, int],
+        folder: str | None = None,
+        validate: Dataset | None = None,
+        good: Sequence[str] = (),
+    ) -> CalibrationPhotos:
+        """Read the photos to calibrate and check on.
+
+        Args:
+            size: The network's input ``(height, width)``.
+            folder: Good photos in place of those that the training held out.
+            validate: Labelled photos of which none may be calibrated on.
+            good: Names of folders in ``folder``, besides ``good``, that hold photos of good parts.
+
+        Raises:
+            DataError: They are gone, there are none, or they are test photos.
+            UsageError: The source has none, and no folder was given.
+            ImageError: One cannot be read.
+        """
+        paths = self.calibration(folder, good)
+        if validate is not None:
+            refuse_test_photos(paths, validate)
+        return CalibrationPhotos.read(paths, size, self.learned(folder))
+
+    def learned(self, folder: str | None) -> Sequence[Path]:
+        """List the good photos that the training learned from, where they are still there.
+
+        Args:
+            folder: Calibration photos that were given: then nothing else is wanted.
+        """
+        if folder is not None or self.dataset is None:
+            return ()
+        return learned_photos(self.dataset, self.held_out)
+
+    def calibration(self, folder: str | None = None, good: Sequence[str] = ()) -> Sequence[Path]:
+        """List the good photos to calibrate and check on.
+
+        Args:
+            folder: Given in place of the photos that the training held out.
+            good: Names of folders in it, besides ``good``, that hold photos of good parts.
+
+        Raises:
+            DataError: They are gone, there are none, or they are test photos.
+            UsageError: The source has none, and no folder was given.
+        """
+        if folder is not None:
+            return self._given(folder, good)
+        if not self.source.is_dir():
+            raise UsageError(
+                f"{self.source} does not carry the photos that its training held out: give good "
+                "photos of the part with --calibration DIR"
+            )
+        require_held_out(self.held_out, self.source)
+        return self.held_out
+
+    def _given(self, folder: str, good: Sequence[str]) -> Sequence[Path]:
+        _refuse_test_folder(Path(folder))
+        given = Dataset.from_folder(folder, good)
+        if not given.train:
+            raise DataError(
+                f"{folder} is a data set without photos of good parts in train/good, and its test "
+                "photos are not for calibration: give a folder of other good photos"
+            )
+        photo_files.report(PhotoListing(given.train, given.skipped))
+        paths: Sequence[Path] = given.train
+        if self.dataset is not None:
+            paths = self._not_learned(paths, learned_photos(self.dataset, self.held_out))
+        for dataset in (given, self.dataset):
+            if dataset is not None:
+                refuse_test_photos(paths, dataset)
+        return paths
+
+    def _not_learned(self, paths: Sequence[Path], learned: Sequence[Path]) -> Sequence[Path]:
+        """Leave out what the training learned from: a threshold fitted on it would be too low."""
+        known = {photo for _, photo in identical(learned, paths)}
+        kept = [path for path in paths if path not in known]
+        where = paths[0].parent
+        if not kept:
+            raise DataError(
+                f"the training of {self.source} learned from all {len(paths)} photos in {where}, "
+                "and a threshold fitted on those is too low: leave --calibration out, or give "
+                "photos of other good parts"
+            )
+        if known:
+            notices.note(
+                f"{len(known)} of {len(paths)} photos in {where} are left out: the training "
+                "learned from them, and a threshold fitted on them would be too low"
+            )
+        return kept
+
+
+def learned_photos(dataset: Dataset, held_out: Sequence[Path]) -> list[Path]:
+    """List the photos of a data set that a training learned from, where they are still there.
+
+    Those are its training photos without the ones held out, and without copies of them.
+    """
+    kept = {path.resolve() for path in held_out}
+    others = [path for path in dataset.train if path.resolve() not in kept and path.is_file()]
+    there = [path for path in held_out if path.is_file()]
+    copies = {copy for _, copy in identical(there, others)}
+    return [path for path in others if path not in copies]
+
+
+def require_held_out(held_out: Sequence[Path], run: Path) -> None:
+    """Check that the photos which a run held out are still there.
+
+    Raises:
+        DataError: One is not; names it.
+    """
+    gone = next((path for path in held_out if not path.is_file()), None)
+    if gone is not None:
+        raise DataError(
+            f"the held-out photo {gone} of {run} is not there any more: put the photos back "
+            "(edgead export also takes other good ones, with --calibration DIR)"
+        )
+
+
+def _refuse_test_folder(folder: Path) -> None:
+    """Refuse a folder that is the test part of a data set, or its masks.
+
+    Raises:
+        DataError: Names the data set.
+    """
+    whole = folder.resolve()
+    for part in (whole, whole.parent):
+        others = {"train", "test", "ground_truth"} - {part.name}
+        if len(others) == 3 or not any((part.parent / name).is_dir() for name in others):
+            continue
+        if part.name != "train":
+            what = "masks" if part.name == "ground_truth" else "test photos"
+            kind = f" of '{whole.name}'" if whole != part else ""
+            raise DataError(
+                f"{folder} holds {what}{kind} of the data set {part.parent}, which are not for "
+                f"calibration: give good photos, for example --calibration {part.parent}"
+            )

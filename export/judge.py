@@ -1,0 +1,127 @@
+"""What an export judges its files on, ONNX files and engines alike.
+
+Good photos and synthetic defects of them decide about every file, labelled photos where there are
+some. What was measured of a file once is kept.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+
+from edgead import notices
+from edgead.artifact import Artifact, ParitySpec
+from edgead.calibration.photos import CalibrationPhotos, warnings
+from edgead.datasets import Dataset
+from edgead.export import gate, parity
+from edgead.runtimes import Runtime
+
+
+@dataclass
+class Scored:
+    """A file, what its graph gives for the judge's photos, and what was measured of that.
+
+    Attributes:
+        artifact: The file.
+        runtime: What scored the photos; it scores more of them while it is open.
+        outputs: Of the judge's photos.
+    """
+
+    artifact: Artifact
+    runtime: Runtime
+    outputs: parity.Scored
+    on_few: gate.Accuracy | None = None
+    on_many: gate.Accuracy | None = None
+    on_labelled: gate.Accuracy | None = None
+
+    @property
+    def name(self) -> str:
+        """Model and precision."""
+        return self.artifact.manifest.name
+
+
+class Judge:
+    """The photos that files are judged on.
+
+    Args:
+        photos: Good photos and synthetic defects of them.
+        validate: Labelled photos; ``None`` for none.
+    """
+
+    def __init__(self, photos: CalibrationPhotos, validate: Dataset | None) -> None:
+        self.photos, self.validate = photos, validate
+        self.batch, self.masks = photos.compared, photos.masks()
+        self._others: CalibrationPhotos | None = None
+
+    def scored(self, artifact: Artifact, runtime: Runtime, name: str | None = None) -> Scored:
+        """Score the photos.
+
+        Args:
+            artifact: The file.
+            runtime: Open on that file.
+            name: Of the file, for the progress shown; ``None`` for the manifest's.
+        """
+        outputs = parity.score(runtime, self.batch, name or artifact.manifest.name)
+        return Scored(artifact, runtime, outputs)
+
+    def doubt(self, reference: Scored) -> None:
+        """Warn on stderr where photos or detector do not look fit for an export.
+
+        Args:
+            reference: The file whose scores are right.
+        """
+        good = reference.outputs.scores[: len(self.photos.good)]
+        doubts = warnings(self.photos, good, reference.artifact.manifest)
+        doubt = gate.hardly_trained(reference.outputs.scores, self.masks)
+        for warning in [*doubts, *([doubt] if doubt else [])]:
+            notices.warn(warning)
+
+    def on_few(self, file: Scored) -> gate.Accuracy:
+        """Measure a file on the photos that it was scored on."""
+        if file.on_few is None:
+            file.on_few = gate.on_synthetic_defects(
+                file.artifact.manifest, file.outputs, self.masks
+            )
+        return file.on_few
+
+    def unlabelled(
+        self, reference: Scored, file: Scored, compared: ParitySpec, allowed: float
+    ) -> tuple[gate.Accuracy, gate.Accuracy]:
+        """Measure both without the labelled photos, on more defects where few leave it open.
+
+        Args:
+            reference: The file whose scores are right.
+            file: The file that is judged.
+            compared: The second against the first.
+            allowed: Largest loss of accuracy, in points of a hundred.
+        """
+        before, after = self.on_few(reference), self.on_few(file)
+        same_auroc = dataclasses.replace(before, synthetic_auroc=after.synthetic_auroc)
+        if gate.refusal(same_auroc, after, compared, allowed):
+            return before, after  # whatever more defects say
+        if gate.is_open(reference.outputs.scores, file.outputs.scores, self.masks, allowed):
+            return self._on_many(reference), self._on_many(file)
+        return before, after
+
+    def with_labelled(self, file: Scored, found: gate.Accuracy) -> gate.Accuracy:
+        """Return a copy with the accuracy on labelled photos, where there are some."""
+        if self.validate is None:
+            return found
+        if file.on_labelled is None:
+            file.on_labelled = gate.on_labelled(
+                found, file.artifact, self.validate, file.runtime.name
+            )
+        return dataclasses.replace(
+            found, image_auroc=file.on_labelled.image_auroc, au_pro=file.on_labelled.au_pro
+        )
+
+    def _on_many(self, file: Scored) -> gate.Accuracy:
+        if file.on_many is None:
+            if self._others is None:
+                self._others = self.photos.with_other_defects()
+            more = parity.score(file.runtime, self._others.defective, file.name)
+            masks = [*self.masks, *self._others.defect_masks()]
+            file.on_many = gate.on_synthetic_defects(
+                file.artifact.manifest, file.outputs.and_then(more), masks
+            )
+        return file.on_many
