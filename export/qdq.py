@@ -134,8 +134,8 @@ def for_onnxruntime(model: onnx.ModelProto, ranges: Mapping[str, Range]) -> onnx
 
     Every convolution but the head and the autoencoder's becomes INT8. One left in FP32 between two
     INT8 ones would not stay so: ONNX Runtime quantizes its weights when it loads the file, with one
-    scale for all channels (docs/notes/int8.md). The autoencoder's read and give float all along; their
-    weights are stored as INT8, to keep the file small. Transposed convolutions have no INT8 kernel
+    scale for all channels (docs/notes/int8.md). The autoencoder's read and give float all along;
+    their weights are stored as INT8, to keep the file small. Transposed convolutions have no INT8 kernel
     there; those that do not overlap become a 1x1 convolution and a rearrangement, the others stay
     FP32.
 
@@ -349,7 +349,8 @@ class _Graph:
         """Write average pooling as a convolution of each channel with equal weights.
 
         It is the same sum, and 1/4 is exact in INT8. ONNX Runtime's INT8 pooling goes through FP32
-        value by value; its depthwise INT8 convolution takes a seventh of the time (docs/notes/int8.md).
+        value by value; its depthwise INT8 convolution takes a seventh of the time
+        (docs/notes/int8.md).
         """
         for node in self.nodes:
             if node.op_type == "AveragePool":

@@ -154,9 +154,9 @@ def _library(model: Any, batches: Sequence[npt.NDArray[np.uint8]]) -> Any:
 
     from edgead.runtimes.onnxruntime.library import load_quantization
 
-    quantization = load_quantization()
+    quantization: Any = load_quantization()
 
-    class Reader(quantization.CalibrationDataReader):  # type: ignore[misc]
+    class Reader(quantization.CalibrationDataReader):  # type: ignore[misc,name-defined]
         def __init__(self) -> None:
             self.left = iter(batches)
 

@@ -77,7 +77,10 @@ class Manifest:
 
     @property
     def overflows_16_bits(self) -> bool:
-        """Whether static INT8 weights may be too large for x86 without VNNI (docs/reference/runtimes.md)."""
+        """Whether static INT8 weights may be too large for x86 CPUs without VNNI.
+
+        docs/reference/runtimes.md has the reason.
+        """
         is_bounded = (
             self.quantization is not None
             and self.quantization.largest_weight <= LARGEST_EXACT_WEIGHT

@@ -1,4 +1,7 @@
-"""Folders of photos: MVTec AD's layout, or a plain folder of good parts (docs/reference/datasets.md)."""
+"""Folders of photos: MVTec AD's layout, or a plain folder of good parts.
+
+docs/reference/datasets.md has the rules.
+"""
 
 from edgead.datasets._copies import copies, identical
 from edgead.datasets._dataset import FEWEST_TRAINING_PHOTOS, Dataset

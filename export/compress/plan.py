@@ -25,7 +25,10 @@ _WORTH = 0.01
 """A convolution with less than this share of all operations is left alone."""
 
 _PER_VALUE = 32.0
-"""What writing one value of an activation costs, in multiply-accumulates (docs/notes/compression.md)."""
+"""What writing one value of an activation costs, in multiply-accumulates.
+
+Measured in docs/notes/compression.md.
+"""
 
 
 @dataclass(frozen=True)
