@@ -135,9 +135,9 @@ def for_onnxruntime(model: onnx.ModelProto, ranges: Mapping[str, Range]) -> onnx
     Every convolution but the head and the autoencoder's becomes INT8. One left in FP32 between two
     INT8 ones would not stay so: ONNX Runtime quantizes its weights when it loads the file, with one
     scale for all channels (docs/notes/int8.md). The autoencoder's read and give float all along;
-    their weights are stored as INT8, to keep the file small. Transposed convolutions have no INT8 kernel
-    there; those that do not overlap become a 1x1 convolution and a rearrangement, the others stay
-    FP32.
+    their weights are stored as INT8, to keep the file small. Transposed convolutions have no INT8
+    kernel there; those that do not overlap become a 1x1 convolution and a rearrangement, the others
+    stay FP32.
 
     Args:
         model: FP32 graph with edgead's contract.

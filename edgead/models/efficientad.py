@@ -73,10 +73,11 @@ class EfficientAd(AnomalyModel):
         image_size: ``(height, width)`` in pixels.
         options: ``recipe``, how it learns: the paper's way, which takes tens of thousands of
             steps, or a short one (docs/notes/efficientad-n.md); ``efficientad-n`` only knows the
-            second. ``autoencoder_share``, of its map in the anomaly map. ``centring``, how much is taken
-            off of what the networks disagree about all over a photo, its exposure for example
+            second. ``autoencoder_share``, of its map in the anomaly map. ``centring``, how much is
+            taken off of what the networks disagree about all over a photo, its exposure for example
             (docs/notes/efficientad-n.md). ``recolouring``, how far brightness, contrast or
-            saturation of a photo are changed in training. ``penalty``, the weight of the loss on penalty images.
+            saturation of a photo are changed in training. ``penalty``, the weight of the loss on
+            penalty images.
 
     Raises:
         UsageError: The networks cannot take that size; says why. Or an unknown option.
