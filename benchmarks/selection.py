@@ -124,7 +124,9 @@ def learned_photos(run: str | Path) -> list[Path]:
     from edgead.training import Run
 
     record = Run(run).read_record()
-    learned = learned_from(Dataset.from_folder(record.config.data), record.held_out)
+    learned = learned_from(
+        Dataset.from_folder(record.config.data, record.config.good), record.held_out
+    )
     if len(learned) < 2:
         raise DataError(
             f"{record.config.data} has {len(learned)} of the photos that {run} learned from, and "
