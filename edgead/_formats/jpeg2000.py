@@ -64,7 +64,7 @@ def _inspect(data: bytes) -> Header:
         f"{bits}-bit JPEG 2000{' with alpha' if has_alpha else ''}",
         width,
         height,
-        memory=max(stored + _INTEGER * components, peak(stored, bits, has_alpha=has_alpha)),
+        memory=peak(stored, bits, decoder=stored + _INTEGER * components, has_alpha=has_alpha),
         white=(1 << bits) - 1,
         alpha=Alpha.STRAIGHT if has_alpha else Alpha.NONE,
     )

@@ -50,7 +50,9 @@ def inspect(data: bytes) -> Header:
         "WebP with alpha" if has_alpha else "WebP",
         width,
         height,
-        memory=peak(4 if has_alpha else 3, 8, has_alpha=has_alpha, is_turned=turned != 1),
+        memory=peak(
+            4 if has_alpha else 3, 8, decoder=5, has_alpha=has_alpha, is_turned=turned != 1
+        ),
         alpha=Alpha.STRAIGHT if has_alpha else Alpha.NONE,
         orientation=turned,
     )
