@@ -75,8 +75,13 @@ class _Field(NamedTuple):
     end: int
 
 
-def read_metadata(data: bytes) -> dict[str, Text]:
-    """Return the model's metadata.
+def read_metadata(data: bytes) -> dict[str, str]:
+    """Return the model's metadata; raises as :func:`read_entries`."""
+    return {key: value.text for key, value in read_entries(data).items()}
+
+
+def read_entries(data: bytes) -> dict[str, Text]:
+    """Return the model's metadata, with where each value lies.
 
     Raises:
         NotOnnxError: The bytes end too early, are not an ONNX model, or may be read in two ways.
