@@ -10,6 +10,8 @@ import pytest
 
 from edgead.artifact import Artifact
 from edgead.cli import main
+from edgead.compare import accuracy
+from edgead.datasets import Dataset
 
 
 @pytest.mark.parametrize("name", ["OK", "in ordnung"])
@@ -42,6 +44,13 @@ def test_evaluate_counts_a_named_folder_as_good(
     assert "no folder train/Okay or test/Okay of good parts; its folders are: " in (
         capsys.readouterr().err
     )
+
+
+def test_figures_kept_by_a_comparison_hold_for_their_labels_only(dataset: Path) -> None:
+    first, second = (
+        accuracy.data_digest(Dataset.from_folder(dataset, good)) for good in ((), ("blot",))
+    )
+    assert first != second
 
 
 def test_a_training_remembers_what_is_good(
