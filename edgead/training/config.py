@@ -118,10 +118,12 @@ class TrainConfig:
             name: strict_json.build(kind, data[name], source, f"config.{name}")
             for name, kind in hints.items()
         }
+        if any(isinstance(value, str) and "\0" in value for value in values.values()):
+            source.fail("has a zero in the name of a file")
         for name, value in values["options"].items():
             if isinstance(value, bool) or not isinstance(value, (str, int, float)):
                 source.fail(f"has {str(value)[:40]!r} as 'config.options.{name[:40]}'")
         try:
             return cls(**values)
-        except (UsageError, ValueError) as error:  # ValueError: a path with a zero byte in it
+        except (UsageError, ValueError, OSError) as error:  # of a name that no file can have
             source.fail(f"has a 'config' that cannot be ({error})")

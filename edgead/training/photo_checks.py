@@ -38,6 +38,7 @@ def check(paths: Sequence[Path], pixels: Sequence[Pixels]) -> GoodContrast:
     Raises:
         DataError: They show nothing, or nearly all are the same picture.
     """
+    _warn_of_range(paths, pixels)  # first: it may be why they show nothing, or the same
     found = GoodContrast.of(pixels)
     folder = paths[0].parent
     flat = sum(mean < _FLAT for mean in found.means)
@@ -49,7 +50,6 @@ def check(paths: Sequence[Path], pixels: Sequence[Pixels]) -> GoodContrast:
             "the lens cap, and train on photos that show the part"
         )
     photos.require_different(len(paths), _different(pixels), paths)
-    _warn_of_range(paths, pixels)
     _warn_of_blank(paths, found)
     return found
 

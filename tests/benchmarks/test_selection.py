@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-import json
+import dataclasses
 import shutil
 from pathlib import Path
 
@@ -62,17 +62,14 @@ def test_folders_of_one_name_are_told_apart() -> None:
 def test_a_training_whose_photos_are_gone_is_refused(tmp_path: Path, trained_run: Path) -> None:
     run = tmp_path / "run"
     shutil.copytree(trained_run, run)
-    record = json.loads((run / "run.json").read_text())
-    record["held_out"] = [str(tmp_path / "gone.png")]
-    (run / "run.json").write_text(json.dumps(record))
+    record = Run(run).read_record()
+    Run(run).write_record(dataclasses.replace(record, held_out=(tmp_path / "gone.png",)))
     with pytest.raises(
         DataError, match=r"gone\.png of .* is not there any more: put the photos back"
     ):
         selection.Evidence.of(run, tmp_path, (96, 96))
-    record = json.loads((trained_run / "run.json").read_text())
-    everything = Dataset.from_folder(record["config"]["data"]).train_photos()
-    record["held_out"] = [str(path) for path in everything[1:]]
-    (run / "run.json").write_text(json.dumps(record))
+    everything = Dataset.from_folder(record.config.data).train_photos()
+    Run(run).write_record(dataclasses.replace(record, held_out=everything[1:]))
     with pytest.raises(DataError, match="has 1 of the photos that .* learned from"):
         selection.learned_photos(run)
 
