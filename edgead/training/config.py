@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import os
 import typing
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -66,7 +67,8 @@ class TrainConfig:
     def __post_init__(self) -> None:
         for name in ("data", "teacher", "penalty_images", "threshold_data"):
             path = getattr(self, name)
-            if path is not None and path not in _NAMED and Path(path).exists():
+            # Not Path.exists: that raises for a name that is longer than a name can be.
+            if path is not None and path not in _NAMED and os.path.exists(path):  # noqa: PTH110
                 object.__setattr__(self, name, str(Path(path).absolute()))
         for name in ("steps", "batch_size", "learning_rate"):
             value = getattr(self, name)
