@@ -23,7 +23,8 @@ _FLATBUFFERS = (b"ORTM", b"TFL3")
 """At bytes 4 to 8 they make runtimes take the file for another format than ONNX."""
 
 _MOST_FIELDS = 2_000_000
-"""Of the messages that are looked into; the largest network that edgead exports has 50,000."""
+"""Of the messages that are looked into. An exported efficientad-n has 1,432, and so many take a few
+seconds."""
 
 _DEEPEST = 100
 """Messages inside one another: protobuf's own limit."""
