@@ -92,14 +92,17 @@ def _read(path: str | os.PathLike[str], max_megapixels: float | None) -> tuple[S
         data = files.read_regular(path, int(limit * 1e6 * _BYTES_PER_PIXEL))
     except OSError as error:
         raise ImageError(f"cannot read {path}: {_reason(error)}") from error
-    except ValueError as error:  # a zero in the name
-        raise ImageError(f"cannot read {path}: {error}") from error
     if not data:
         raise ImageError(f"{path} is empty (0 bytes); copy it again from its source")
     try:
         header = _formats.inspect(data)
         _check_size(path, header, len(data), limit)
         stored = samples(data, header)
+    except MemoryError as error:
+        raise ImageError(
+            f"{path} ({len(data):,} bytes) takes more memory to decode than there is; make it "
+            "smaller first"
+        ) from error
     except Damage as damage:
         raise ImageError(f"{path} is damaged: {damage}; copy it again from its source") from damage
     except Refusal as refusal:
@@ -145,8 +148,8 @@ def _check_size(path: str | os.PathLike[str], header: Header, size: int, limit: 
     if header.pixels > most:
         raise ImageError(
             f"{path} claims {header.width}x{header.height} px ({header.pixels / 1e6:,.0f} "
-            f"megapixels), and a {header.kind} of {size:,} bytes is decoded up to "
-            f"{most / 1e6:,.0f} megapixels; {_advice()}"
+            f"megapixels), and photos of its kind ({header.kind}, {size:,} bytes) are decoded up "
+            f"to {most / 1e6:,.0f} megapixels; {_advice()}"
         )
 
 

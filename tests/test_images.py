@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import threading
 import zlib
 from collections.abc import Callable
@@ -190,6 +192,25 @@ def test_a_file_above_the_limit_is_not_read(tmp_path: Path) -> None:
         stream.truncate(1 << 40)
     with pytest.raises(ImageError, match="1,099,511,627,776 bytes.*EDGEAD_MAX_MEGAPIXELS"):
         images.read_image(path)
+
+
+@pytest.mark.parametrize("suffix", [".webp", ".tif"], ids=["OpenCV decodes", "NumPy does"])
+def test_a_photo_for_which_memory_is_missing_is_named(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"p{suffix}"
+    options = [cv2.IMWRITE_TIFF_COMPRESSION, 8] if suffix == ".tif" else []
+    assert cv2.imwrite(str(path), np.zeros((6000, 6000, 3), np.uint8), options)
+    code = (
+        "import resource, sys; from edgead import images; images.read_image(sys.argv[1]);"
+        "used = int(open('/proc/self/statm').read().split()[0]) * resource.getpagesize();"
+        "resource.setrlimit(resource.RLIMIT_AS, (used + (60 << 20),) * 2);"
+        "images.read_image(sys.argv[2])"
+    )
+    small = write_photo(tmp_path / f"small{suffix}", part(0))
+    done = subprocess.run(
+        [sys.executable, "-c", code, small, path], capture_output=True, text=True, check=False
+    )
+    assert f"ImageError: {path} (" in done.stderr
+    assert "takes more memory" in done.stderr
 
 
 def test_only_regular_files_are_read(tmp_path: Path) -> None:

@@ -60,6 +60,11 @@ class Header:
         return self.width * self.height
 
 
+def has_zeros(pixels: bytes, count: int) -> bool:
+    """Whether there are so many zero bytes in a row."""
+    return count <= len(pixels) and bytes(count) in pixels
+
+
 def peak(
     stored: float,
     bits: int,
