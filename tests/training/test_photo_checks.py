@@ -98,12 +98,13 @@ def test_many_blank_photos_are_a_kind_of_good_part_and_told(
 
 
 @pytest.mark.parametrize("bits", [10, 12, 14])
+@pytest.mark.parametrize("channels", [1, 3])
 def test_values_that_use_a_fraction_of_their_range_are_told(
-    tmp_path: Path, bits: int, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, bits: int, channels: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
     paths = []
     for index in range(10):
-        values = part(index).astype(np.uint32) * (2**bits - 1) // 255
+        values = part(index)[..., :channels].astype(np.uint32) * (2**bits - 1) // 255
         paths.append(write_photo(tmp_path / f"{index}.png", values.astype(np.uint16)))
     with contextlib.suppress(DataError):  # of 10 bits, as nearly black, many become the same
         checked(paths)
