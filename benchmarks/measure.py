@@ -33,8 +33,10 @@ class Measurement:
     Attributes:
         protocol: What was asked.
         runtime: What really ran.
-        load_ms: From the path to a detector that is ready, runtime import included.
-        first_inference_ms: The first call, before any warm-up.
+        load_ms: From the path to a detector that is ready: the import of the runtime and the one
+            inference with which it checks the network's outputs included.
+        first_inference_ms: The first call, before any warm-up. With ``load_ms`` it is the time to
+            the first score.
         warm_up_frames: Calls that do not count.
         samples: Raw latencies.
         frame_sizes: The different ``(height, width)`` of the frames in pixels, the first one's

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import enum
-import math
 from dataclasses import dataclass
 
 from edgead.benchmarks.statistics import SAMPLES_FOR
 from edgead.errors import UsageError
+
+_MOST_SECONDS = 1e6
+"""Twelve days; the system's own timers end not far beyond."""
+_MOST_AT_ONCE = 1024
+"""Frames of one call, or threads that call."""
+_LEAST_FPS, _MOST_FPS = 1e-3, 1e5
 
 
 class Scenario(str, enum.Enum):
@@ -49,24 +54,33 @@ class Protocol:
     warm_up: float = 1.0
 
     def __post_init__(self) -> None:
-        if not 0 < self.seconds < math.inf:
-            raise UsageError(f"the duration must be above 0 seconds, not {self.seconds:g}")
+        if not 0 < self.seconds <= _MOST_SECONDS:
+            raise UsageError(
+                f"the duration must be above 0 seconds and at most {_MOST_SECONDS:g}, not "
+                f"{self.seconds:g}"
+            )
         if self.samples < 1:
             raise UsageError(f"a measurement needs at least 1 sample, not {self.samples}")
         for name, value in (("batch", self.batch), ("streams", self.streams)):
-            if value < 1:
-                raise UsageError(f"{name} must be at least 1, not {value}")
+            if not 1 <= value <= _MOST_AT_ONCE:
+                raise UsageError(
+                    f"{name} must be at least 1 and at most {_MOST_AT_ONCE}, not {value}"
+                )
         if self.batch > 1 and (self.streams > 1 or self.camera_fps):
             raise UsageError(
                 "a batch is for frames that are all there already (offline): leave out --batch, "
                 "or leave out --streams and --camera-fps"
             )
-        if self.camera_fps is not None and not 0 < self.camera_fps < math.inf:
+        if self.camera_fps is not None and not _LEAST_FPS <= self.camera_fps <= _MOST_FPS:
             raise UsageError(
-                f"a camera's frame rate must be above 0 frames a second, not {self.camera_fps:g}"
+                f"a camera's frame rate must be above 0, from {_LEAST_FPS:g} to {_MOST_FPS:g} "
+                f"frames a second, not {self.camera_fps:g}"
             )
-        if not 0 <= self.cooldown < math.inf:
-            raise UsageError(f"the cool-down must be 0 seconds or more, not {self.cooldown:g}")
+        if not 0 <= self.cooldown <= _MOST_SECONDS:
+            raise UsageError(
+                f"the cool-down must be 0 seconds or more and at most {_MOST_SECONDS:g}, not "
+                f"{self.cooldown:g}"
+            )
 
     @property
     def scenario(self) -> Scenario:

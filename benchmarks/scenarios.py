@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from edgead.benchmarks.protocol import Protocol, Scenario
 from edgead.detection import Detection
 from edgead.detector import EdgeDetector
+from edgead.errors import EdgeadError
 from edgead.images import Image
 
 Query = Image | list[Image]
@@ -252,16 +253,27 @@ def _many(detect: EdgeDetector, frames: Sequence[Image], protocol: Protocol) -> 
         for index in range(protocol.streams)
     ]
     enough = _enough(recorders, protocol, start)
+    running: list[threading.Thread] = []
     try:
         for thread in threads:
-            thread.start()
+            _start(thread, len(running))
+            running.append(thread)
         # A stream that starves (all others are faster) must still have a latency.
         while not done.is_set() and not (enough() and all(map(len, recorders))):
             time.sleep(_CHECK_SECONDS)
     finally:
         done.set()
-        for thread in threads:
+        for thread in running:
             thread.join()
     if failures:
         raise failures[0]
     return recorders
+
+
+def _start(thread: threading.Thread, running: int) -> None:
+    try:
+        thread.start()
+    except RuntimeError as error:
+        raise EdgeadError(
+            f"this machine starts no more than {running} threads ({error}): use fewer --streams"
+        ) from error

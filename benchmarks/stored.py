@@ -107,6 +107,7 @@ class _Load:
     own: float
     others: float
     stolen: float
+    throttled: float = 0.0
 
 
 @dataclass(frozen=True)

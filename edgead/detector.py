@@ -63,6 +63,7 @@ class EdgeDetector:
         precision: str | None = None,
         hint: str = "latency",
     ) -> None:
+        _check_threshold(threshold)
         options = RuntimeOptions(threads=threads, precision=precision, hint=hint)
         selection = open_runtime(read_artifact(path), runtime, options)
         self._set_up(selection.runtime, threshold)
@@ -87,6 +88,7 @@ class EdgeDetector:
     @classmethod
     def from_runtime(cls, runtime: Runtime, threshold: float | None = None) -> EdgeDetector:
         """Wrap a runtime that the caller made; it is opened here and closed with the detector."""
+        _check_threshold(threshold)
         runtime.open()
         detector = cls.__new__(cls)
         detector._set_up(runtime, threshold)
@@ -96,8 +98,6 @@ class EdgeDetector:
     def _set_up(self, runtime: Runtime, threshold: float | None) -> None:
         self._runtime = runtime
         self._threshold = self.manifest.threshold.value if threshold is None else float(threshold)
-        if not np.isfinite(self._threshold):
-            raise UsageError(f"the threshold must be a finite number, not {threshold}")
 
     @property
     def manifest(self) -> Manifest:
@@ -200,6 +200,12 @@ class EdgeDetector:
         trace: TracebackType | None,
     ) -> None:
         self.close()
+
+
+def _check_threshold(threshold: float | None) -> None:
+    """Refuse a threshold that no score compares with, before a runtime is open."""
+    if threshold is not None and not np.isfinite(float(threshold)):
+        raise UsageError(f"the threshold must be a finite number, not {threshold}")
 
 
 def open_detector(

@@ -13,6 +13,7 @@ from edgead import images, metrics
 from edgead.datasets import GOOD, Dataset, Photo, read_mask
 from edgead.detection import Detection
 from edgead.markdown import figure
+from edgead.printable import printable
 from edgead.progress import progress
 
 Detect = Callable[[images.Image], Detection]
@@ -137,7 +138,7 @@ class Evaluation:
         for kind, result in self.by_defect.items():
             rows.append(
                 (
-                    kind,
+                    printable(kind),
                     str(result.images),
                     figure(result.image_auroc),
                     figure(result.pixel_auroc),
@@ -177,7 +178,7 @@ class Evaluation:
         if blank:
             lines.append(
                 f"photos with parts in which there is nothing to see, anomalous at any score: "
-                f"{len(blank)}, {blank[0]} for example"
+                f"{len(blank)}, {printable(blank[0])} for example"
             )
         if self.pixel_auroc is None:
             has_masks = any(j.photo.masks for j in self.judged if j.photo.is_anomalous)

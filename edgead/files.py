@@ -22,6 +22,8 @@ _NEW, _SCRATCH = ".new-", ".scratch-"
 _REST = re.compile(rf"({re.escape(_NEW)}|{re.escape(_SCRATCH)})[a-z0-9_]{{8}}(\..*)?")
 _swept: set[Path] = set()  # by this process: once is enough for a folder of many photos
 
+_BYTES_OF_UNKNOWN_SIZE = 1 << 20  # some file systems say 0
+
 _STREAMS = ("/dev/stdout", "/dev/stderr")
 _OPEN_FILES = ("/dev/fd", "/proc/self/fd")
 
@@ -220,8 +222,11 @@ def read_regular(path: str | os.PathLike[str], most_bytes: int | None = None) ->
         if most_bytes is not None and found.st_size > most_bytes:
             reason = f"it has {found.st_size:,} bytes, and {most_bytes:,} are the most"
             raise OSError(errno.EFBIG, reason, name)
-        with os.fdopen(handle, "rb", closefd=False) as stream:  # it may have grown since
-            return stream.read(-1 if most_bytes is None else most_bytes)
+        with os.fdopen(handle, "rb", closefd=False) as stream:
+            if most_bytes is None:
+                return stream.read()
+            # It may have grown since; and so many bytes as are asked for are allocated.
+            return stream.read(min(most_bytes, max(found.st_size, _BYTES_OF_UNKNOWN_SIZE)))
     finally:
         os.close(handle)
 

@@ -27,13 +27,13 @@ Samples = npt.NDArray[Any]
 RESIZE_METHOD = "opencv: INTER_AREA when both sides shrink, INTER_LINEAR otherwise"
 """What :func:`resize` does, as the manifest records it."""
 
-MAX_MEGAPIXELS = 160.0
-"""Larger photos are refused before they are decoded, if neither a call nor the environment says
-otherwise. The largest sensors of area-scan cameras have 151."""
+MAX_MEGAPIXELS = 100.0
+"""Larger photos are refused before they are decoded, where neither the call nor the environment
+says otherwise."""
 
 MAX_MEGAPIXELS_VARIABLE = "EDGEAD_MAX_MEGAPIXELS"
 
-_BYTES_PER_PIXEL = 3.2  # of a JPEG of that size, with its file
+_BYTES_PER_PIXEL = 6.5  # a JPEG's and its file's: others share them out
 _AT_ONCE = 1 << 20  # samples, where NumPy makes indices of them that take eight times as much
 
 
@@ -47,7 +47,7 @@ def read_image(path: str | os.PathLike[str], max_megapixels: float | None = None
     Args:
         path: A regular file, of any name: formats are known by their content.
         max_megapixels: The largest photo that is decoded, in millions of pixels. ``None``: what
-            the environment variable ``EDGEAD_MAX_MEGAPIXELS`` says, else 160. Kinds that take more
+            the environment variable ``EDGEAD_MAX_MEGAPIXELS`` says, else 100. Kinds that take more
             memory for a pixel than a JPEG does have a lower limit in proportion.
 
     Returns:
@@ -92,14 +92,17 @@ def _read(path: str | os.PathLike[str], max_megapixels: float | None) -> tuple[S
         data = files.read_regular(path, int(limit * 1e6 * _BYTES_PER_PIXEL))
     except OSError as error:
         raise ImageError(f"cannot read {path}: {_reason(error)}") from error
-    except ValueError as error:  # a zero in the name
-        raise ImageError(f"cannot read {path}: {error}") from error
     if not data:
         raise ImageError(f"{path} is empty (0 bytes); copy it again from its source")
     try:
         header = _formats.inspect(data)
         _check_size(path, header, len(data), limit)
         stored = samples(data, header)
+    except MemoryError as error:
+        raise ImageError(
+            f"{path} ({len(data):,} bytes) takes more memory to decode than there is; make it "
+            "smaller first"
+        ) from error
     except Damage as damage:
         raise ImageError(f"{path} is damaged: {damage}; copy it again from its source") from damage
     except Refusal as refusal:
@@ -145,8 +148,8 @@ def _check_size(path: str | os.PathLike[str], header: Header, size: int, limit: 
     if header.pixels > most:
         raise ImageError(
             f"{path} claims {header.width}x{header.height} px ({header.pixels / 1e6:,.0f} "
-            f"megapixels), and a {header.kind} of {size:,} bytes is decoded up to "
-            f"{most / 1e6:,.0f} megapixels; {_advice()}"
+            f"megapixels), and photos of its kind ({header.kind}, {size:,} bytes) are decoded up "
+            f"to {most / 1e6:,.0f} megapixels; {_advice()}"
         )
 
 

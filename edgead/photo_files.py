@@ -11,14 +11,32 @@ import os
 import re
 import shlex
 import stat
-from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from edgead import notices, own_pictures
 from edgead.errors import DataError
-from edgead.printable import printable
+from edgead.skipped import (
+    BROKEN_LINK,
+    CLOSED,
+    FOREIGN,
+    HIDDEN,
+    MASKS,
+    NO_FILE,
+    NO_SUFFIX,
+    OTHER_FORMAT,
+    OUTPUT,
+    OWN,
+    SYSTEM,
+    UPWARDS,
+    VIDEO,
+    Reason,
+    Skipped,
+    by_reason,
+    described,
+    sentences,
+)
 
 _READ = ".png .jpg .jpeg .jpe .jfif .jif .jp2 .bmp .dib .tif .tiff .webp .pbm .pgm .ppm .pnm"
 _NOT_READ = (
@@ -51,79 +69,6 @@ _SYSTEM_FOLDERS = frozenset(
     )
 )
 _MASKS, _DATA_SET = "ground_truth", {"train", "test"}
-_MOST_EXAMPLES = 2
-
-
-@dataclass(frozen=True)
-class Reason:
-    """Why something is passed over, in words for one and for several.
-
-    Attributes:
-        one: As in "1 broken link".
-        several: As in "2 broken links".
-        advice: What to do about it; empty where there is nothing to do.
-        is_warned: Whether photos may be missing because of it.
-        is_photo: Whether a photo was expected there, so that one could not be read.
-    """
-
-    one: str
-    several: str
-    advice: str = ""
-    is_warned: bool = False
-    is_photo: bool = False
-
-
-BROKEN_LINK = Reason("broken link", "broken links", "", is_warned=True, is_photo=True)
-NO_FILE = Reason(
-    "pipe or device with a photo's name",
-    "pipes or devices with a photo's name",
-    is_warned=True,
-    is_photo=True,
-)
-CLOSED = Reason(
-    "folder that cannot be opened",
-    "folders that cannot be opened",
-    "check the permissions",
-    is_warned=True,
-    is_photo=True,
-)
-OTHER_FORMAT = Reason(
-    "picture of a format that is not read",
-    "pictures of formats that are not read",
-    "convert to PNG or JPEG",
-    is_warned=True,
-)
-NO_SUFFIX = Reason(
-    "photo whose name does not end like a photo's",
-    "photos whose names do not end like a photo's",
-    "rename to end in .png, .jpg or the like",
-    is_warned=True,
-)
-VIDEO = Reason(
-    "video", "videos", "save frames as photos first, with ffmpeg for example", is_warned=True
-)
-HIDDEN = Reason("hidden file or folder", "hidden files and folders")
-SYSTEM = Reason(
-    "file or folder of a network drive or system", "files and folders of network drives or systems"
-)
-MASKS = Reason("folder of a data set's masks", "folders of data sets' masks")
-OWN = Reason("picture that edgead has drawn", "pictures that edgead has drawn")
-OUTPUT = Reason("folder that this command writes to", "folders that this command writes to")
-UPWARDS = Reason("link to a folder above it", "links to folders above them")
-FOREIGN = Reason("file that is not a photo", "files that are not photos")
-
-
-@dataclass(frozen=True)
-class Skipped:
-    """A file or folder that is passed over."""
-
-    path: Path
-    reason: Reason
-
-    def sentence(self) -> str:
-        """Say that a photo cannot be read, and why."""
-        advice = f"; {self.reason.advice}" if self.reason.advice else ""
-        return f"cannot read {self.path}: it is a {self.reason.one}{advice}"
 
 
 @dataclass(frozen=True)
@@ -193,16 +138,9 @@ def find_and_report(paths: Sequence[str | os.PathLike[str]]) -> list[Path]:
 def report(listing: PhotoListing) -> None:
     """Print on stderr how many files were passed over and why, one line a reason."""
     total = len(listing.photos) + len(listing.skipped)
-    for reason, entries in _by_reason(listing.skipped).items():
+    for reason, entries in by_reason(listing.skipped).items():
         say = notices.warn if reason.is_warned else notices.note
-        say(f"skipped {_described(reason, entries)} (of {total} files)")
-
-
-def sentences(skipped: Iterable[Skipped]) -> list[str]:
-    """Say what was passed over, one sentence a reason: count, reason, examples, advice."""
-    return [
-        f"skipped {_described(reason, entries)}" for reason, entries in _by_reason(skipped).items()
-    ]
+        say(f"skipped {described(reason, entries)} (of {total} files)")
 
 
 def within(folder: Path) -> PhotoListing:
@@ -400,20 +338,3 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
 
 def _identity(found: os.stat_result) -> tuple[int, int]:
     return found.st_dev, found.st_ino
-
-
-def _by_reason(skipped: Iterable[Skipped]) -> dict[Reason, list[Skipped]]:
-    groups: dict[Reason, list[Skipped]] = defaultdict(list)
-    for entry in skipped:
-        groups[entry.reason].append(entry)
-    return dict(sorted(groups.items(), key=lambda group: not group[0].is_warned))
-
-
-def _described(reason: Reason, entries: Sequence[Skipped]) -> str:
-    suffixes = sorted({entry.path.suffix.lower() for entry in entries} - {""})
-    kinds = f" ({' '.join(suffixes[:8])})" if reason in (OTHER_FORMAT, FOREIGN) and suffixes else ""
-    shown = [printable(entry.path) for entry in entries[:_MOST_EXAMPLES]]
-    more = ", ..." if len(entries) > _MOST_EXAMPLES else ""
-    names = reason.one if len(entries) == 1 else reason.several
-    advice = f"; {reason.advice}" if reason.advice else ""
-    return f"{len(entries)} {names}{kinds}: {', '.join(shown)}{more}{advice}"

@@ -42,7 +42,7 @@ class GoodPhotos:
 
         record = Run(source).read_record()
         try:
-            dataset = Dataset.from_folder(record.config.data)
+            dataset = Dataset.from_folder(record.config.data, record.config.good)
         except EdgeadError:  # the photos were moved away; a run is complete without them
             dataset = None
         return cls(source, record.held_out, dataset)

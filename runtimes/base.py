@@ -23,7 +23,7 @@ HINTS = ("latency", "throughput")
 
 def most_threads() -> int:
     """Return how many threads may be asked for: far more than help, few enough to be started."""
-    return max(64, 4 * (os.cpu_count() or 1))
+    return max(256, 4 * (os.cpu_count() or 1))
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,6 @@ import argparse
 import contextlib
 import dataclasses
 import functools
-import json
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -23,8 +22,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from edgead import cpu, files
-from edgead.errors import GateRefused
+from edgead import cpu, files, strict_json
+from edgead.errors import GateRefused, UsageError
 from edgead.markdown import table
 from studies.labelled import Trial
 from studies.remember import remembered, run_key
@@ -45,7 +44,8 @@ def measure(run: str, data: str, out: Path) -> list[dict[str, Any]]:
 
     with contextlib.suppress(GateRefused):  # the report has what was refused, too
         export(run, out, ExportOptions(fp16=True, int8="auto", validate=data))
-    variants: list[dict[str, Any]] = json.loads((out / "report.json").read_text())["variants"]
+    report = strict_json.read(out / "report.json", UsageError, "export again")
+    variants: list[dict[str, Any]] = report["variants"]
     return variants
 
 

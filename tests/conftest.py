@@ -23,6 +23,7 @@ from edgead.artifact import (
 )
 from edgead.images import RESIZE_METHOD
 from tests import onnx_bytes
+from tests.leaks import nothing_is_left_behind  # noqa: F401
 
 SIDE = 32
 

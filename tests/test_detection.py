@@ -57,3 +57,19 @@ def test_overlay_of_another_frame_is_refused() -> None:
 def test_a_map_of_the_wrong_shape_is_refused() -> None:
     with pytest.raises(ValueError, match=r"\(8, 8\)"):
         Detection(0, 0, np.zeros((4, 4), np.float32), (8, 8), SPEC, INPUT, Timings(0, 0, 0))
+
+
+@pytest.mark.parametrize("order", ["F", "planes", "mirrored"])
+@pytest.mark.parametrize("peak", [0.2, 1.0], ids=["good", "anomalous"])
+def test_an_overlay_is_drawn_on_frames_of_any_layout(order: str, peak: float) -> None:
+    frame = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
+    seen = {
+        "F": np.asfortranarray(frame),
+        "planes": np.moveaxis(np.ascontiguousarray(np.moveaxis(frame, 2, 0)), 0, 2),
+        "mirrored": np.ascontiguousarray(frame[:, ::-1])[:, ::-1],
+    }[order]
+    scored = detection({(4, 4): peak})
+    drawn = scored.overlay(seen)
+    assert np.array_equal(drawn, scored.overlay(frame))
+    assert drawn.flags.c_contiguous
+    assert np.array_equal(seen, frame)

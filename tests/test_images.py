@@ -1,7 +1,11 @@
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import threading
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 
 import cv2
@@ -9,7 +13,7 @@ import numpy as np
 import pytest
 
 from edgead import images
-from edgead.errors import ImageError
+from edgead.errors import ImageError, UsageError
 from tests.conftest import part, write_photo
 
 
@@ -157,6 +161,78 @@ def test_a_png_that_claims_more_than_its_bytes_hold_is_named(tmp_path: Path) -> 
     assert "Assertion" not in str(error.value)
 
 
+def flat_webp(side: int) -> bytes:
+    """A few bytes that are many pixels."""
+    done, encoded = cv2.imencode(".webp", np.zeros((side, side, 3), np.uint8))
+    assert done
+    return encoded.tobytes()
+
+
+def test_a_photo_above_the_limit_is_refused_with_both_sizes_and_the_option(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "p.webp"
+    path.write_bytes(flat_webp(2000))
+    with pytest.raises(ImageError, match=r"2000x2000 px \(4 megapixels\).*up to 2 mega") as error:
+        images.read_image(path, max_megapixels=2)
+    assert "EDGEAD_MAX_MEGAPIXELS" in str(error.value)
+    monkeypatch.setenv("EDGEAD_MAX_MEGAPIXELS", "3")
+    with pytest.raises(ImageError, match="up to 2 megapixels"):  # of a WebP, which takes more
+        images.read_image(path)
+    monkeypatch.setenv("EDGEAD_MAX_MEGAPIXELS", "6")
+    assert images.read_image(path).shape == (2000, 2000, 3)
+    monkeypatch.setenv("EDGEAD_MAX_MEGAPIXELS", "many")
+    with pytest.raises(UsageError, match="EDGEAD_MAX_MEGAPIXELS.*'many'"):
+        images.read_image(path)
+
+
+def test_a_file_above_the_limit_is_not_read(tmp_path: Path) -> None:
+    path = tmp_path / "p.bmp"
+    with path.open("wb") as stream:
+        stream.truncate(1 << 40)
+    with pytest.raises(ImageError, match="1,099,511,627,776 bytes.*EDGEAD_MAX_MEGAPIXELS"):
+        images.read_image(path)
+
+
+@pytest.mark.parametrize("suffix", [".webp", ".tif"], ids=["OpenCV decodes", "NumPy does"])
+def test_a_photo_for_which_memory_is_missing_is_named(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"p{suffix}"
+    options = [cv2.IMWRITE_TIFF_COMPRESSION, 8] if suffix == ".tif" else []
+    assert cv2.imwrite(str(path), np.zeros((6000, 6000, 3), np.uint8), options)
+    code = (
+        "import resource, sys; from edgead import images; images.read_image(sys.argv[1]);"
+        "used = int(open('/proc/self/statm').read().split()[0]) * resource.getpagesize();"
+        "resource.setrlimit(resource.RLIMIT_AS, (used + (60 << 20),) * 2);"
+        "images.read_image(sys.argv[2])"
+    )
+    small = write_photo(tmp_path / f"small{suffix}", part(0))
+    done = subprocess.run(
+        [sys.executable, "-c", code, small, path], capture_output=True, text=True, check=False
+    )
+    assert f"ImageError: {path} (" in done.stderr
+    assert "takes more memory" in done.stderr
+
+
+def test_only_regular_files_are_read(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.png")
+    (tmp_path / "folder.png").mkdir()
+    for path in (tmp_path / "pipe.png", tmp_path / "folder.png", Path("/dev/zero")):
+        with pytest.raises(ImageError, match=rf"cannot read {path}"):
+            images.read_image(path)
+    with pytest.raises(ImageError, match="cannot read"):
+        images.read_image("a\0b.png")
+
+
+def test_a_stored_image_keeps_its_type_and_channels(tmp_path: Path) -> None:
+    for picture in (
+        part(0)[..., 0].astype(np.uint16) * 257,
+        np.dstack([part(0), part(1)[..., 0]]),
+        part(0)[..., 0].copy(),
+    ):
+        path = write_photo(tmp_path / "p.png", picture)
+        assert np.array_equal(images.read_stored(path), picture)
+
+
 def test_what_is_not_a_photo_is_refused_by_name(tmp_path: Path) -> None:
     empty, text, missing = tmp_path / "e.png", tmp_path / "t.png", tmp_path / "m.png"
     empty.write_bytes(b"")
@@ -177,7 +253,12 @@ def test_float_photo_is_refused(tmp_path: Path) -> None:
     ("frame", "reason"),
     [
         (np.zeros((4, 4, 3), np.float32), "float32"),
+        (np.zeros((4, 4, 3), bool), "bool"),
+        (np.zeros((4, 4, 3), object), "object"),
+        (np.zeros((4, 4, 3), np.int8), "int8"),
         (np.zeros((4, 4, 4), np.uint8), r"\(4, 4, 4\)"),
+        (np.zeros((1, 4, 4, 3), np.uint8), r"\(1, 4, 4, 3\)"),
+        (np.zeros(12, np.uint8), r"\(12,\)"),
         (np.zeros((0, 4, 3), np.uint8), "no pixels"),
         ([[1, 2]], "list"),
     ],
@@ -185,6 +266,63 @@ def test_float_photo_is_refused(tmp_path: Path) -> None:
 def test_wrong_frames_are_refused(frame: object, reason: str) -> None:
     with pytest.raises(ImageError, match=reason):
         images.as_bgr(frame)  # type: ignore[arg-type]
+
+
+class Subclass(np.ndarray):
+    pass
+
+
+@pytest.mark.parametrize(
+    "view",
+    [
+        lambda frame: np.moveaxis(np.ascontiguousarray(np.moveaxis(frame, -1, 0)), 0, -1),
+        np.asfortranarray,
+        lambda frame: frame[::-1],
+        lambda frame: frame[:, ::-1],
+        lambda frame: frame[::2, ::3],
+        lambda frame: frame[4:40, 5:60],
+        lambda frame: frame[..., ::-1],
+        lambda frame: frame.swapaxes(0, 1),
+        lambda frame: np.broadcast_to(frame[:1], frame.shape),
+        lambda frame: np.frombuffer(frame.tobytes(), np.uint8).reshape(frame.shape),
+        lambda frame: frame.view(Subclass),
+        lambda frame: frame[..., 1],
+        lambda frame: np.asfortranarray(frame[..., 1:2]),
+    ],
+    ids=[
+        "planes",
+        "Fortran order",
+        "upside down",
+        "mirrored",
+        "strided",
+        "crop",
+        "channels swapped",
+        "transposed",
+        "one row repeated",
+        "read only",
+        "subclass",
+        "one channel",
+        "one channel kept, Fortran order",
+    ],
+)
+def test_a_frame_of_any_layout_is_a_frame(view: Callable[[np.ndarray], np.ndarray]) -> None:
+    frame = part(0)
+    seen = view(frame)
+    before = np.array(seen)
+    read = images.as_bgr(seen)
+    plain = np.ascontiguousarray(before)
+    assert type(read) is np.ndarray
+    assert np.array_equal(read, images.as_bgr(plain))
+    cv2.rectangle(np.array(read), (1, 1), (3, 3), (0, 0, 255))
+    assert np.array_equal(
+        images.resize(read, (20, 30)), images.resize(images.as_bgr(plain), (20, 30))
+    )
+    assert np.array_equal(seen, before)
+
+
+def test_a_crop_is_not_copied() -> None:
+    frame = part(0)
+    assert np.shares_memory(images.as_frame(frame[4:40, 5:60]), frame)
 
 
 def test_shrinking_averages_and_equal_size_is_untouched() -> None:

@@ -70,3 +70,5 @@ def test_the_commands_of_a_workstation(
     words = ["train", shared_dataset, "--out", "run", "--steps", 2, *size]
     is_quiet(words, tmp_path / "train", "run")
     is_quiet(["export", trained_run, "--out", "exports"], tmp_path / "export", "exports")
+    words = ["compare", shared_dataset, "--out", "all", "--models", trained_run, "--precisions"]
+    is_quiet([*words, "fp32", "--duration", 0.3], tmp_path / "compare", "all")

@@ -52,6 +52,8 @@ def _decode(data: bytes, flags: int) -> npt.NDArray[Any]:
         with _silence, collected() as lines:
             image = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
     except cv2.error as error:  # its own words are a line of its source code
+        if error.code == cv2.Error.StsNoMem:
+            raise MemoryError from error
         raise Damage("OpenCV cannot decode it") from error
     if image is None:
         raise Damage("OpenCV cannot decode it")

@@ -60,20 +60,35 @@ class Header:
         return self.width * self.height
 
 
-def peak(stored: float, bits: int, *, has_alpha: bool = False, is_turned: bool = False) -> float:
+def has_zeros(pixels: bytes, count: int) -> bool:
+    """Whether there are so many zero bytes in a row."""
+    return count <= len(pixels) and bytes(count) in pixels
+
+
+def peak(
+    stored: float,
+    bits: int,
+    *,
+    decoder: float = 0.0,
+    has_alpha: bool = False,
+    is_turned: bool = False,
+) -> float:
     """Return the bytes for each pixel that are taken at the worst moment of making a photo.
 
     Args:
-        stored: Bytes for each pixel as OpenCV decodes them.
-        bits: Of a sample; 16-bit samples and alpha are brought to 8 bits in a second array.
+        stored: Bytes for each pixel as they are decoded; OpenCV's binding copies them once.
+        bits: Of a sample; 16-bit samples are brought to 8 bits in a second array.
+        decoder: What the decoder takes for itself beside its first array.
         has_alpha: Whether there is a fourth sample.
         is_turned: Whether EXIF turns the photo, which takes a copy.
     """
-    samples = stored / (2 if bits > 8 else 1)
-    eight = min(samples, 3)
-    moments = [stored, 3.0 + (eight if eight < 3 else 0.0)]
-    if bits > 8 or has_alpha:
-        moments.append(stored + eight)
+    eight = stored / 2 if bits > 8 else stored
+    alive = stored + eight if bits > 8 else stored
+    moments = [2 * stored, stored + decoder, alive]
+    if eight < 3:
+        moments.append(alive + 3)  # three channels of a grey one
+    if has_alpha:
+        moments.append(alive + 6)  # the colours, and one of them at a time
     if is_turned:
-        moments.append(2 * eight)
+        moments.append(alive + 6)
     return float(max(moments))

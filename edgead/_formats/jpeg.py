@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from edgead._formats.exif import orientation
-from edgead._formats.header import Damage, Header, Refusal
+from edgead._formats.header import Damage, Header, Refusal, peak
 
 START = b"\xff\xd8\xff"
 _END = b"\xff\xd9"
@@ -63,10 +63,13 @@ def inspect(data: bytes) -> Header:
     if has_hole and _zeros_are_pixels(data[scan : scan + 20], segments, components):
         raise Damage("there is a hole of zeros in its pixels")
     exif = next((content for kind, content in segments if kind == _APP1), b"")
-    memory = 3.0 + (3.0 if orientation(exif) != 1 else 0.0)
-    if is_progressive:
-        memory += _coefficients(frame)
-    return Header("JPEG", width, height, memory)
+    memory = peak(
+        3,
+        bits,
+        decoder=_coefficients(frame) if is_progressive else 0.0,
+        is_turned=orientation(exif) != 1,
+    )
+    return Header("progressive JPEG" if is_progressive else "JPEG", width, height, memory)
 
 
 def is_padding(data: bytes, count: int) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 
-from edgead._formats.header import Alpha, Damage, Header, Refusal, peak
+from edgead._formats.header import Alpha, Damage, Header, Refusal, has_zeros, peak
 
 START = b"\0\0\0\x0cjP  \r\n\x87\n"
 STREAM_START = b"\xff\x4f\xff\x51"
@@ -64,7 +64,7 @@ def _inspect(data: bytes) -> Header:
         f"{bits}-bit JPEG 2000{' with alpha' if has_alpha else ''}",
         width,
         height,
-        memory=max(stored + _INTEGER * components, peak(stored, bits, has_alpha=has_alpha)),
+        memory=peak(stored, bits, decoder=stored + _INTEGER * components, has_alpha=has_alpha),
         white=(1 << bits) - 1,
         alpha=Alpha.STRAIGHT if has_alpha else Alpha.NONE,
     )
@@ -107,7 +107,7 @@ def _walk_tile_parts(stream: bytes, most_zeros: int) -> None:
         if marker < 0xFF00 or length < 2:
             raise Damage("its headers are broken")
         position += 2 + length
-    if bytes(most_zeros) in stream[position:]:
+    if has_zeros(stream[position:], most_zeros):
         raise Damage("there is a hole of zeros in its pixels")
     while stream[position : position + 2] != _END:
         marker, _, _, length = struct.unpack_from(">HHHI", stream, position)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass
 
-from edgead._formats.header import Alpha, Damage, Header, Refusal
+from edgead._formats.header import Alpha, Damage, Header, Refusal, peak
 
 STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
@@ -200,15 +200,16 @@ def _page(data: bytes, order: str, is_big: bool, tags: dict[int, Tag]) -> Page:
     rows = min(number(_ROWS, height) or height, height)
     block = (number(_TILE_HEIGHT, 0), number(_TILE_WIDTH, 0)) if is_tiled else (rows, width)
     turned = number(_ORIENTATION, 1)
+    alpha = _alpha(extra, several(_EXTRA_SAMPLES))
     page = Page(
         kind=_name(depth, photometric, planes, extra),
         width=width,
         height=height,
-        memory=_memory(samples, depth, extra),
+        memory=_memory(samples, depth, compression, alpha.needs_sample),
         white=None
         if palette
         else _white(depth, several(_MOST_SAMPLE), several(_MOST_SAMPLE_VALUE)),
-        alpha=_alpha(extra, several(_EXTRA_SAMPLES)),
+        alpha=alpha,
         orientation=turned if 1 <= turned <= 8 else 1,
         order=order,
         is_big=is_big,
@@ -249,10 +250,11 @@ def _name(depth: int, photometric: int, planes: int, extra: int) -> str:
     return f"{depth}-bit {colours.get(photometric, 'colour')} TIFF{planar}{behind}"
 
 
-def _memory(samples: int, depth: int, extra: int) -> float:
-    """Bytes for each pixel: rows, samples of them, and what becomes of them."""
+def _memory(samples: int, depth: int, compression: int, has_alpha: bool) -> float:
+    """Return bytes for each pixel: rows, samples of them, and what becomes of them."""
     stored = samples * (2 if depth > 8 else 1)
-    return 2.0 * stored + 3.0 + (4.0 if depth == 8 else 0.0) + (3.0 if extra else 0.0)
+    copies = 2 * stored + 2 if compression == NONE else 3 * stored + 1
+    return max(copies, peak(stored, depth, has_alpha=has_alpha))
 
 
 def _white(depth: int, most: tuple[int, ...], most_value: tuple[int, ...]) -> int:

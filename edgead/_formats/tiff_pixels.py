@@ -7,6 +7,7 @@ import zlib
 from collections.abc import Callable
 from typing import Any
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 
@@ -51,7 +52,8 @@ def samples(data: bytes, page: Page, decode: Decode) -> Samples:
         found[..., 0] = page.white - np.minimum(found[..., 0], page.white)
     if used < 3:
         return found[..., 0] if used == 1 else found[..., [0, 0, 0, 1]]
-    return np.ascontiguousarray(found[..., [2, 1, 0, *range(3, used)]])
+    code = cv2.COLOR_RGB2BGR if used == 3 else cv2.COLOR_RGBA2BGRA
+    return np.asarray(cv2.cvtColor(np.ascontiguousarray(found), code))
 
 
 def _row_bytes(page: Page, pixels: int) -> int:
@@ -106,7 +108,7 @@ def _by_opencv(data: bytes, page: Page, plane: int, decode: Decode, width: int) 
         rows = np.ascontiguousarray(rows).astype(f"{page.order}u2", copy=False).view(np.uint8)
     if rows.ndim != 2 or rows.shape != (page.height, width):
         raise Damage("its pixels cannot be decompressed")
-    return np.array(rows, np.uint8)
+    return rows if rows.flags.writeable else rows.copy()
 
 
 def _plain_file(data: bytes, page: Page, plane: int, width: int) -> bytes:
@@ -154,18 +156,20 @@ def _with_directory(
         for number, content in numbers.items()
     }
     tags |= kept
-    padded = data + bytes(-len(data) % 8)
+    padding = bytes(-len(data) % 8)
+    end = len(data) + len(padding)
     behind, entries = bytearray(), bytearray()
     for number, tag in sorted(tags.items()):
         content = tag.raw.ljust(room, b"\0")
         if len(tag.raw) > room:
-            content = struct.pack(f"{order}{long}", len(padded) + len(behind))
+            content = struct.pack(f"{order}{long}", end + len(behind))
             behind += tag.raw + bytes(-len(tag.raw) % 8)
         entries += struct.pack(f"{order}HH{long}", number, tag.type, tag.count) + content
     directory = struct.pack(f"{order}{'Q' if page.is_big else 'H'}", len(tags)) + entries
-    start = struct.pack(f"{order}{long}", len(padded) + len(behind))
+    start = struct.pack(f"{order}{long}", end + len(behind))
     at = 8 if page.is_big else 4
-    return b"".join((padded[:at], start, padded[at + room :], behind, directory, bytes(room)))
+    rest = memoryview(data)[at + room :]
+    return b"".join((data[:at], start, rest, padding, behind, directory, bytes(room)))
 
 
 def _undo_differences(block: Bytes, page: Page) -> None:

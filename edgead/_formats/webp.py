@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from edgead._formats.exif import orientation
-from edgead._formats.header import Alpha, Damage, Header, Refusal, peak
+from edgead._formats.header import Alpha, Damage, Header, Refusal, has_zeros, peak
 
 _ANIMATED, _ALPHA = 0x02, 0x10
 _LOSSY, _LOSSLESS, _EXTENDED = b"VP8 ", b"VP8L", b"VP8X"
@@ -50,7 +50,9 @@ def inspect(data: bytes) -> Header:
         "WebP with alpha" if has_alpha else "WebP",
         width,
         height,
-        memory=peak(4 if has_alpha else 3, 8, has_alpha=has_alpha, is_turned=turned != 1),
+        memory=peak(
+            4 if has_alpha else 3, 8, decoder=5, has_alpha=has_alpha, is_turned=turned != 1
+        ),
         alpha=Alpha.STRAIGHT if has_alpha else Alpha.NONE,
         orientation=turned,
     )
@@ -92,7 +94,7 @@ def _lossless(stream: bytes) -> tuple[int, int, bool]:
 
 
 def _refuse_hole(pixels: bytes, most: int) -> None:
-    if bytes(most) in pixels:
+    if has_zeros(pixels, most):
         raise Damage("there is a hole of zeros in its pixels")
 
 

@@ -23,7 +23,8 @@ _FLATBUFFERS = (b"ORTM", b"TFL3")
 """At bytes 4 to 8 they make runtimes take the file for another format than ONNX."""
 
 _MOST_FIELDS = 2_000_000
-"""Of the messages that are looked into; the largest network that edgead exports has 50,000."""
+"""Of the messages that are looked into. An exported efficientad-n has 1,432, and so many take a few
+seconds."""
 
 _DEEPEST = 100
 """Messages inside one another: protobuf's own limit."""
@@ -75,8 +76,13 @@ class _Field(NamedTuple):
     end: int
 
 
-def read_metadata(data: bytes) -> dict[str, Text]:
-    """Return the model's metadata.
+def read_metadata(data: bytes) -> dict[str, str]:
+    """Return the model's metadata; raises as :func:`read_entries`."""
+    return {key: value.text for key, value in read_entries(data).items()}
+
+
+def read_entries(data: bytes) -> dict[str, Text]:
+    """Return the model's metadata, with where each value lies.
 
     Raises:
         NotOnnxError: The bytes end too early, are not an ONNX model, or may be read in two ways.

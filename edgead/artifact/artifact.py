@@ -116,7 +116,7 @@ def _is_engine(path: Path) -> bool:
 
 def _read_metadata(path: Path, data: bytes) -> dict[str, _onnx_file.Text]:
     try:
-        metadata = _onnx_file.read_metadata(data)
+        metadata = _onnx_file.read_entries(data)
         is_whole = not _onnx_file.has_external_data(data)
     except _onnx_file.NotOnnxError as error:
         raise ArtifactError(
@@ -156,7 +156,7 @@ def write_artifact(path: str | os.PathLike[str], model: bytes, manifest: Manifes
     Manifest.from_json(text, str(path))
     unsealed = _onnx_file.with_metadata(model, METADATA_KEY, text)
     unsealed = _onnx_file.with_metadata(unsealed, _SEAL_KEY, _UNSEALED)
-    position = _onnx_file.read_metadata(unsealed)[_SEAL_KEY].start
+    position = _onnx_file.read_entries(unsealed)[_SEAL_KEY].start
     seal = _digest_without(unsealed, position)
     sealed = unsealed[:position] + seal.encode() + unsealed[position + len(seal) :]
     files.write_bytes(path, sealed)

@@ -142,7 +142,8 @@ def add_runtime(parser: argparse.ArgumentParser) -> None:
         "--threads",
         type=positive_int,
         metavar="N",
-        help="threads of one inference (default: one per physical core)",
+        help="threads of one inference (default: one per physical core, within a container's CPU "
+        "quota)",
     )
 
 

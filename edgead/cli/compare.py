@@ -82,7 +82,8 @@ def add_parser(subparsers: _options.Subparsers) -> None:
         "--threads",
         type=_options.positive_int,
         metavar="N",
-        help="threads of one inference (default: one per physical core)",
+        help="threads of one inference (default: one per physical core, within a container's CPU "
+        "quota)",
     )
     parser.set_defaults(run=run)
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import sys
+import shlex
 
-from edgead.cli import _options
+from edgead.cli import _data, _options
 
 
 def add_parser(subparsers: _options.Subparsers) -> None:
@@ -69,6 +69,7 @@ def add_parser(subparsers: _options.Subparsers) -> None:
         help="choose the threshold by best F1 on these labelled photos instead; use photos that "
         "are not in your test set",
     )
+    _options.add_good(parser)
     _options.add_device(parser)
     parser.add_argument(
         "--resume", action="store_true", help="go on from the run folder's last checkpoint"
@@ -78,7 +79,6 @@ def add_parser(subparsers: _options.Subparsers) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Train and say what to do next."""
-    from edgead.datasets import Dataset
     from edgead.training import Run, TrainConfig, train
 
     stored = Run(args.out).read_record().config if args.resume else None
@@ -96,10 +96,12 @@ def run(args: argparse.Namespace) -> int:
         "false_positive_rate": args.false_positive_rate,
         "threshold_data": args.threshold_data,
         "options": dict(args.option),
+        "good": tuple(args.good),
     }
     config = TrainConfig(**{key: value for key, value in given.items() if value is not None})
-    for warning in Dataset.from_folder(args.data).warnings():
-        print(f"warning: {warning}", file=sys.stderr)
+    good = args.good or (stored.good if stored else ())
+    folders = [args.data, *([args.threshold_data] if args.threshold_data else [])]
+    dataset, *_ = _data.read(folders, good)
     manifest = train(config, args.out, args.device, args.resume)
     threshold = manifest.threshold
     print(f"trained {manifest.model.name} on {manifest.training.images} photos: {args.out}")
@@ -108,7 +110,10 @@ def run(args: argparse.Namespace) -> int:
         print(threshold.promise)
     if threshold.note:
         print(f"note: {threshold.note}")
-    if Dataset.from_folder(args.data).test:
-        print(f"next: edgead evaluate {args.out} {args.data}")
+    if dataset.test:
+        words = ["edgead", "evaluate", args.out, args.data]
+        for name in good:
+            words += ["--good", name]
+        print(f"next: {shlex.join(words)}")
     print(f"next: edgead export {args.out} --out exports")
     return 0

@@ -33,7 +33,7 @@ class Plan:
         train_device: ``"auto"``, ``"cpu"`` and so on.
         precisions: Of :data:`PRECISIONS`; FP32 is always there.
         max_drop: Of the export's accuracy gate, in points.
-        threads: Of one inference; ``None`` for one per physical core.
+        threads: Of one inference; ``None`` for the default of one inference.
         seconds: Of the speed measurement, for each variant.
         elsewhere: JSON files of ``edgead bench`` on other devices, by the device's name.
         constraints: What the recommendation must keep.

@@ -13,17 +13,20 @@ from edgead import photo_files
 from edgead.datasets import _masks
 from edgead.datasets._copies import copies, identical
 from edgead.datasets._good_names import reads_like_good
+from edgead.datasets._layouts import (
+    MVTEC_HINT,
+    folders_in,
+    refuse_mvtec_3d,
+    what_it_is_instead,
+)
 from edgead.datasets._photo import GOOD, Photo
 from edgead.errors import DataError
-from edgead.photo_files import PhotoListing, Reason, Skipped
+from edgead.photo_files import PhotoListing
+from edgead.skipped import Reason, Skipped, sentences
 
 FEWEST_TRAINING_PHOTOS = 8
 """Two are held out of eight, the fewest that give the held-out scores a spread."""
 
-_MVTEC_HINT = (
-    "expected MVTec AD's layout (train/good, test/<kind>, ground_truth/<kind>) or a folder with "
-    "photos of good parts directly in it"
-)
 _TRAIN, _TEST, _TRUTH = "train", "test", "ground_truth"
 _FOLDERS_OF_MASKS = frozenset({"mask", "masks", "gt", _TRUTH, "groundtruth", "label", "labels"})
 
@@ -103,13 +106,13 @@ class Dataset:
         photo_files.refuse_stream(os.fspath(root))
         root = Path(root)
         if not root.is_dir():
-            raise DataError(f"{root} is not a folder; {_MVTEC_HINT}")
+            raise DataError(f"{root} is not a folder; {MVTEC_HINT}")
         if (root / _TRAIN).is_dir() or (root / _TEST).is_dir():
             return cls._from_mvtec(root, tuple(dict.fromkeys((GOOD, *good))))
         listing = photo_files.directly_in(root)
         if not listing.photos:
-            raise DataError(_what_it_is_instead(root))
-        unsearched = [Skipped(path, _NOT_SEARCHED) for path in _with_photos(_folders(root))]
+            raise DataError(what_it_is_instead(root))
+        unsearched = [Skipped(path, _NOT_SEARCHED) for path in _with_photos(folders_in(root))]
         return cls(
             root,
             "folder",
@@ -121,22 +124,22 @@ class Dataset:
 
     @classmethod
     def _from_mvtec(cls, root: Path, good: tuple[str, ...]) -> Dataset:
-        _refuse_mvtec_3d(root)
+        refuse_mvtec_3d(root)
         train, skipped = _train_photos(root / _TRAIN, good)
         test: list[Photo] = []
-        for folder in _folders(root / _TEST):
+        for folder in folders_in(root / _TEST):
             listing = _labelled(folder)
             truth = photo_files.within(root / _TRUTH / folder.name)
             skipped += [*listing.skipped, *truth.skipped]
             kind = GOOD if folder.name in good else folder.name
             test += _with_masks(root, folder, kind, listing.photos, truth.photos)
         if not train and not test:
-            raise DataError(f"{root} has no photos; {_MVTEC_HINT}")
+            raise DataError(f"{root} has no photos; {MVTEC_HINT}")
         _refuse_masks_of_nothing(root)
         for outside, reason in ((root, _UNLABELLED), (root / _TEST, _UNLABELLED)):
             skipped += _passed_over(photo_files.directly_in(outside), reason)
         skipped += _passed_over(photo_files.directly_in(root / _TRUTH), _LOOSE_MASK)
-        others = [path for path in _folders(root) if path.name not in (_TRAIN, _TEST, _TRUTH)]
+        others = [path for path in folders_in(root) if path.name not in (_TRAIN, _TEST, _TRUTH)]
         skipped += [Skipped(path, _BESIDE) for path in _with_photos(others)]
         return cls(root, "mvtec", tuple(train), tuple(test), good, tuple(skipped))
 
@@ -146,7 +149,7 @@ class Dataset:
         return [name for name in self.good if name != GOOD and name not in folders]
 
     def _label_folders(self) -> set[str]:
-        return {path.name for part in (_TRAIN, _TEST) for path in _folders(self.root / part)}
+        return {path.name for part in (_TRAIN, _TEST) for path in folders_in(self.root / part)}
 
     def require_good(self) -> Dataset:
         """Return the data set, checked to have a folder for each name of good parts given.
@@ -175,7 +178,7 @@ class Dataset:
             raise DataError(
                 f"{self.root} has {len(self.train)} {photos} of good parts, but training takes at "
                 f"least {FEWEST_TRAINING_PHOTOS} (50 or more are better)"
-                + "".join(f"; {sentence}" for sentence in photo_files.sentences(lost))
+                + "".join(f"; {sentence}" for sentence in sentences(lost))
             )
         return self.train
 
@@ -200,7 +203,7 @@ class Dataset:
     def notes(self) -> list[str]:
         """Say which files were passed over that no photo is lost by."""
         quiet = [entry for entry in self.skipped if not entry.reason.is_warned]
-        found = [f"{self.root}: {sentence}" for sentence in photo_files.sentences(quiet)]
+        found = [f"{self.root}: {sentence}" for sentence in sentences(quiet)]
         return found + self._photos_in_sub_folders()
 
     def _photos_in_sub_folders(self) -> list[str]:
@@ -223,7 +226,7 @@ class Dataset:
             DataError: A mask cannot be read, or marks something on a good photo.
         """
         lost = [entry for entry in self.skipped if entry.reason.is_warned]
-        found = [f"{self.root}: {sentence}" for sentence in photo_files.sentences(lost)]
+        found = [f"{self.root}: {sentence}" for sentence in sentences(lost)]
         found += self._doubtful_labels()
         leaks = self.leaks()
         if leaks:
@@ -274,7 +277,7 @@ def _train_photos(train: Path, good: Sequence[str]) -> tuple[list[Path], list[Sk
         photos += listing.photos
         skipped += listing.skipped
     loose = photo_files.directly_in(train)
-    others = _with_photos(path for path in _folders(train) if path.name not in good)
+    others = _with_photos(path for path in folders_in(train) if path.name not in good)
     skipped += _passed_over(loose, _UNLABELLED)
     skipped += [Skipped(path, _NOT_TRAINED) for path in others]
     if train.is_dir() and not photos:
@@ -322,7 +325,7 @@ def _with_masks(
 
 def _refuse_masks_of_nothing(root: Path) -> None:
     """Refuse masks of a kind that has no photos at all."""
-    for truth in _folders(root / _TRUTH):
+    for truth in folders_in(root / _TRUTH):
         folder = root / _TEST / truth.name
         masks = () if folder.is_dir() else photo_files.within(truth).photos
         if masks:
@@ -336,17 +339,6 @@ def _without_photo(mask: Path, folder: Path) -> str:
     )
 
 
-def _folders(folder: Path) -> list[Path]:
-    """List the folders in a folder, without hidden ones and those of network drives."""
-    if not folder.is_dir():
-        return []
-    return sorted(
-        entry
-        for entry in folder.iterdir()
-        if entry.is_dir() and not photo_files.is_hidden_or_system(entry.name)
-    )
-
-
 def _with_photos(folders: Iterable[Path]) -> list[Path]:
     return [folder for folder in folders if photo_files.holds_photos(folder)]
 
@@ -354,42 +346,3 @@ def _with_photos(folders: Iterable[Path]) -> list[Path]:
 def _passed_over(listing: PhotoListing, reason: Reason) -> list[Skipped]:
     """Give photos a reason for being passed over; what is no photo needs no word there."""
     return [Skipped(path, reason) for path in listing.photos]
-
-
-def _refuse_mvtec_3d(root: Path) -> None:
-    for part in (_TRAIN, _TEST):
-        for folder in _folders(root / part):
-            if (folder / "rgb").is_dir() and (folder / "xyz").is_dir():
-                raise DataError(
-                    f"{root} is in MVTec 3D-AD's layout: copy the photos of each folder 'rgb' into "
-                    "train/good and test/<kind>, and those of 'gt' into ground_truth/<kind>"
-                )
-
-
-def _what_it_is_instead(root: Path) -> str:
-    """Name a known layout that is not read directly, or say that there are no photos."""
-    folders = sorted(entry for entry in root.iterdir() if entry.is_dir())
-    categories = [folder.name for folder in folders if (folder / "train").is_dir()]
-    if categories:
-        return (
-            f"{root} holds several categories; name one of them: "
-            f"{', '.join(str(root / name) for name in categories[:4])}"
-            + (" ..." if len(categories) > 4 else "")
-        )
-    if (root / "Data" / "Images").is_dir():
-        return (
-            f"{root} is in VisA's layout; convert it to MVTec AD's with the split script that "
-            "VisA publishes (its '1cls' output can be used here)"
-        )
-    if any((folder / "Imgs").is_dir() for folder in folders):
-        return (
-            f"{root} is in the layout of the magnetic-tile set (MT_*/Imgs); sort it into "
-            "train/good, test/good and test/<kind>, masks into ground_truth/<kind>"
-        )
-    with_photos = [folder.name for folder in folders if photo_files.directly_in(folder).photos]
-    if with_photos:
-        return (
-            f"{root} has no photos directly in it, but its folders have "
-            f"({', '.join(with_photos[:5])}); {_MVTEC_HINT}"
-        )
-    return f"{root} has no images; {_MVTEC_HINT}"

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import http.client
 import shlex
-import urllib.error
 import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
@@ -67,29 +67,27 @@ def fetch(host: str, wanted: Published, what: str, option: str) -> tuple[Path, b
 
 def _download(host: str, wanted: Published, path: Path, what: str, option: str) -> None:
     url = host + wanted.file
+    data = bytearray()
     try:
-        with (
-            urllib.request.urlopen(url, timeout=_TIMEOUT) as response,
-            files.atomic_path(path) as temporary,
-        ):
-            digest = hashlib.sha256()
-            with temporary.open("wb") as stream:
-                for chunk in progress(
-                    iter(lambda: response.read(_CHUNK), b""),
-                    total=-(-wanted.size // _CHUNK),
-                    label=f"downloading {wanted.file} (MiB)",
-                ):
-                    digest.update(chunk)
-                    stream.write(chunk)
-            if digest.hexdigest() != wanted.sha256:
-                raise EdgeadError(
-                    f"what was downloaded from {url} is not the published file (sha256 "
-                    f"{digest.hexdigest()}, expected {wanted.sha256}) and was thrown away: try "
-                    f"again, or put the file at {path} yourself"
-                )
-    except (urllib.error.URLError, TimeoutError, ConnectionError) as error:
+        with urllib.request.urlopen(url, timeout=_TIMEOUT) as response:
+            for chunk in progress(
+                iter(lambda: response.read(_CHUNK), b""),
+                total=-(-wanted.size // _CHUNK),
+                label=f"downloading {wanted.file} (MiB)",
+            ):
+                data += chunk
+                if len(data) > wanted.size:  # another file, and perhaps one without an end
+                    break
+    except (OSError, http.client.HTTPException) as error:
         reason = getattr(error, "reason", None) or error
         raise EdgeadError(
             f"{what} are not on this machine and cannot be downloaded here ({reason}): fetch {url} "
             f"on a machine with a network and put it at {path}, or give a file with {option}"
         ) from error
+    digest = hashlib.sha256(data).hexdigest()
+    if digest != wanted.sha256:
+        raise EdgeadError(
+            f"what was downloaded from {url} is not the published file (sha256 {digest}, expected "
+            f"{wanted.sha256}) and was thrown away: try again, or put the file at {path} yourself"
+        )
+    files.write_bytes(path, data)

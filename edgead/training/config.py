@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import os
 import typing
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -66,7 +67,8 @@ class TrainConfig:
     def __post_init__(self) -> None:
         for name in ("data", "teacher", "penalty_images", "threshold_data"):
             path = getattr(self, name)
-            if path is not None and path not in _NAMED and Path(path).exists():
+            # Not Path.exists: that raises for a name that is longer than a name can be.
+            if path is not None and path not in _NAMED and os.path.exists(path):  # noqa: PTH110
                 object.__setattr__(self, name, str(Path(path).absolute()))
         for name in ("steps", "batch_size", "learning_rate"):
             value = getattr(self, name)
@@ -118,10 +120,12 @@ class TrainConfig:
             name: strict_json.build(kind, data[name], source, f"config.{name}")
             for name, kind in hints.items()
         }
+        if any(isinstance(value, str) and "\0" in value for value in values.values()):
+            source.fail("has a zero in the name of a file")
         for name, value in values["options"].items():
             if isinstance(value, bool) or not isinstance(value, (str, int, float)):
                 source.fail(f"has {str(value)[:40]!r} as 'config.options.{name[:40]}'")
         try:
             return cls(**values)
-        except (UsageError, ValueError) as error:  # ValueError: a path with a zero byte in it
+        except (UsageError, ValueError, OSError) as error:  # of a name that no file can have
             source.fail(f"has a 'config' that cannot be ({error})")

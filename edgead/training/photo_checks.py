@@ -17,6 +17,7 @@ from edgead.training import photos
 
 _FLAT = 0.05  # grey levels of contrast: nothing, whatever the format
 _DARK, _NEARLY_BLACK = 64, 16  # grey levels of the brightest pixel of all photos
+_CAMERAS_BITS = (10, 12, 14)
 _LOOKED_AT = 20  # photos, of which the stored values are read
 _FAR = 10.0  # deviations of a score
 _NAMED = 5
@@ -38,6 +39,7 @@ def check(paths: Sequence[Path], pixels: Sequence[Pixels]) -> GoodContrast:
     Raises:
         DataError: They show nothing, or nearly all are the same picture.
     """
+    _warn_of_range(paths, pixels)  # first: it may be why they show nothing, or the same
     found = GoodContrast.of(pixels)
     folder = paths[0].parent
     flat = sum(mean < _FLAT for mean in found.means)
@@ -49,7 +51,6 @@ def check(paths: Sequence[Path], pixels: Sequence[Pixels]) -> GoodContrast:
             "the lens cap, and train on photos that show the part"
         )
     photos.require_different(len(paths), _different(pixels), paths)
-    _warn_of_range(paths, pixels)
     _warn_of_blank(paths, found)
     return found
 
@@ -93,11 +94,11 @@ def _warn_of_range(paths: Sequence[Path], pixels: Sequence[Pixels]) -> None:
         return
     chosen = paths[:: -(-len(paths) // _LOOKED_AT)]
     stored = [images.read_stored(path) for path in chosen]
-    highest = max(int(photo[..., :3].max()) for photo in stored)
+    highest = max(int((photo[..., :3] if photo.ndim == 3 else photo).max()) for photo in stored)
     white = int(np.iinfo(np.uint16).max)
     is_read_as_stored = abs(highest * 255 / white - brightest) < _DARK / 4  # no other white stated
-    if all(photo.dtype == np.uint16 for photo in stored) and is_read_as_stored:
-        bits = max(highest.bit_length(), 8)
+    if all(photo.dtype == np.uint16 for photo in stored) and highest < 2**14 and is_read_as_stored:
+        bits = next(bits for bits in _CAMERAS_BITS if highest < 2**bits)
         notices.warn(
             f"the brightest pixel of {len(chosen)} 16-bit photos is {highest} of {white}, so they "
             f"are read as nearly black; they look like {bits}-bit values: multiply them by "

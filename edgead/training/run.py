@@ -172,6 +172,8 @@ class Run:
         if stored.run is not None:
             _sealed_json.check(data, source)
         config = TrainConfig.from_json(stored.config, source)
+        if any("\0" in path for path in stored.held_out):
+            source.fail("has a zero in the name of a file")
         for name in ("steps", "batch_size", "learning_rate", "precision"):
             if getattr(config, name) is None:
                 source.fail(f"has no value of 'config.{name}'")

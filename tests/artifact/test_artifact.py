@@ -29,9 +29,7 @@ def test_onnx_reads_the_file_and_sees_the_manifest(tiny_artifact: Callable[..., 
 def test_metadata_is_replaced_not_repeated() -> None:
     once = _onnx_file.with_metadata(tiny_model(), "key", "one")
     twice = _onnx_file.with_metadata(once, "key", "two ü")
-    assert {key: value.text for key, value in _onnx_file.read_metadata(twice).items()} == {
-        "key": "two ü"
-    }
+    assert _onnx_file.read_metadata(twice) == {"key": "two ü"}
 
 
 @pytest.mark.parametrize("share", [0.0, 0.1, 0.5, 0.99])

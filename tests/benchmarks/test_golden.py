@@ -25,6 +25,7 @@ from edgead.benchmarks.scenarios import Samples
 from edgead.benchmarks.sensors import Kind, find_sensors
 from edgead.benchmarks.sensors.sampler import Sampler
 from edgead.benchmarks.system import System
+from edgead.benchmarks.verdict import judge
 from edgead.runtimes import RuntimeInfo
 from tests.benchmarks import machines
 from tests.conftest import manifest_for
@@ -185,3 +186,14 @@ def test_report_and_verdict(
     page = html_report.result_body(result, "bench")
     assert "://" not in page
     assert "NaN" not in page
+
+
+def test_a_quota_that_stopped_the_process_makes_it_invalid(tmp_path: Path) -> None:
+    found, system = healthy(tmp_path)
+    device = Device.of(system)
+    for throttled, codes in ((0.0, []), (0.005, []), (0.25, ["throttled"])):
+        load = Load(own=0.4, others=0.01, stolen=0.0, throttled=throttled)
+        verdict = judge(dataclasses.replace(found, cpu=load), device)
+        assert [reason.code for reason in verdict.reasons] == codes
+    assert "CPU quota was used up in 25% of its periods" in str(verdict.reasons[0])
+    assert "--threads" in verdict.reasons[0].advice

@@ -121,3 +121,38 @@ def test_contradictions_are_refused() -> None:
     ):
         with pytest.raises(UsageError):
             Protocol(**bad)
+
+
+@pytest.mark.parametrize(
+    ("values", "reason"),
+    [
+        ({"streams": 100_000}, "streams must be at least 1 and at most 1024, not 100000"),
+        ({"batch": 10**12}, "batch must be at least 1 and at most 1024"),
+        ({"seconds": 1e300}, "duration must be above 0 seconds and at most 1e"),
+        ({"cooldown": 1e12}, "cool-down must be 0 seconds or more and at most 1e"),
+        ({"cooldown": float("nan")}, "cool-down must be .* not nan"),
+        ({"camera_fps": 1e-300}, "frame rate must be above 0"),
+        ({"camera_fps": 1e300}, "frame rate must be above 0"),
+    ],
+)
+def test_numbers_that_no_machine_can_do_are_refused(values: dict[str, Any], reason: str) -> None:
+    with pytest.raises(UsageError, match=reason):
+        Protocol(**values)
+
+
+def test_a_machine_that_starts_no_more_threads_is_one_sentence(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    start, started = threading.Thread.start, []
+
+    def limited(thread: threading.Thread) -> None:
+        if len(started) == 3:
+            raise RuntimeError("can't start new thread")
+        started.append(thread)
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", limited)
+    with pytest.raises(EdgeadError, match=r"no more than 3 threads .*fewer --streams"):
+        run(Sleeper(0.001), Protocol(seconds=60, samples=1, streams=9))
+    assert len(started) == 3
+    assert not any(thread.is_alive() for thread in started)

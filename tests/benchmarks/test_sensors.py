@@ -197,6 +197,31 @@ def test_load_of_others_is_what_is_left_of_the_kernels_count(tmp_path: Path) -> 
     assert CpuTimes.now(System(tmp_path / "nowhere")) is None
 
 
+@pytest.mark.parametrize("version", [1, 2])
+def test_periods_in_which_a_quota_was_used_up_are_the_kernels_count(
+    version: int, tmp_path: Path
+) -> None:
+    folder, groups = "sys/fs/cgroup/box/app", "0::/box/app"
+    files = {"sys/fs/cgroup/cgroup.controllers": "cpu"}
+    if version == 1:
+        folder, groups, files = "sys/fs/cgroup/cpu/box/app", "4:cpu:/box/app", {}
+    files |= {"proc/stat": "cpu  1000 0 500 8000 100 0 50 20 0 0", "proc/self/cgroup": groups}
+    files |= {f"{folder}/../cpu.stat": "nr_periods 5\nnr_throttled 0\nthrottled_time 0"}
+    own = f"{folder}/cpu.stat"
+    system = machines.write(tmp_path, files | {own: "nr_periods 100\nnr_throttled 7"})
+    before = CpuTimes.now(system)
+    machines.write(
+        tmp_path,
+        {
+            own: "nr_periods 140\nnr_throttled 17",
+            "proc/stat": "cpu  1300 0 600 8500 100 0 50 120 0 0",
+        },
+    )
+    load = Load.between(before, CpuTimes.now(system))
+    assert load is not None
+    assert load.throttled == 0.25
+
+
 def test_fingerprints(tmp_path: Path) -> None:
     pi = Device.of(machines.raspberry_pi_4(tmp_path / "pi"))
     assert (pi.cpu, pi.cores, pi.int8, pi.machine) == ("Cortex-A72", 4, False, "aarch64")

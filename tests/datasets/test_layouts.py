@@ -185,3 +185,13 @@ def test_mvtec_3d_is_refused_by_name(tmp_path: Path) -> None:
         write_photo(tmp_path / f"test/hole/{kind}/000.png", part(0))
     with pytest.raises(DataError, match="MVTec 3D-AD"):
         Dataset.from_folder(tmp_path)
+
+
+@pytest.mark.parametrize("names", [("Train", "Test"), ("TRAIN", "testing")])
+def test_folders_that_nearly_have_the_layouts_names_are_named(
+    dataset: Path, names: tuple[str, str]
+) -> None:
+    for before, after in zip(("train", "test"), names, strict=True):
+        (dataset / before).rename(dataset / after)
+    with pytest.raises(DataError, match=f"{names[0]}.*rename its folders to train and test"):
+        Dataset.from_folder(dataset)

@@ -21,6 +21,7 @@ from edgead.export import ExportOptions, export, fp16, gate, qdq, static, tensor
 from edgead.export.equalise import equalisable, equalise
 from edgead.export.refit import raw_maps, refit_head
 from edgead.export.rounding import round_weights
+from edgead.training import Run
 from tests.conftest import part, tiny_model, write_photo
 from tests.graphs import operators
 
@@ -437,12 +438,12 @@ def test_a_graph_that_breaks_tensorrts_rules_costs_the_others_nothing(
 
 
 def test_held_out_photos_that_are_gone_are_named(trained_run: Path, tmp_path: Path) -> None:
-    record = json.loads((trained_run / "run.json").read_text())
     moved = tmp_path / "run"
     moved.mkdir()
     for file in trained_run.iterdir():
         (moved / file.name).write_bytes(file.read_bytes())
-    record["held_out"][0] = "/gone/000.png"
-    (moved / "run.json").write_text(json.dumps(record))
+    record = Run(moved).read_record()
+    gone = (Path("/gone/000.png"), *record.held_out[1:])
+    Run(moved).write_record(dataclasses.replace(record, held_out=gone))
     with pytest.raises(DataError, match=r"/gone/000\.png.*--calibration DIR"):
         export(moved, tmp_path / "out")

@@ -165,8 +165,9 @@ def test_a_jpeg_2000_is_read_and_its_end_looked_for(tmp_path: Path) -> None:
         assert "damaged" in refusal(tmp_path, data[:length])
     huge = bytearray(data)
     at = data.find(b"\xff\x4f\xff\x51") + 8
-    huge[at : at + 8] = struct.pack(">II", 60000, 60000)
-    assert "60000x60000" in refusal(tmp_path, bytes(huge))
+    for side in (60_000, 0xFFFFFFFF):
+        huge[at : at + 8] = struct.pack(">II", side, side)
+        assert f"{side}x{side}" in refusal(tmp_path, bytes(huge))
 
 
 @pytest.mark.parametrize(

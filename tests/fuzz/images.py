@@ -88,7 +88,9 @@ def case(rng: Rng, corpus: Corpus) -> None:
     seed, other = pick(rng, corpus.seeds), pick(rng, corpus.seeds)
     kind = rng.random()
     is_cut = False
-    if kind < 0.15:
+    if kind > 0.85:
+        data = _resized(rng, seed.data)
+    elif kind < 0.15:
         data = seed.data[: int(rng.integers(len(seed.data)))]
         is_cut = True
     elif kind < 0.35 and seed.data.startswith(_PNG_START):
@@ -120,6 +122,30 @@ def _words_name(name: str, scratch: Path) -> Iterator[None]:
     for line in log.read_text(errors="replace").splitlines():
         if name not in line:
             raise WrongError(f"a line on stderr names no file: {line[:300]!r}")
+
+
+def _resized(rng: Rng, data: bytes) -> bytes:
+    """Let the header promise another size: one to two thousand million pixels on each side."""
+    width, height = (int(2 ** rng.uniform(0, 31)) for _ in range(2))
+    if data.startswith(b"BM"):
+        return data[:18] + struct.pack("<ii", width, pick(rng, (height, -height))) + data[26:]
+    if data.startswith(b"\xff\xd8"):
+        at = max(data.find(b"\xff\xc0"), data.find(b"\xff\xc2"))
+        sides = struct.pack(">HH", height % 65536, width % 65536)
+        return data[: at + 5] + sides + data[at + 9 :]
+    if data.startswith((b"II*\0", b"MM\0*")):
+        order = "<" if data.startswith(b"II") else ">"
+        (at,) = struct.unpack_from(f"{order}I", data, 4)
+        (count,) = struct.unpack_from(f"{order}H", data, at)
+        for entry in range(at + 2, at + 2 + 12 * count, 12):
+            (tag,) = struct.unpack_from(f"{order}H", data, entry)
+            if tag in (256, 257):
+                value = struct.pack(f"{order}HII", 4, 1, width if tag == 256 else height)
+                data = data[: entry + 2] + value + data[entry + 12 :]
+        return data
+    if data[:1] == b"P":
+        return data.replace(b" ".join(data.split()[1:3]), b"%d %d" % (width, height), 1)
+    return mutate_bytes(rng, data, head=_HEAD)
 
 
 def _mutate_png(rng: Rng, data: bytes) -> bytes:
@@ -189,6 +215,10 @@ def _handmade(colour: np.ndarray, grey: np.ndarray) -> Iterator[tuple[str, bytes
         f"P3\n{width} {height}\n255\n".encode()
         + b" ".join(str(value).encode() for value in rgb.ravel()),
     )
+    for name, method in {"none": 1, "lzw": 5, "jpeg": 7, "deflate": 8, "packbits": 32773}.items():
+        done, encoded = cv2.imencode(".tif", colour, [cv2.IMWRITE_TIFF_COMPRESSION, method])
+        if done:
+            yield f"{name}.tif", encoded.tobytes()
     twelve = (grey.astype(">u2") * 16).tobytes()
     planes = b"".join(rgb[..., channel].tobytes() for channel in range(3))
     extra = np.dstack([rgb, np.full(grey.shape, 128, np.uint8)]).tobytes()

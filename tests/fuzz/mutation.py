@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -331,7 +332,7 @@ def _mutate_tree(rng: Rng, tree: Any) -> Any:
             value + "\n",
         )
         return _replaced(tree, path, pick(rng, near))
-    return _replaced(tree, path, _at(tree, pick(rng, places)))
+    return _replaced(tree, path, copy.deepcopy(_at(tree, pick(rng, places))))
 
 
 def _mutate_object(rng: Rng, pairs: Pairs) -> None:

@@ -80,7 +80,7 @@ class Train(Job):
         for index in range(4):
             write_photo(self.folder / f"penalty/{index}.png", part(300 + index))
         self._words = ["train", str(data), "--model", "efficientad-n", "--image-size", "96x96"]
-        self._words += ["--steps", "8", "--batch-size", "2", "--precision", "32-true"]
+        self._words += ["--steps", "6", "--batch-size", "2", "--precision", "32-true"]
         self._words += ["--penalty-images", str(self.folder / "penalty"), "--device", "cpu"]
         self.run("truth.log", [*self._words, "--out", str(self.folder / "truth")])
         self._truth = warm.in_child(_run_folder, self.folder / "truth")

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import hashlib
 import pickle
+import random
 import zipfile
 from collections import OrderedDict
 from pathlib import Path
@@ -139,6 +140,55 @@ def test_anomalibs_teacher_is_fetched_once_and_its_licence_told(
     assert load_pdn_teacher(PDN("s", 384), "s", "anomalib") == spec
     with pytest.raises(UsageError, match="no teacher for efficientad-n"):
         load_pdn_teacher(PDN("n", 384), "n", "anomalib")
+
+
+def test_a_changed_file_in_the_cache_is_refused_and_gets_no_provenance(
+    archive: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    load_pdn_teacher(PDN("s", 384), "s", "anomalib")
+    cached = tmp_path / "cache" / archive.name
+    whole = bytearray(cached.read_bytes())
+    whole[len(whole) // 2] ^= 1
+    for data in (bytes(whole), whole[:-1], b"", whole + b"more"):
+        cached.write_bytes(data)
+        capsys.readouterr()
+        with pytest.raises(EdgeadError, match=f"is not the file that is published.*rm {cached}"):
+            load_pdn_teacher(PDN("s", 384), "s", "anomalib")
+        assert capsys.readouterr().err == ""
+    # What lies beside the archive has no published hash, and is not taken for its content.
+    cached.unlink()
+    archive.unlink()
+    torch.save(in_anomalibs_layout(source("s")), cached.with_name("pretrained_teacher_small.pth"))
+    with pytest.raises(EdgeadError, match="cannot be downloaded"):
+        load_pdn_teacher(PDN("s", 384), "s", "anomalib")
+
+
+@pytest.mark.parametrize("suffix", [".safetensors", ".pth"])
+def test_damaged_bytes_of_a_teacher_are_one_sentence(tmp_path: Path, suffix: str) -> None:
+    path, rng = tmp_path / f"teacher{suffix}", random.Random(0)
+    state = {"conv1.weight": torch.ones(4, 3, 3, 3), "conv1.bias": torch.zeros(4)}
+    if suffix == ".pth":
+        torch.save(state, path)
+    else:
+        save_file(state, path)
+    whole = path.read_bytes()
+    for _ in range(300):
+        data = bytearray(whole)
+        for _ in range(rng.randrange(1, 4)):
+            data[rng.randrange(len(data))] = rng.randrange(256)
+        path.write_bytes(data[: rng.randrange(len(data))] if rng.random() < 0.2 else data)
+        with pytest.raises(EdgeadError, match=path.name) as error:  # whole, it does not fit either
+            load_pdn_teacher(PDN("s", 384), "s", str(path))
+        assert "\n" not in str(error.value)
+
+
+def test_weights_that_are_no_numbers_are_damage(tmp_path: Path) -> None:
+    path = tmp_path / "teacher.safetensors"
+    state = dict(source("s").state_dict())
+    next(iter(state.values()))[0] = float("nan")
+    save_file(state, path)
+    with pytest.raises(EdgeadError, match="values that are not finite numbers"):
+        load_pdn_teacher(PDN("s", 384), "s", str(path))
 
 
 def test_without_a_network_the_error_says_where_the_teacher_goes(archive: Path) -> None:

@@ -7,6 +7,7 @@ import json
 import shutil
 import socket
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -22,6 +23,14 @@ LEARNING = {"recolouring": 0.2, "penalty": 1.0}
 
 class _Stopped(Exception):
     pass
+
+
+def earlier(path: Path) -> dict[str, Any]:
+    """A file of a run as versions wrote it that knew no checksums."""
+    content: dict[str, Any] = json.loads(path.read_text())
+    for key in ("run", "seal", "training_seconds"):
+        content.pop(key, None)
+    return content
 
 
 def config(data: Path, model: str, **options: str | float) -> TrainConfig:
@@ -121,7 +130,7 @@ def test_options_are_checked_stored_and_cannot_change_when_resuming(
 def test_runs_from_before_there_were_options_are_still_read(
     tmp_path: Path, trained_run: Path
 ) -> None:
-    record = json.loads((trained_run / "run.json").read_text())
+    record = earlier(trained_run / "run.json")
     del record["config"]["options"]
     (tmp_path / "run.json").write_text(json.dumps(record))
     assert Run(tmp_path).read_record().config.options == {}
@@ -139,7 +148,7 @@ def test_a_training_begun_before_there_was_an_option_goes_on_as_it_was(
         patch.setattr(trainer, "_draw", draw)
         with pytest.raises(_Stopped):
             train(asked, run.path, device="cpu")
-    record = json.loads((run.path / "run.json").read_text())
+    record = earlier(run.path / "run.json")
     record["config"]["options"] = {}
     (run.path / "run.json").write_text(json.dumps(record))
     other = dataclasses.replace(asked, options={"autoencoder_share": "0.25"})
@@ -157,7 +166,8 @@ def test_a_finished_detector_from_before_there_was_an_option_scores_as_it_did(
 ) -> None:
     old = tmp_path / "run"
     shutil.copytree(trained_run, old)
-    manifest = json.loads((old / "manifest.json").read_text())
+    (old / "run.json").write_text(json.dumps(earlier(old / "run.json")))
+    manifest = earlier(old / "manifest.json")
     assert manifest["model"]["options"] == {"autoencoder_share": 0.25, "centring": 0.5, **LEARNING}
     manifest["model"]["options"] = {}
     (old / "manifest.json").write_text(json.dumps(manifest))
