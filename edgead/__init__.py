@@ -9,16 +9,17 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from edgead.detection import Detection, Region
+    from edgead.detection import Detection, Region, Timings
     from edgead.detector import EdgeDetector
     from edgead.errors import EdgeadError
 
 __version__ = "0.1.0"
-__all__ = ["Detection", "EdgeDetector", "EdgeadError", "Region", "__version__"]
+__all__ = ["Detection", "EdgeDetector", "EdgeadError", "Region", "Timings", "__version__"]
 
 _HOME = {
     "Detection": "edgead.detection",
     "Region": "edgead.detection",
+    "Timings": "edgead.detection",
     "EdgeDetector": "edgead.detector",
     "EdgeadError": "edgead.errors",
 }

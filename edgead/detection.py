@@ -69,15 +69,17 @@ class Timings:
         return self.preprocess_ms + self.inference_ms + transfers + self.postprocess_ms
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Detection:
     """The result for one photo.
+
+    Two detections are equal when all their values are, but for the timings. They can be pickled.
 
     Attributes:
         score: The raw image score: the maximum of the anomaly map. Not clamped, and comparable
             only between photos scored by the same artifact.
         threshold: A score above it is called anomalous.
-        anomaly_map: float32 ``[h, w]`` at the network's own resolution, raw.
+        anomaly_map: float32 ``[h, w]`` at the network's own resolution, raw; read-only.
         photo_size: ``(height, width)`` of the photo in pixels.
         timings: How long the call took.
         blank: Parts of the photo in which there is nothing to see, though there is in all good
@@ -100,6 +102,49 @@ class Detection:
             raise ValueError(
                 f"anomaly_map must have shape {expected}, but has {self.anomaly_map.shape}"
             )
+        read_only = self.anomaly_map.view()
+        read_only.flags.writeable = False
+        object.__setattr__(self, "anomaly_map", read_only)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Detection):
+            return NotImplemented
+        return self._compared() == other._compared() and np.array_equal(
+            self.anomaly_map, other.anomaly_map
+        )
+
+    def __hash__(self) -> int:
+        return hash(self._compared())
+
+    def _compared(self) -> tuple[object, ...]:
+        specs = self.map_spec, self.input_spec
+        return self.score, self.threshold, self.photo_size, self.blank, *specs
+
+    def __repr__(self) -> str:
+        verdict = "anomalous" if self.is_anomalous else "good"
+        height, width = self.photo_size
+        return (
+            f"Detection({verdict}, score={self.score:.4f}, threshold={self.threshold:.4f}, "
+            f"{width}x{height} px)"
+        )
+
+    def __getstate__(self) -> dict[str, Any]:
+        # A view of a batch's maps would be pickled with the whole batch behind it.
+        return {**self.__dict__, "anomaly_map": self.anomaly_map.copy()}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        state["anomaly_map"].flags.writeable = False
+        self.__dict__.update(state)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain values, as ``edgead predict --json`` writes them for each photo."""
+        return {
+            "score": self.score,
+            "threshold": self.threshold,
+            "is_anomalous": self.is_anomalous,
+            "regions": [region.to_json() for region in self.regions],
+            "blank": [list(cell.box) for cell in self.blank],
+        }
 
     @property
     def is_anomalous(self) -> bool:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeAlias, overload
@@ -14,13 +16,23 @@ import numpy.typing as npt
 
 from edgead import images
 from edgead.artifact import Manifest, read_artifact
-from edgead.contrast import blank_cells
+from edgead.contrast import Blank, blank_cells
 from edgead.detection import Detection, Timings
 from edgead.errors import EdgeadError, ImageError, UsageError
 from edgead.runtimes.base import Runtime, RuntimeInfo, RuntimeOptions
 from edgead.runtimes.select import open_runtime
 
 Frame: TypeAlias = npt.NDArray[Any] | str | os.PathLike[str]
+
+
+@dataclass(frozen=True)
+class _Prepared:
+    """Frames at the network's input size, and what is known of them before it has run."""
+
+    batch: npt.NDArray[np.uint8]
+    sizes: Sequence[tuple[int, int]]
+    blank: Sequence[tuple[Blank, ...]]
+    milliseconds: float
 
 
 class EdgeDetector:
@@ -34,7 +46,7 @@ class EdgeDetector:
         path: The artifact (``.onnx``).
         runtime: ``"auto"`` takes the runtime that is expected to be fastest for the artifact, of
             those that can open it here; a name takes that one or fails.
-        threshold: Overrides the artifact's own threshold.
+        threshold: Overrides the artifact's own threshold; :attr:`threshold` can be set later, too.
         threads: Threads of one inference; ``None`` means one per physical core, within a
             container's CPU quota.
         precision: Arithmetic of the layers that are not INT8, ``"f32"``, ``"bf16"`` or ``"f16"``;
@@ -57,9 +69,9 @@ class EdgeDetector:
         self,
         path: str | os.PathLike[str],
         runtime: str = "auto",
+        *,
         threshold: float | None = None,
         threads: int | None = None,
-        *,
         precision: str | None = None,
         hint: str = "latency",
     ) -> None:
@@ -71,7 +83,7 @@ class EdgeDetector:
 
     @classmethod
     def with_settings(
-        cls, path: str | os.PathLike[str], threshold: float | None = None
+        cls, path: str | os.PathLike[str], *, threshold: float | None = None
     ) -> EdgeDetector:
         """Open an artifact with the runtime and threads that were found best on this device.
 
@@ -83,7 +95,7 @@ class EdgeDetector:
         from edgead.settings import Settings
 
         settings = Settings.read(path, read_artifact(path).sha256)
-        return cls(path, settings.runtime, threshold, settings.threads)
+        return cls(path, settings.runtime, threshold=threshold, threads=settings.threads)
 
     @classmethod
     def from_runtime(cls, runtime: Runtime, threshold: float | None = None) -> EdgeDetector:
@@ -106,8 +118,13 @@ class EdgeDetector:
 
     @property
     def threshold(self) -> float:
-        """A score above it is called anomalous."""
+        """A score above it is called anomalous. Set it to any finite number."""
         return self._threshold
+
+    @threshold.setter
+    def threshold(self, value: float) -> None:
+        _check_threshold(value)
+        self._threshold = float(value)
 
     @property
     def runtime(self) -> RuntimeInfo:
@@ -117,12 +134,12 @@ class EdgeDetector:
     @overload
     def __call__(self, frames: Frame) -> Detection: ...
     @overload
-    def __call__(self, frames: list[Frame]) -> list[Detection]: ...
-    def __call__(self, frames: Frame | list[Frame]) -> Detection | list[Detection]:
-        """Score one frame, or a list of frames as one batch.
+    def __call__(self, frames: Sequence[Frame]) -> list[Detection]: ...
+    def __call__(self, frames: Frame | Sequence[Frame]) -> Detection | list[Detection]:
+        """Score one frame, or a sequence of frames as one batch.
 
         Args:
-            frames: A frame (uint8 ``[H, W, 3]`` BGR, ``[H, W]`` grey, or a path), or a list of
+            frames: A frame (uint8 ``[H, W, 3]`` BGR, ``[H, W]`` grey, or a path), or a sequence of
                 them; sizes may differ.
 
         Returns:
@@ -133,22 +150,50 @@ class EdgeDetector:
             EdgeadError: The detector is closed or was opened before a fork, the list is empty, or
                 the network gave something else than finite scores and maps of its manifest.
         """
-        if isinstance(frames, (str, os.PathLike, np.ndarray)):
+        if frames is None or isinstance(frames, (str, os.PathLike, np.ndarray)):
             return self._detect([frames])[0]
-        if frames is None:
-            raise ImageError(
-                "there is no frame: the camera gave none, or cv2.imread could not read the file"
-            )
         if isinstance(frames, bytes) or not isinstance(frames, Iterable):
             images.as_frame(frames)  # says what it is and what it must be
         return self._detect(list(frames))
 
-    def _detect(self, frames: list[Frame]) -> list[Detection]:
+    def stream(self, frames: Iterable[Frame]) -> Iterator[Detection]:
+        """Score frames one by one, and prepare the next frame while the network runs.
+
+        One frame is taken from ``frames`` ahead of time, in a thread of its own. So a live camera's
+        frame is older by up to one inference; in exchange, more frames are scored per second
+        (docs/how-to/line.md).
+
+        Args:
+            frames: Frames as a call takes them, such as a generator that reads a camera.
+
+        Yields:
+            One detection for each frame, in order.
+
+        Raises:
+            ImageError: A frame cannot be read or is of the wrong shape or type.
+            EdgeadError: As a call. Whatever ``frames`` raises is raised here, too.
+        """
+        source = enumerate(frames)
+        with ThreadPoolExecutor(1, "edgead-prepare") as worker:
+            waiting = worker.submit(self._prepare_next, source)
+            while (prepared := waiting.result()) is not None:
+                waiting = worker.submit(self._prepare_next, source)
+                yield self._score(prepared)[0]
+
+    def _prepare_next(self, source: Iterator[tuple[int, Frame]]) -> _Prepared | None:
+        for index, frame in source:
+            return self._prepare([frame], index)
+        return None
+
+    def _detect(self, frames: Sequence[Frame]) -> list[Detection]:
         if not frames:
             raise EdgeadError("there are no frames to score: the list is empty")
+        return self._score(self._prepare(frames))
+
+    def _prepare(self, frames: Sequence[Frame], first: int = 0) -> _Prepared:
         spec = self.manifest.input
         start = time.perf_counter()
-        photos = [_load(frame, index) for index, frame in enumerate(frames)]
+        photos = [_load(frame, index) for index, frame in enumerate(frames, first)]
         resized = [images.resize(photo, spec.size) for photo in photos]
         batch = np.stack([images.as_bgr(photo) for photo in resized])
         least = self.manifest.training.least_contrast
@@ -156,17 +201,21 @@ class EdgeDetector:
             () if least is None else blank_cells(small, least, photo.shape[:2])
             for small, photo in zip(batch, photos, strict=True)
         ]
-        loaded = time.perf_counter()
-        output = self._runtime.infer(batch)
+        sizes = [(photo.shape[0], photo.shape[1]) for photo in photos]
+        return _Prepared(batch, sizes, blank, (time.perf_counter() - start) * 1e3)
+
+    def _score(self, prepared: _Prepared) -> list[Detection]:
+        start = time.perf_counter()
+        output = self._runtime.infer(prepared.batch)
         inferred = time.perf_counter()
         scores = [float(score) for score in output.score]
         moved = output.transfers
         there, back = (moved.host_to_device_ms, moved.device_to_host_ms) if moved else (None, None)
         timings = Timings(
-            preprocess_ms=(loaded - start) * 1e3,
-            inference_ms=(inferred - loaded) * 1e3 - (there or 0.0) - (back or 0.0),
+            preprocess_ms=prepared.milliseconds,
+            inference_ms=(inferred - start) * 1e3 - (there or 0.0) - (back or 0.0),
             postprocess_ms=(time.perf_counter() - inferred) * 1e3,
-            frames=len(frames),
+            frames=len(scores),
             host_to_device_ms=there,
             device_to_host_ms=back,
         )
@@ -175,14 +224,14 @@ class EdgeDetector:
                 score=score,
                 threshold=self._threshold,
                 anomaly_map=anomaly_map,
-                photo_size=(photo.shape[0], photo.shape[1]),
+                photo_size=size,
                 map_spec=self.manifest.map,
-                input_spec=spec,
+                input_spec=self.manifest.input,
                 timings=timings,
                 blank=cells,
             )
-            for score, anomaly_map, photo, cells in zip(
-                scores, output.anomaly_map, photos, blank, strict=True
+            for score, anomaly_map, size, cells in zip(
+                scores, output.anomaly_map, prepared.sizes, prepared.blank, strict=True
             )
         ]
 
@@ -224,7 +273,7 @@ def open_detector(
     if not path.exists():
         raise UsageError(f"{path} does not exist; give an exported .onnx file or a run folder")
     if not path.is_dir():
-        return EdgeDetector(path, runtime, threshold, threads)
+        return EdgeDetector(path, runtime, threshold=threshold, threads=threads)
     if runtime not in ("auto", "torch"):
         raise UsageError(
             f"{path} is a run folder, which only torch can open; export it first "
@@ -235,7 +284,11 @@ def open_detector(
     return EdgeDetector.from_runtime(TorchReference.from_run(path, threads), threshold)
 
 
-def _load(frame: Frame, index: int) -> images.Image:
+def _load(frame: Frame | None, index: int) -> images.Image:
+    if frame is None:
+        raise ImageError(
+            f"frame {index} is none: the camera gave no frame, or cv2.imread could not read a file"
+        )
     if isinstance(frame, (str, os.PathLike)):
         return images.read_image(frame)
     return images.as_frame(frame, f"frame {index}")

@@ -16,6 +16,9 @@ from edgead.markdown import figure
 from edgead.printable import printable
 from edgead.progress import progress
 
+SCHEMA = 1
+"""Of what ``evaluate --json`` writes; docs/reference/json.md has the keys."""
+
 Detect = Callable[[images.Image], Detection]
 
 
@@ -108,6 +111,7 @@ class Evaluation:
     def to_json(self) -> dict[str, Any]:
         """Return the keys that scripts may rely on; null where a metric does not apply."""
         return {
+            "schema": SCHEMA,
             "image_auroc": self.image_auroc,
             "image_ap": self.image_ap,
             "image_f1": self.image_f1,

@@ -15,6 +15,9 @@ from edgead.export.compress.search import Rung
 from edgead.printable import printable
 from edgead.strict_json import Source
 
+SCHEMA = 1
+"""Of ``report.json``; docs/reference/json.md has the keys."""
+
 
 @dataclass(frozen=True)
 class Variant:
@@ -257,6 +260,7 @@ def write(
         rungs: The compressions that were tried.
     """
     content: dict[str, Any] = {
+        "schema": SCHEMA,
         "variants": [variant.to_json() for variant in variants],
         "compression": [rung.to_json() for rung in rungs],
         "next": next_command,

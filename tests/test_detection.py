@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import pickle
+
 import numpy as np
 import pytest
 
@@ -73,3 +75,43 @@ def test_an_overlay_is_drawn_on_frames_of_any_layout(order: str, peak: float) ->
     assert np.array_equal(drawn, scored.overlay(frame))
     assert drawn.flags.c_contiguous
     assert np.array_equal(seen, frame)
+
+
+def test_detections_are_compared_by_value_and_survive_pickling() -> None:
+    one = detection({(1, 1): 0.8})
+    later = Detection(**{**vars(one), "timings": Timings(1, 2, 3)})
+    assert one == later
+    assert hash(one) == hash(later)
+    assert one != detection({(1, 2): 0.8})
+    assert one != "good"
+    assert one.regions
+    copy = pickle.loads(pickle.dumps(one))
+    assert copy == one
+    assert copy.regions == one.regions
+    assert not copy.anomaly_map.flags.writeable
+
+
+def test_a_detection_does_not_carry_its_batch_into_a_pickle() -> None:
+    batch = np.zeros((500, 8, 8), np.float32)
+    of_batch = Detection(0.0, 0.5, batch[3], (64, 64), SPEC, INPUT, Timings(0, 0, 0))
+    assert len(pickle.dumps(of_batch)) < 5_000
+
+
+def test_the_map_is_read_only_and_the_callers_array_is_not() -> None:
+    values = np.zeros((8, 8), np.float32)
+    found = Detection(0.0, 0.5, values, (64, 64), SPEC, INPUT, Timings(0, 0, 0))
+    with pytest.raises(ValueError, match="read-only"):
+        found.anomaly_map[0, 0] = 1
+    values[0, 0] = 1
+
+
+def test_a_detection_is_shown_on_one_short_line() -> None:
+    shown = "Detection(anomalous, score=0.8000, threshold=0.5000, 64x64 px)"
+    assert repr(detection({(1, 1): 0.8})) == shown
+
+
+def test_json_holds_what_predict_writes() -> None:
+    found = detection({(1, 1): 0.8}).to_json()
+    assert list(found) == ["score", "threshold", "is_anomalous", "regions", "blank"]
+    assert found["is_anomalous"] is True
+    assert set(found["regions"][0]) == {"box", "area", "peak", "peak_at"}

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import pytest
@@ -43,6 +43,11 @@ def test_the_threshold_is_the_artifacts_unless_given(tiny_artifact: Make) -> Non
         assert detect(red).is_anomalous
     with EdgeDetector(path, threshold=score) as detect:
         assert not detect(red).is_anomalous
+        detect.threshold = score - 0.01
+        assert detect(red).is_anomalous
+        with pytest.raises(UsageError, match="finite"):
+            detect.threshold = float("inf")
+        assert detect.threshold == score - 0.01
     with pytest.raises(UsageError, match="finite"):
         EdgeDetector(path, threshold=float("nan"))
 
@@ -73,7 +78,7 @@ def test_a_closed_detector_an_empty_list_and_bad_frames_are_refused(tiny_artifac
             detect([part(0), part(0).astype(np.float32)])
         with pytest.raises(ImageError, match="cannot read"):
             detect("missing.png")
-        with pytest.raises(ImageError, match=r"there is no frame: .*cv2\.imread"):
+        with pytest.raises(ImageError, match=r"frame 0 is none: .*cv2\.imread"):
             detect(None)
         with pytest.raises(ImageError, match="the frame must be a NumPy array .* is a bytes"):
             detect(b"p.png")
@@ -84,3 +89,44 @@ def test_a_closed_detector_an_empty_list_and_bad_frames_are_refused(tiny_artifac
 def test_a_network_that_gives_no_finite_score_is_not_opened(tiny_artifact: Make) -> None:
     with pytest.raises(ArtifactError, match=r"tiny\.onnx .*not finite; export it again"):
         EdgeDetector(tiny_artifact(bias=float("inf")).path)
+
+
+def test_a_stream_gives_what_calls_give_in_order(tiny_artifact: Make) -> None:
+    photos = [part(seed, (60 + seed, 80), defect=seed % 2 == 1) for seed in range(6)]
+    with EdgeDetector(tiny_artifact().path) as detect:
+        expected = [detect(photo) for photo in photos]
+        assert list(detect.stream(iter(photos))) == expected
+        assert list(detect.stream([])) == []
+
+
+def test_a_stream_takes_one_frame_ahead_and_leaves_no_thread(tiny_artifact: Make) -> None:
+    taken: list[int] = []
+
+    def camera() -> Iterator[np.ndarray]:
+        for number in range(5):
+            taken.append(number)
+            yield part(number)
+
+    before = threading.active_count()
+    with EdgeDetector(tiny_artifact().path) as detect:
+        stream = detect.stream(camera())
+        next(stream)
+        stream.close()
+        assert len(taken) == 2
+    assert threading.active_count() == before
+
+
+def test_a_stream_ends_with_the_error_of_its_frame_or_its_source(tiny_artifact: Make) -> None:
+    def lost() -> Iterator[np.ndarray]:
+        yield part(0)
+        raise OSError("the camera is gone")
+
+    with EdgeDetector(tiny_artifact().path) as detect:
+        scored = detect.stream([part(0), None])
+        next(scored)
+        with pytest.raises(ImageError, match="frame 1 is none"):
+            next(scored)
+        scored = detect.stream(lost())
+        next(scored)
+        with pytest.raises(OSError, match="the camera is gone"):
+            next(scored)

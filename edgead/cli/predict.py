@@ -16,6 +16,9 @@ from edgead.printable import printable
 if TYPE_CHECKING:
     from edgead.detector import EdgeDetector
 
+SCHEMA = 1
+"""Of each entry that ``predict --json`` writes; docs/reference/json.md has the keys."""
+
 
 def add_parser(subparsers: _options.Subparsers) -> None:
     """Add the command."""
@@ -76,20 +79,14 @@ def _scored(path: Path, detect: EdgeDetector, overlays: Overlays | None) -> dict
         notices.warn(f"{path}: {detection.doubt}")
     if overlays is not None:
         overlays.write(path, photo, detection)
-    return {
-        "path": str(path),
-        "score": detection.score,
-        "threshold": detection.threshold,
-        "is_anomalous": detection.is_anomalous,
-        "regions": [region.to_json() for region in detection.regions],
-        "blank": [list(cell.box) for cell in detection.blank],
-    }
+    return {"schema": SCHEMA, "path": str(path), **detection.to_json()}
 
 
 def _unread(path: Path, threshold: float, error: str) -> dict[str, Any]:
     """Report a photo that has no score, and give its entry."""
     notices.error(error)
     return {
+        "schema": SCHEMA,
         "path": str(path),
         "score": None,
         "threshold": threshold,
