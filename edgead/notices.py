@@ -1,34 +1,67 @@
-"""What is said beside a command's result: warnings, notes, and what is being done, on stderr.
+"""What is reported beside a result: warnings, notes, progress.
 
-Each is one line and safe on a terminal, whatever foreign text is in it.
+A program that uses edgead as a library gets them through :mod:`logging`, from the logger
+``"edgead"``. A command shows them on stderr instead. Each is one line and safe on a terminal,
+whatever foreign text is in it.
 """
 
 from __future__ import annotations
 
 import contextlib
+import logging
 import sys
+from collections.abc import Iterator
 
 from edgead.printable import printable
 
+LOGGER = logging.getLogger("edgead")
+
+_commands = 0
+
+
+@contextlib.contextmanager
+def shown() -> Iterator[None]:
+    """Show notices on stderr in this block, as a command does, in place of logging them."""
+    global _commands
+    _commands += 1
+    try:
+        yield
+    finally:
+        _commands -= 1
+
+
+def are_shown() -> bool:
+    """Whether a command shows notices on stderr."""
+    return _commands > 0
+
 
 def warn(text: str) -> None:
-    """Print a warning."""
-    say(f"warning: {text}")
+    """Report what a user should look at."""
+    if are_shown():
+        _print(f"warning: {text}")
+    else:
+        LOGGER.warning("%s", printable(text))
 
 
 def note(text: str) -> None:
-    """Print a note."""
-    say(f"note: {text}")
+    """Report what a user may want to know."""
+    if are_shown():
+        _print(f"note: {text}")
+    else:
+        LOGGER.info("%s", printable(text))
+
+
+def say(text: str) -> None:
+    """Report what is being done."""
+    if are_shown():
+        _print(text)
+    else:
+        LOGGER.info("%s", printable(text))
 
 
 def error(text: object) -> None:
     """Print an error, as a command reports it."""
-    say(f"edgead: error: {text}")
-
-
-def say(text: str) -> None:
-    """Print one line."""
-    _write(printable(text) + "\n")
+    _print(f"edgead: error: {text}")
 
 
 def overwrite(text: str) -> None:
@@ -40,8 +73,12 @@ def overwrite(text: str) -> None:
 
 
 def is_terminal() -> bool:
-    """Whether a person reads this."""
-    return sys.stderr is not None and not sys.stderr.closed and sys.stderr.isatty()
+    """Whether a person reads what a command shows."""
+    return are_shown() and sys.stderr is not None and not sys.stderr.closed and sys.stderr.isatty()
+
+
+def _print(text: str) -> None:
+    _write(printable(text) + "\n")
 
 
 def _write(text: str) -> None:

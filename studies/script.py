@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from edgead import files
+from edgead import files, notices
 from edgead.errors import EdgeadError
 
 
@@ -39,7 +39,8 @@ def write_csv(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
 def told(measure: Callable[[], str]) -> int:
     """Print what a study found, or its error as the command line does; return the exit code."""
     try:
-        text = measure()
+        with notices.shown():
+            text = measure()
     except EdgeadError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code

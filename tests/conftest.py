@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 import pytest
 
+from edgead import notices
 from edgead.artifact import (
     Artifact,
     InputSpec,
@@ -165,4 +166,11 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Keep the tests out of the user's calibration cache."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("EDGEAD_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _shown_notices() -> Iterator[None]:
+    """Let tests that call the library read its warnings as a command prints them."""
+    with notices.shown():
         yield

@@ -36,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _with_streams(words: list[str]) -> int:
-    with _output.patient_streams() as printed:
+    with _output.patient_streams() as printed, notices.shown():
         code = _reported(words)
         printed.flush()  # at the interpreter's exit nothing would handle a failure
         if printed.failure is None:
