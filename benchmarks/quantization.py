@@ -152,7 +152,7 @@ def _library(model: Any, batches: Sequence[npt.NDArray[np.uint8]]) -> Any:
 
     quantization = load_quantization()
 
-    class Reader(quantization.CalibrationDataReader):  # type: ignore[misc]
+    class Reader(quantization.CalibrationDataReader):  # type: ignore[misc, name-defined]
         def __init__(self) -> None:
             self.left = iter(batches)
 
