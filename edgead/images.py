@@ -27,9 +27,9 @@ Samples = npt.NDArray[Any]
 RESIZE_METHOD = "opencv: INTER_AREA when both sides shrink, INTER_LINEAR otherwise"
 """What :func:`resize` does, as the manifest records it."""
 
-MAX_MEGAPIXELS = 100.0
+MAX_MEGAPIXELS = 75.0
 """Larger photos are refused before they are decoded, where neither the call nor the environment
-says otherwise."""
+says otherwise. A process that reads one photo then stays within 600 MB, whatever the file claims."""
 
 MAX_MEGAPIXELS_VARIABLE = "EDGEAD_MAX_MEGAPIXELS"
 
@@ -47,7 +47,7 @@ def read_image(path: str | os.PathLike[str], max_megapixels: float | None = None
     Args:
         path: A regular file, of any name: formats are known by their content.
         max_megapixels: The largest photo that is decoded, in millions of pixels. ``None``: what
-            the environment variable ``EDGEAD_MAX_MEGAPIXELS`` says, else 100. Kinds that take more
+            the environment variable ``EDGEAD_MAX_MEGAPIXELS`` says, else 75. Kinds that take more
             memory for a pixel than a JPEG does have a lower limit in proportion.
 
     Returns:

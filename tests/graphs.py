@@ -6,8 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-import onnxruntime
 from onnx import TensorProto, helper, numpy_helper
+
+from edgead.runtimes.onnxruntime import library
+
+onnxruntime = library.load()
 
 
 def operators(model: onnx.ModelProto, tmp_path: Path) -> list[str]:

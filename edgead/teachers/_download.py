@@ -90,4 +90,4 @@ def _download(host: str, wanted: Published, path: Path, what: str, option: str) 
             f"what was downloaded from {url} is not the published file (sha256 {digest}, expected "
             f"{wanted.sha256}) and was thrown away: try again, or put the file at {path} yourself"
         )
-    files.write_bytes(path, data)
+    files.write_bytes(path, bytes(data))

@@ -13,10 +13,12 @@ from torch import Tensor
 from torch.nn import functional
 
 from edgead import cpu
+from edgead.artifact._onnx_file import NotOnnxError, has_external_data
 from edgead.errors import EdgeadError, UsageError
 from edgead.models.base import channels_last, to_network_input
 from edgead.models.efficientad import TEACHER_CHANNELS
 from edgead.runtimes.onnxruntime.library import load
+from edgead.teachers._weights import read_file
 from edgead.teachers.backbones import load_wide_resnet
 
 _ONNX_SIDE = 256
@@ -111,14 +113,22 @@ def _from_wide_resnet(path: Path, device: torch.device) -> Features:
 
 
 def _from_onnx(path: Path) -> Features:
+    data = read_file(path, "source network")
+    try:
+        is_whole = not has_external_data(data)
+    except NotOnnxError as error:
+        raise EdgeadError(f"the source network {path} is no ONNX file ({error})") from error
+    if not is_whole:
+        raise EdgeadError(
+            f"the source network {path} keeps weights in another file (external data), which no "
+            "checksum covers: store them inside of the model (onnx.save)"
+        )
     onnxruntime = load()
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = cpu.default_threads()
     options.log_severity_level = 3
     try:
-        session = onnxruntime.InferenceSession(
-            str(path), options, providers=["CPUExecutionProvider"]
-        )
+        session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
     except Exception as error:
         raise EdgeadError(
             f"ONNX Runtime cannot load the source network {path}: {str(error).splitlines()[0]}"

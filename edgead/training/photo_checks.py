@@ -19,7 +19,8 @@ _FLAT = 0.05  # grey levels of contrast: nothing, whatever the format
 _DARK, _NEARLY_BLACK = 64, 16  # grey levels of the brightest pixel of all photos
 _CAMERAS_BITS = (10, 12, 14)
 _LOOKED_AT = 20  # photos, of which the stored values are read
-_FAR = 10.0  # deviations of a score
+_FAR = 10.0  # deviations of a score: in the demo good parts had up to 8, defects 12 or more
+_FEWEST_SCORES = 8  # fewer tell no deviation
 _NAMED = 5
 
 Pixels = npt.NDArray[np.uint8]
@@ -62,6 +63,8 @@ def warn_of_odd_score(paths: Sequence[Path], scores: Sequence[float]) -> None:
         paths: Held-out photos of good parts.
         scores: Of the finished detector, in the same order.
     """
+    if len(scores) < _FEWEST_SCORES:
+        return
     values = np.asarray(scores)
     middle = float(np.median(values))
     deviation = 1.4826 * float(np.median(np.abs(values - middle)))

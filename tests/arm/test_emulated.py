@@ -108,6 +108,9 @@ def test_scores_are_those_of_this_machine(cpu: str, arm_python: Path, device_fol
     there = score([str(arm_python)], device_folder, cpu)
     assert there["machine"] == "aarch64"
     assert there["torch_free"]
+    # Its wheel reports home like any other, into hidden folders of the home folder.
+    assert there["told"] == "1"
+    assert there["hidden"] == []
     for name, tolerance in (("fp32.onnx", FP32_TOLERANCE), ("int8.onnx", 1e-2)):
         expected, found = here[name], there["artifacts"][name]
         assert found["pixels"] == expected["pixels"]

@@ -156,6 +156,7 @@ class _Worker:
     def __exit__(self, *_: object) -> None:
         self._process.kill()
         self._process.join()
+        self._process.close()
         self.connection.close()
 
     def begin(self, case: int) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from tests.fuzz import campaign
 
-CASES = {"artifacts": 500, "images": 300, "json_files": 300}
+CASES = {"artifacts": 500, "images": 300, "json_files": 200}
 
 
 @pytest.mark.parametrize("target", CASES)

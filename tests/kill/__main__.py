@@ -72,7 +72,7 @@ def _series(
     job: jobs.Job, tally: Tally, times: int, rng: np.random.Generator, lasts: dict[bool, float]
 ) -> None:
     """Kill a command, the next start too now and then, and leave the last one alone."""
-    for _ in range(min(int(rng.geometric(0.6)), _MOST_IN_A_ROW, times - tally.kills)):
+    for start in range(min(int(rng.geometric(0.6)), _MOST_IN_A_ROW, times - tally.kills)):
         if job.is_done():
             break
         tally.kills += 1
@@ -97,8 +97,11 @@ def _series(
         if code not in (0, -number, 128 + number):
             raise AssertionError(f"exit code {code} after {number.name}: {command.log[-2000:]}")
         job.check()
-        if number == signal.SIGTERM and code != -number and job.leftovers():
-            raise AssertionError(f"left behind by a command that ended in order: {job.leftovers()}")
+        if code == 128 + number:
+            if job.leftovers():
+                raise AssertionError(f"left behind after an orderly end: {job.leftovers()}")
+            if start == 0:
+                job.check_stopped()
     if not job.is_done():
         job.run("last.log")
         if job.leftovers():

@@ -53,6 +53,9 @@ class Job:
     def check(self) -> None:
         """Raise where a file is there that is not whole."""
 
+    def check_stopped(self) -> None:
+        """Raise where a first start that SIGTERM ended in order kept less than it had."""
+
     def check_end(self) -> None:
         """Raise where the result is not that of a command that nobody killed."""
 
@@ -98,6 +101,9 @@ class Train(Job):
 
     def check(self) -> None:
         warm.in_child(_check_run, self.out)
+
+    def check_stopped(self) -> None:
+        warm.in_child(_check_stopped, self.out)
 
     def check_end(self) -> None:
         found = warm.in_child(_run_folder, self.out)
@@ -237,6 +243,16 @@ def _check_run(path: Path) -> None:
     if "metrics.jsonl" in found:
         for line in run.metrics_file.read_text().split("\n")[:-1]:
             json.loads(line)
+
+
+def _check_stopped(path: Path) -> None:
+    """With a minute between checkpoints, the signal has written the one of the last step."""
+    from edgead.training import Run
+
+    run = Run(path)
+    steps = [line["step"] for line in run.metrics() if "step" in line] if run.exists else []
+    if steps and not run.is_finished and run.read_checkpoint().step != steps[-1]:
+        raise AssertionError(f"stopped at step {steps[-1]}, and its checkpoint is an older one")
 
 
 def single_threaded() -> None:

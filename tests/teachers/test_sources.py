@@ -7,6 +7,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import onnx
 import pytest
 import torch
 from torch.nn import functional
@@ -17,6 +18,7 @@ from edgead.models.base import IMAGENET_MEAN, IMAGENET_STD
 from edgead.teachers import sources
 from edgead.teachers.distill import DistillConfig, _Views
 from edgead.teachers.sources import Source, open_source
+from tests.graphs import source_network
 
 CPU = torch.device("cpu")
 
@@ -97,5 +99,15 @@ def test_files_that_are_no_source_are_refused(tmp_path: Path) -> None:
     with pytest.raises(EdgeadError, match="does not fit wide_resnet50_2"):
         open_source(tmp_path / "weights.pth", CPU)
     (tmp_path / "network.onnx").write_bytes(b"no")
-    with pytest.raises(EdgeadError, match=r"cannot load the source network .*network\.onnx"):
+    with pytest.raises(EdgeadError, match=r"the source network .*network\.onnx is no ONNX file"):
         open_source(tmp_path / "network.onnx", CPU)
+    network = source_network(tmp_path / "whole.onnx")
+    onnx.save(
+        onnx.load(network),
+        tmp_path / "far.onnx",
+        save_as_external_data=True,
+        location="weights.bin",
+        size_threshold=0,
+    )
+    with pytest.raises(EdgeadError, match="external data"):
+        open_source(tmp_path / "far.onnx", CPU)

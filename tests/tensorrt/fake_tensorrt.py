@@ -17,11 +17,12 @@ from typing import Any
 
 import numpy as np
 import onnx
-import onnxruntime
 from onnx import numpy_helper
 
+from edgead.runtimes.onnxruntime import library
 from tests.tensorrt.bindings import presence
 
+onnxruntime = library.load()
 MAGIC = b"fake plan "
 MIB = 1 << 20
 _TYPES = {1: "FLOAT", 2: "UINT8", 3: "INT8", 6: "INT32", 7: "INT64", 9: "BOOL", 10: "HALF"}
