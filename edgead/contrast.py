@@ -2,7 +2,7 @@
 
 Where a sensor is dead or a lens covered, the networks of a detector see an even surface, may agree
 about it, and a low score would pass as good. So the photo itself is looked at as well
-(docs/notes/accuracy.md, "Blank photos").
+(docs/notes/blank-photos.md).
 """
 
 from __future__ import annotations

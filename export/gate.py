@@ -27,7 +27,7 @@ more than 0.99 (docs/notes/int8.md)."""
 TELLS_APART = 0.7
 """AUROC of good photos against synthetic defects of them that a trained detector reaches: 0.80 to
 0.98 were measured for EfficientAd-N with its defaults on three sets, 0.58 for an EfficientAd-S of
-60 steps whose INT8 kept neither the order of its scores nor its AUROC (docs/notes/int8.md)."""
+60 steps whose INT8 kept neither the order of its scores nor its AUROC (docs/notes/int8-gate.md)."""
 
 
 _ROUNDING = 1e-9
@@ -216,7 +216,7 @@ def order_refusal(parity: ParitySpec, points: float) -> str | None:
     Synthetic defects stand in for real ones, which see more of an error or less. What a variant may
     lose on any of them shows in the order of the scores, whichever are good: at 0.47 points of rank
     correlation magnetic tile lost 0.57 points of image AUROC on labelled photos and none on
-    synthetic defects (docs/notes/compression.md).
+    synthetic defects (docs/notes/compression-limit.md).
 
     Args:
         parity: Against the FP32 graph.

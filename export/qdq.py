@@ -29,7 +29,7 @@ they never become INT8."""
 
 LARGEST_WEIGHT = cpu.LARGEST_EXACT_WEIGHT
 """Of the magnitudes of INT8 weights. Half of what INT8 could hold costs no accuracy here, and lets
-every CPU take its fast kernels and compute the same sums (docs/notes/int8.md)."""
+every CPU take its fast kernels and compute the same sums (docs/notes/int8-weights.md)."""
 
 AUTOENCODER = "autoencoder"
 """The folder of nodes (``autoencoder/...``) whose activations stay float.
@@ -37,7 +37,7 @@ AUTOENCODER = "autoencoder"
 What it predicts is subtracted from features of another network, outside of any convolution's sum,
 unlike teacher minus student. Rounded to 8 bits on the way, the prediction loses what tells one
 photo from another: all that INT8 cost an EfficientAd-S on bottle came from here, for 6 % of the
-work (docs/notes/int8.md).
+work (docs/notes/int8-loss.md).
 """
 
 ONNXRUNTIME_SCHEME = (
@@ -134,10 +134,10 @@ def for_onnxruntime(model: onnx.ModelProto, ranges: Mapping[str, Range]) -> onnx
 
     Every convolution but the head and the autoencoder's becomes INT8. One left in FP32 between two
     INT8 ones would not stay so: ONNX Runtime quantizes its weights when it loads the file, with one
-    scale for all channels (docs/notes/int8.md). The autoencoder's read and give float all along;
-    their weights are stored as INT8, to keep the file small. Transposed convolutions have no INT8
-    kernel there; those that do not overlap become a 1x1 convolution and a rearrangement, the others
-    stay FP32.
+    scale for all channels (docs/notes/int8-method.md). The autoencoder's read and give float all
+    along; their weights are stored as INT8, to keep the file small. Transposed convolutions have no
+    INT8 kernel there; those that do not overlap become a 1x1 convolution and a rearrangement, the
+    others stay FP32.
 
     Args:
         model: FP32 graph with edgead's contract.
@@ -350,7 +350,7 @@ class _Graph:
 
         It is the same sum, and 1/4 is exact in INT8. ONNX Runtime's INT8 pooling goes through FP32
         value by value; its depthwise INT8 convolution takes a seventh of the time
-        (docs/notes/int8.md).
+        (docs/notes/int8-method.md).
         """
         for node in self.nodes:
             if node.op_type == "AveragePool":

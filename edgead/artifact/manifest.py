@@ -79,7 +79,7 @@ class Manifest:
     def overflows_16_bits(self) -> bool:
         """Whether static INT8 weights may be too large for x86 CPUs without VNNI.
 
-        docs/reference/runtimes.md has the reason.
+        docs/notes/int8-weights.md has the reason.
         """
         is_bounded = (
             self.quantization is not None

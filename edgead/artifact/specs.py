@@ -247,7 +247,7 @@ class EngineSpec:
 
 @dataclass(frozen=True)
 class CompressionSpec:
-    """How operations were taken out of the trained networks (docs/notes/compression.md).
+    """How operations were taken out of the trained networks (docs/notes/compression-method.md).
 
     ``directions``, ``channels`` and ``ranks`` say what was kept: principal directions of a
     difference of features, output channels of a convolution, and the inner channels of one that

@@ -43,7 +43,7 @@ _CENTRING = "share of a photo's mean difference that is taken off (paper 0, shor
 _RECOLOURING = "largest change of brightness, contrast or saturation in training (paper 0.2)"
 _PENALTY = "weight of the loss on penalty images (paper 1)"
 _PAPERS_MAP = {"autoencoder_share": 0.5, "centring": 0.0}
-_OUR_MAP = {"autoencoder_share": 0.25, "centring": 0.5}  # docs/notes/efficientad-n.md
+_OUR_MAP = {"autoencoder_share": 0.25, "centring": 0.5}  # docs/notes/map.md
 _SHORT_BATCH, _SHORT_RATE = 2, 1e-3
 _LOW, _HIGH = 0.9, 0.995  # quantiles of the map normalisation, paper, section 3.4
 _SCALE = 0.1  # a value at the high quantile becomes this
@@ -72,10 +72,10 @@ class EfficientAd(AnomalyModel):
     Args:
         image_size: ``(height, width)`` in pixels.
         options: ``recipe``, how it learns: the paper's way, which takes tens of thousands of
-            steps, or a short one (docs/notes/efficientad-n.md); ``efficientad-n`` only knows the
+            steps, or a short one (docs/notes/training-recipe.md); ``efficientad-n`` only knows the
             second. ``autoencoder_share``, of its map in the anomaly map. ``centring``, how much is
             taken off of what the networks disagree about all over a photo, its exposure for example
-            (docs/notes/efficientad-n.md). ``recolouring``, how far brightness, contrast or
+            (docs/notes/map.md). ``recolouring``, how far brightness, contrast or
             saturation of a photo are changed in training. ``penalty``, the weight of the loss on
             penalty images.
 
@@ -209,7 +209,7 @@ class EfficientAd(AnomalyModel):
 
         The paper's recipe sees every photo twice and needs 70,000 steps. Sharing one recoloured
         view halves the time of a step, and the plain mean beside the hard loss lets a thousand
-        steps do; docs/notes/efficientad-n.md has the measurements.
+        steps do; docs/notes/training-recipe.md has the measurements.
         """
         assert batch.penalty is not None
         count = len(batch.photos)
@@ -377,7 +377,7 @@ class _Deployed(nn.Module):
     Teacher minus student comes out of one convolution over both networks' last activations. That
     is the same sum in FP32 with half of the output; in INT8 the small difference gets the whole
     range of its tensor, where two large tensors would each lose it to rounding before they are
-    subtracted (docs/notes/int8.md).
+    subtracted (docs/notes/int8-method.md).
     """
 
     mean_bgr: Tensor

@@ -2,5 +2,5 @@
 
     observe → choices → path of plans → carry out (project, prune, factorise, fit) → gate
 
-Needs onnx and NumPy, not torch. docs/notes/compression.md has the derivation and what was measured.
+Needs onnx and NumPy, not torch. docs/notes/compression-method.md has the derivation.
 """

@@ -3,7 +3,7 @@
 An error in a hidden activation reaches the squared differences through the convolutions behind it.
 For each hidden activation this module gives a matrix that weighs errors of its channels as the
 differences see them: to first order, with errors at different places taken as independent, and
-with a ReLU passing an error where it passes the activation (docs/notes/compression.md).
+with a ReLU passing an error where it passes the activation (docs/notes/compression-method.md).
 """
 
 from __future__ import annotations

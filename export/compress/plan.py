@@ -27,7 +27,7 @@ _WORTH = 0.01
 _PER_VALUE = 32.0
 """What writing one value of an activation costs, in multiply-accumulates.
 
-Measured in docs/notes/compression.md.
+docs/notes/compression-method.md has the reason.
 """
 
 

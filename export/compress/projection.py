@@ -16,7 +16,7 @@ from edgead.export.compress.network import Difference, Floats, Network
 
 _FLUCTUATING = 0.1
 """Share of a direction's energy that counts as lost with it: most of it is the same on every photo,
-and the head's refit takes that up (docs/notes/compression.md has what was measured)."""
+and the head's refit takes that up (docs/notes/compression-projection.md has what was measured)."""
 
 
 def difference_samples(difference: Difference, observed: Observed) -> Samples:

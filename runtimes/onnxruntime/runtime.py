@@ -49,7 +49,7 @@ class OnnxRuntime(Runtime):
             )
         options = exact_options(self._threads)
         # Reserves the whole pattern of the first batch for good: 9 MiB with efficientad-n, for no
-        # gain in speed (docs/reference/runtimes.md).
+        # gain in speed (docs/notes/memory.md).
         options.enable_mem_pattern = False
         options.add_session_config_entry(
             "session.intra_op.allow_spinning", "1" if self.options.spinning else "0"

@@ -11,7 +11,7 @@ def exact_options(threads: int) -> Any:
     """Return ``onnxruntime.SessionOptions`` for exact results with so many threads.
 
     On x86 CPUs without VNNI, ONNX Runtime's fast INT8 convolutions add pairs of products in 16
-    bits, which weights above 64 overflow (docs/reference/runtimes.md). Told to be precise, it takes
+    bits, which weights above 64 overflow (docs/notes/int8-weights.md). Told to be precise, it takes
     slower kernels for such weights; nothing changes for smaller ones or on other CPUs.
     """
     options = library.load().SessionOptions()

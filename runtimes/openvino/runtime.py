@@ -41,7 +41,7 @@ class OpenVinoRuntime(Runtime):
     def speed_rank_for(cls, artifact: Artifact) -> int:
         """Return its place: before ONNX Runtime for static INT8, which it runs faster.
 
-        In float32 both take the same time (docs/reference/runtimes.md). No Arm CPU has been
+        In float32 both take the same time (docs/notes/baselines.md). No Arm CPU has been
         measured, so there the base install's ONNX Runtime goes first.
         """
         is_x86 = platform.machine().lower() in cpu.X86
