@@ -137,10 +137,10 @@ class OpenVinoRuntime(Runtime):
         }
         if self.options.hint == "latency":
             settings["NUM_STREAMS"] = 1
-        content = self.artifact.content()
         try:
             core = openvino.Core()
-            model = core.read_model(content)
+            model = core.read_model(self.artifact.content())
+            heap.return_freed()  # the file's bytes, before compiling takes as much again
             self._check_contract(openvino, model)
             if is_single:
                 size = self.artifact.manifest.input
@@ -151,7 +151,7 @@ class OpenVinoRuntime(Runtime):
                 f"OpenVINO {openvino.__version__.partition('-')[0]} cannot load "
                 f"{self.artifact.path}: {_reason(error)}"
             ) from error
-        del model, content
+        del model
         heap.return_freed()
         used = compiled.get_property("INFERENCE_PRECISION_HINT").get_type_name()
         if used != precision:
