@@ -87,7 +87,7 @@ class OpenVinoRuntime(Runtime):
         pool = self._pool(is_single=len(images) == 1)
         try:
             return pool.infer(images)
-        except RuntimeError as error:
+        except (RuntimeError, UnicodeDecodeError) as error:
             raise EdgeadError(
                 f"OpenVINO failed on a batch of {len(images)}: {_reason(error)}"
             ) from error
@@ -146,7 +146,7 @@ class OpenVinoRuntime(Runtime):
                 size = self.artifact.manifest.input
                 model.reshape({_INPUT: [1, size.height, size.width, 3]})
             compiled = core.compile_model(model, _DEVICE, settings)
-        except RuntimeError as error:
+        except (RuntimeError, UnicodeDecodeError) as error:
             raise ArtifactError(
                 f"OpenVINO {openvino.__version__.partition('-')[0]} cannot load "
                 f"{self.artifact.path}: {_reason(error)}"
@@ -221,6 +221,8 @@ def _convolutions(compiled: Any) -> dict[str, int]:
 
 def _reason(error: Exception) -> str:
     """Return the line of OpenVINO's report that says what is wrong; the rest is its own trace."""
+    if isinstance(error, UnicodeDecodeError):
+        return "a name in it is not UTF-8"
     lines = [line.strip("- ") for line in str(error).splitlines() if line.strip("- ")]
     unknown = [line for line in lines if line.startswith("No conversion rule")]
     return (unknown or lines or ["it gave no reason"])[-1]
