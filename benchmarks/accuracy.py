@@ -24,7 +24,7 @@ from typing import Any
 
 import numpy as np
 
-from edgead import cpu, files
+from edgead import cpu, files, notices
 from edgead.benchmarks.remember import remembered, run_key
 from edgead.benchmarks.script import told
 from edgead.benchmarks.statistics import mean_if_known
@@ -262,7 +262,7 @@ def _measured(args: argparse.Namespace) -> str:
     results: dict[Cell, dict[str, Any]] = {}
     text = ""
     for number, (cell, contender, plan) in enumerate(cells, 1):
-        print(f"{number} of {len(cells)}: {contender.run}", file=sys.stderr, flush=True)
+        notices.say(f"{number} of {len(cells)}: {contender.run}")
         results[cell] = measure(contender, plan)
         text = f"{cpu.model_name()}\n\n{tables(results, collections)}\n"
         files.write_text(args.out / "accuracy.md", text)

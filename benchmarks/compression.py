@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from edgead import cpu, files, images
+from edgead import cpu, files, images, notices
 from edgead.artifact import Artifact, read_artifact
 from edgead.benchmarks.remember import remembered, run_key
 from edgead.benchmarks.script import pairs, told
@@ -123,7 +123,7 @@ def _latencies(
                 for index, artifact in enumerate(artifacts)
             }
         except EdgeadError as error:
-            print(f"warning: {error}", file=sys.stderr)
+            notices.warn(str(error))
             return [None] * len(artifacts)
         return [*side_by_side(opened, np.ascontiguousarray(photo[None])).values()]
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import signal
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
 
+from edgead import notices
 from edgead.benchmarks.sensors.cpufreq import policies
 from edgead.benchmarks.system import System, read_text
 from edgead.errors import EdgeadError, UsageError
@@ -73,10 +73,9 @@ def _put_back(before: dict[Path, str]) -> None:
         try:
             (policy / "scaling_governor").write_text(name)
         except OSError as error:
-            print(
-                f"warning: the governor of {policy.name} could not be put back "
-                f"({error.strerror}): echo {name} | sudo tee {policy / 'scaling_governor'}",
-                file=sys.stderr,
+            notices.warn(
+                f"the governor of {policy.name} could not be put back "
+                f"({error.strerror}): echo {name} | sudo tee {policy / 'scaling_governor'}"
             )
 
 

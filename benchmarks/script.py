@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import argparse
 import os
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from edgead import notices
 from edgead.errors import EdgeadError
 
 
@@ -42,7 +42,7 @@ def told(measure: Callable[[], str]) -> int:
     try:
         text = measure()
     except EdgeadError as error:
-        print(f"error: {error}", file=sys.stderr)
+        notices.say(f"error: {error}")
         return error.exit_code
     print(text)
     return 0

@@ -5,11 +5,10 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from edgead import files
+from edgead import files, notices
 from edgead.errors import EdgeadError
 
 
@@ -40,9 +39,8 @@ def remembered(kind: str, key: tuple[str, ...], make: Callable[[], bytes]) -> by
     try:
         files.write_bytes(path, made + hashlib.sha256(made).digest())
     except EdgeadError as error:  # without a cache everything works, only slower
-        print(
-            f"warning: {error}. It would have saved time in the next export: set $EDGEAD_CACHE to "
-            "a folder that can be written",
-            file=sys.stderr,
+        notices.warn(
+            f"{error}. It would have saved time in the next export: set $EDGEAD_CACHE to "
+            "a folder that can be written"
         )
     return made

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import edgead
-from edgead import files, strict_json
+from edgead import files, notices, strict_json
 from edgead.artifact import Artifact, Manifest, TeacherSpec, read_artifact
 from edgead.compare.plan import Contender, Plan
 from edgead.compare.results import Detector, LeftOut
@@ -138,7 +137,7 @@ def trained(contender: Contender, plan: Plan) -> Run:
 
     run = Run(contender.run)
     if run.is_finished:
-        print(f"{contender.label}: trained already, {run.path} is used", file=sys.stderr)
+        notices.say(f"{contender.label}: trained already, {run.path} is used")
     else:
         train(_config(contender, plan), run.path, plan.train_device, resume=run.exists)
     return run
@@ -199,10 +198,10 @@ def _export(
         except ParityError:  # no file at all was written
             raise
         except GateRefused as error:  # FP32 was written; the report has the reasons
-            print(f"{contender.label}: {error}", file=sys.stderr)
+            notices.say(f"{contender.label}: {error}")
         files.write_json(folder / _MARK, asked)
     else:
-        print(f"{contender.label}: exported already, {folder} is used", file=sys.stderr)
+        notices.say(f"{contender.label}: exported already, {folder} is used")
     artifacts, refused = [], []
     for variant in report.read(folder):
         if variant.accepted and variant.file:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from edgead import cpu, files, images
+from edgead import cpu, files, images, notices
 from edgead.artifact import Artifact
 from edgead.compare import accuracy, elsewhere, markdown, pictures, prepare, speed, webpage
 from edgead.compare.accuracy import Accuracy
@@ -64,14 +63,14 @@ def compare(plan: Plan, command: str) -> Comparison:
     for contender in found:
         prepare.require_same(contender, plan)
     for entry in left_out:
-        print(f"not compared: {entry.what}: {entry.reason}", file=sys.stderr)
+        notices.say(f"not compared: {entry.what}: {entry.reason}")
     ready: list[Prepared] = []
     for number, contender in enumerate(found, 1):
-        print(f"[{number}/{len(found)}] {contender.label}", file=sys.stderr, flush=True)
+        notices.say(f"[{number}/{len(found)}] {contender.label}")
         try:
             ready.append(prepare.prepare(contender, plan, dataset))
         except EdgeadError as error:  # the others can still be compared
-            print(f"not compared: {contender.label}: {error}", file=sys.stderr)
+            notices.say(f"not compared: {contender.label}: {error}")
             left_out.append(LeftOut(contender.label, str(error)))
     if not ready:
         raise EdgeadError(
@@ -172,11 +171,9 @@ def _measure_accuracy(measured: Sequence[_Measured], dataset: Dataset, plan: Pla
         return
     digest = accuracy.data_digest(dataset)
     for number, entry in enumerate(measured, 1):
-        print(
+        notices.say(
             f"accuracy {number}/{len(measured)}: {entry.prepared.detector.label} "
-            f"{entry.artifact.manifest.precision.upper()} in {entry.runtime}",
-            file=sys.stderr,
-            flush=True,
+            f"{entry.artifact.manifest.precision.upper()} in {entry.runtime}"
         )
         entry.accuracy = accuracy.measure(
             entry.artifact, entry.runtime, dataset, digest, plan.threads, plan.out / "accuracy"

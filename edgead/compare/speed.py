@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from edgead import notices
 from edgead.artifact import Artifact
 from edgead.compare.results import Latency
 from edgead.errors import EdgeadError
@@ -61,7 +61,7 @@ def measure(
         candidates,
         frames,
         Protocol(seconds, samples=_FEWEST, warm_up=min(_WARM_UP_SECONDS, seconds / 4)),
-        announce=lambda text: print(f"speed: {text}", file=sys.stderr, flush=True),
+        announce=lambda text: notices.say(f"speed: {text}"),
     )
     if turns.left_out:  # they could be opened alone, to measure accuracy
         raise EdgeadError(

@@ -5,13 +5,13 @@ from __future__ import annotations
 import dataclasses
 import io
 import re
-import sys
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 
 from torch import Tensor
 
+from edgead import notices
 from edgead.artifact.specs import TeacherSpec
 from edgead.errors import EdgeadError, UsageError
 from edgead.models._pdn import PDN
@@ -105,7 +105,7 @@ def load_pdn_teacher(network: PDN, size: str, source: str | None) -> TeacherSpec
     found = described(weights)
     if source != ANOMALIB:
         return found
-    print(f"teacher {path.name}: {_ANOMALIB_LICENCE}", file=sys.stderr)
+    notices.say(f"teacher {path.name}: {_ANOMALIB_LICENCE}")
     where = f"anomalib's release, {ANOMALIB_ARCHIVE.file}"
     return dataclasses.replace(found, source=where, licence=_ANOMALIB_LICENCE)
 
