@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN = $(VENV)/bin
 READY = $(VENV)/.ready
 
-.PHONY: demo docs test test-fast check install
+.PHONY: demo docs test test-fast test-oldest test-newest check install
 
 install: $(READY)
 
@@ -29,3 +29,28 @@ test: check
 
 test-fast: $(READY)
 	$(BIN)/python -m pytest -m "not slow"
+
+# The device install alone (no torch, no onnx), with the lowest versions that pyproject.toml allows
+# for the Python in use, and with the newest that there are.
+DEVICE_TESTS = tests/artifact/test_artifact.py tests/benchmarks/test_golden.py \
+	tests/benchmarks/test_scenarios.py tests/benchmarks/test_sensors.py \
+	tests/benchmarks/test_statistics.py tests/cli/test_bench.py tests/cli/test_commands.py \
+	tests/cli/test_environment.py tests/cli/test_output.py tests/cli/test_signals.py tests/datasets \
+	tests/runtimes/test_onnxruntime.py tests/runtimes/test_select.py tests/test_contrast.py \
+	tests/test_detection.py tests/test_detector.py tests/test_files.py tests/test_images.py \
+	tests/test_maps.py tests/test_photo_files.py tests/test_printable.py tests/test_strict_json.py
+OLDEST_PYTHON ?= $(PYTHON)
+NEWEST_PYTHON ?= $(PYTHON)
+
+define test-device
+	$(1) -m venv --clear $(VENV)-$(2)
+	$(VENV)-$(2)/bin/pip install --quiet --disable-pip-version-check $(3) -e . pytest pytest-timeout
+	$(VENV)-$(2)/bin/pip freeze --exclude-editable
+	$(VENV)-$(2)/bin/python -m pytest -m "not slow" $(DEVICE_TESTS)
+endef
+
+test-oldest:
+	$(call test-device,$(OLDEST_PYTHON),oldest,-c constraints-oldest.txt)
+
+test-newest:
+	$(call test-device,$(NEWEST_PYTHON),newest,--upgrade)

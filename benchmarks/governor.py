@@ -74,8 +74,8 @@ def _put_back(before: dict[Path, str]) -> None:
             (policy / "scaling_governor").write_text(name)
         except OSError as error:
             notices.warn(
-                f"the governor of {policy.name} could not be put back ({error.strerror}): "
-                f"echo {name} | sudo tee {policy / 'scaling_governor'}"
+                f"the governor of {policy.name} could not be put back "
+                f"({error.strerror}): echo {name} | sudo tee {policy / 'scaling_governor'}"
             )
 
 

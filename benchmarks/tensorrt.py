@@ -26,7 +26,7 @@ from typing import Any
 import numpy as np
 
 import edgead
-from edgead import files, helper_process, images, photo_files
+from edgead import files, helper_process, images, notices, photo_files
 from edgead.artifact import Artifact, EngineSpec, read_artifact, write_engine
 from edgead.errors import ArtifactError, EdgeadError
 from edgead.runtimes import open_runtime
@@ -230,7 +230,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             if run:
                 torch_times[Path(folder).name] = torch_latency(Path(run))
     except EdgeadError as error:
-        print(f"edgead: error: {error}", file=sys.stderr)
+        notices.error(error)
         return error.exit_code
     text = table(results, torch_times)
     print(text)

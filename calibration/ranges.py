@@ -33,6 +33,8 @@ def extremes(model: onnx.ModelProto, tensors: Sequence[str], photos: Batches) ->
         EdgeadError: An activation is not finite.
     """
     ends: dict[str, Range] = {}
+    if not tensors:
+        return ends
     for activations in probe(model, tensors, photos):
         for name, values in zip(tensors, activations, strict=True):
             low, high = float(values.min()), float(values.max())

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import logging
 import tempfile
-from pathlib import Path
 
 import onnx
 
+from edgead import files
 from edgead.export import qdq
 from edgead.runtimes.onnxruntime.library import load_quantization
 
@@ -25,8 +25,8 @@ def dynamic_int8(model: onnx.ModelProto) -> onnx.ModelProto:
     level = root.level
     root.setLevel(logging.ERROR)  # it advises a preprocessing that changes nothing here
     try:
-        with tempfile.TemporaryDirectory() as scratch:
-            source, target = Path(scratch) / "source.onnx", Path(scratch) / "target.onnx"
+        with files.scratch_folder(tempfile.gettempdir()) as scratch:
+            source, target = scratch / "source.onnx", scratch / "target.onnx"
             onnx.save(model, source)
             quantization.quantize_dynamic(
                 source,

@@ -25,9 +25,11 @@ def export_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
         The folder.
 
     Raises:
-        UsageError: It is a file.
+        UsageError: It is a file, or its name is empty.
         EdgeadError: Another process exports into it, or it cannot be made.
     """
+    if not os.fspath(path):
+        raise UsageError("the name of the export folder is empty; is a variable in it not set?")
     folder = Path(path)
     if folder.exists() and not folder.is_dir():
         raise UsageError(f"{folder} is a file; choose a folder for the exports with --out DIR")

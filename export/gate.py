@@ -168,6 +168,12 @@ def hardly_trained(scores: npt.NDArray[np.float32], masks: Sequence[Mask | None]
     found = _auroc(scores, masks)
     if found >= TELLS_APART:
         return None
+    if np.ptp(scores) == 0:
+        return (
+            f"this detector gives every photo the same score, {scores[0]:.3g}, good or with a "
+            "synthetic defect: train again into a new folder, for more steps and with photos in "
+            "which the part can be seen, before you trust any file made from it"
+        )
     return (
         "this detector hardly tells good photos from synthetic defects of them (AUROC "
         f"{found:.2f}, {TELLS_APART} or more is usual): train it for more steps before you trust "

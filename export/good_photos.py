@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from edgead import notices, photo_files
+from edgead import files, notices, photo_files
 from edgead.calibration.photos import CalibrationPhotos, refuse_test_photos
 from edgead.datasets import Dataset, identical
 from edgead.errors import DataError, EdgeadError, UsageError
@@ -22,11 +22,13 @@ class GoodPhotos:
         held_out: The good photos that the training held out; empty for an artifact, which travels
             without them.
         dataset: What a run was trained on, where it is still there.
+        held_out_sha256: Digest of each held-out photo; empty for a run of an earlier version.
     """
 
     source: Path
     held_out: tuple[Path, ...] = ()
     dataset: Dataset | None = None
+    held_out_sha256: tuple[str, ...] = ()
 
     @classmethod
     def known_for(cls, source: Path) -> GoodPhotos:
@@ -45,7 +47,7 @@ class GoodPhotos:
             dataset = Dataset.from_folder(record.config.data, record.config.good)
         except EdgeadError:  # the photos were moved away; a run is complete without them
             dataset = None
-        return cls(source, record.held_out, dataset)
+        return cls(source, record.held_out, dataset, record.held_out_sha256)
 
     def read(
         self,
@@ -101,7 +103,19 @@ class GoodPhotos:
                 "photos of the part with --calibration DIR"
             )
         require_held_out(self.held_out, self.source)
+        self._require_unchanged()
         return self.held_out
+
+    def _require_unchanged(self) -> None:
+        if not self.held_out_sha256:
+            return
+        for path, digest in zip(self.held_out, self.held_out_sha256, strict=True):
+            if files.sha256_file(path) != digest:
+                raise DataError(
+                    f"the held-out photo {path} of {self.source} was changed after the training, "
+                    "and a threshold fitted on it would be another: put the photo back, give other "
+                    "good photos with --calibration DIR, or train again"
+                )
 
     def _given(self, folder: str, good: Sequence[str]) -> Sequence[Path]:
         _refuse_test_folder(Path(folder))

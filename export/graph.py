@@ -54,7 +54,11 @@ def to_onnx(model: AnomalyModel) -> bytes:
             external_data=False,
             verbose=False,
         )
-    assert program is not None
+    if program is None:
+        raise EdgeadError(
+            f"torch {torch.__version__} exported no graph: install the torch version of the "
+            "project's constraints.txt"
+        )
     proto = program.model_proto
     versions = {entry.domain: entry.version for entry in proto.opset_import}
     if versions != {"": OPSET}:
@@ -122,20 +126,11 @@ def _scale_resizes(proto: Any) -> None:
 
 
 def _check_contract(proto: Any, model: AnomalyModel) -> None:
-    import onnx
+    from edgead.export import contract
 
-    def described(value: Any) -> tuple[str, list[int | str]]:
-        tensor = value.type.tensor_type
-        kind = onnx.TensorProto.DataType.Name(tensor.elem_type)
-        return kind, [axis.dim_param or axis.dim_value for axis in tensor.shape.dim]
-
-    spec, (height, width) = model.map_spec, model.image_size
-    expected: dict[str, tuple[str, list[int | str]]] = {
-        "image": ("UINT8", ["batch", height, width, 3]),
-        "anomaly_map": ("FLOAT", ["batch", spec.height, spec.width]),
-        "score": ("FLOAT", ["batch"]),
-    }
-    found = {value.name: described(value) for value in [*proto.graph.input, *proto.graph.output]}
+    spec = model.map_spec
+    expected = contract.expected(model.image_size, (spec.height, spec.width))
+    found = contract.found(proto)
     if found != expected:
         raise EdgeadError(
             f"the exported graph of {model.name} has inputs and outputs {found}, but must have "

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from edgead import files, notices
 from edgead.artifact import Artifact, Manifest, ParitySpec, QuantizationSpec, write_artifact
-from edgead.errors import GateRefused, MissingDependencyError, UsageError
+from edgead.errors import GateRefused, MissingDependencyError, ParityError, UsageError
 from edgead.export import gate, latency, parity, report, stale
 from edgead.export.compress.search import AUTO, Rung, Search, Timer
 from edgead.export.folder import export_folder, file_in
@@ -19,6 +19,7 @@ from edgead.export.judge import Judge, Scored
 from edgead.export.report import Variant
 from edgead.export.source import Source
 from edgead.runtimes import Runtime, available, open_runtime
+from edgead.runtimes.base import ContractError
 from edgead.runtimes.select import order, runtime_class
 
 if TYPE_CHECKING:
@@ -544,13 +545,30 @@ class _Export:
         return self.checked[id(candidate)]
 
     def _score(self, candidate: _Candidate) -> _Checked:
-        from edgead.export.refit import refit_manifest
-
         manifest = self.manifest.replace(
             precision=candidate.precision, quantization=candidate.quantization
         )
         file = file_in(self.scratch, f"{manifest.name}.onnx")
         draft = write_artifact(file, candidate.model, manifest)
+        try:
+            return self._scored(candidate, manifest, draft)
+        except ContractError as error:
+            if candidate.model is not self.source.graph:
+                raise GateRefused(f"{manifest.name} was refused: {error.problem}") from error
+            raise ParityError(
+                f"{self.source.path} gives no detector that can be used, and nothing was written: "
+                f"{error.problem}; train into a new folder with --precision 32-true or a lower "
+                "--learning-rate, and look whether the photos show the part"
+            ) from error
+
+    def _scored(self, candidate: _Candidate, manifest: Manifest, draft: Artifact) -> _Checked:
+        """Score the photos with a draft, in every runtime here.
+
+        Raises:
+            ContractError: It does not compute what a detector must.
+        """
+        from edgead.export.refit import refit_manifest
+
         runtimes = {
             name: self.stack.enter_context(open_runtime(draft, name, latency.SIDE_BY_SIDE).runtime)
             for name, reason in available().items()

@@ -9,6 +9,7 @@ from pathlib import Path
 from edgead.artifact import Manifest, read_artifact
 from edgead.errors import UsageError
 from edgead.export.good_photos import GoodPhotos
+from edgead.runtimes import open_runtime
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,7 @@ class Source:
 
         Raises:
             UsageError: Neither of them, or an artifact that is not FP32.
-            ArtifactError: The artifact is damaged or not ours.
+            ArtifactError: The artifact is damaged or not ours, or does not compute what it says.
             TrainingError: The run has not finished or is damaged.
         """
         path = Path(path)
@@ -57,6 +58,8 @@ class Source:
 
     @classmethod
     def _from_artifact(cls, path: Path) -> Source:
+        from edgead.export.contract import read_graph
+
         artifact = read_artifact(path)
         if artifact.manifest.engine is not None:
             raise UsageError(
@@ -68,4 +71,8 @@ class Source:
                 f"{path} is {artifact.manifest.precision} already, and what it was rounded from is "
                 "not in it: export the FP32 file (or the run folder) that it was made from"
             )
-        return cls(path, artifact.content(), artifact.manifest, GoodPhotos.known_for(path))
+        with open_runtime(artifact, "onnxruntime").runtime:
+            pass  # what cannot be run is refused under its own name, not under a draft's
+        data = artifact.content()
+        read_graph(data, artifact.manifest, str(path))
+        return cls(path, data, artifact.manifest, GoodPhotos.known_for(path))

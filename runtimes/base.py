@@ -97,7 +97,16 @@ class RawOutput:
 
 
 class ContractError(ArtifactError):
-    """A graph has other inputs or outputs than its manifest says."""
+    """A graph has other inputs or outputs than its manifest says, or gives no finite numbers.
+
+    Args:
+        message: The whole sentence, which names the file.
+        problem: What is wrong, for a caller that has another name for the file.
+    """
+
+    def __init__(self, message: str, problem: str = "") -> None:
+        super().__init__(message)
+        self.problem = problem or message
 
 
 class Runtime(abc.ABC):
@@ -233,9 +242,10 @@ class Runtime(abc.ABC):
             self._usage.leave()
         problem = self._problem(output, len(images))
         if problem is not None:
-            raise EdgeadError(
+            raise ContractError(
                 f"{self.artifact.path} cannot be trusted in the {self.name} runtime: {problem}; "
-                "the file or the runtime is at fault, so no verdict is given: export it again"
+                "the file or the runtime is at fault, so no verdict is given: export it again",
+                problem,
             )
         return output
 
@@ -277,7 +287,8 @@ class Runtime(abc.ABC):
         if problem is not None:
             raise ContractError(
                 f"{self.artifact.path} does not compute what its manifest says in the {self.name} "
-                f"runtime: {problem}; export it again"
+                f"runtime: {problem}; export it again",
+                problem,
             )
 
     def _problem(self, output: RawOutput, count: int) -> str | None:

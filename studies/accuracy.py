@@ -24,7 +24,7 @@ from typing import Any
 
 import numpy as np
 
-from edgead import cpu, files
+from edgead import cpu, files, notices
 from edgead.cli import _options
 from edgead.compare.plan import Contender, Plan, contenders
 from edgead.compare.prepare import require_same, trained
@@ -266,7 +266,7 @@ def _measured(args: argparse.Namespace) -> str:
     results: dict[Cell, dict[str, Any]] = {}
     text = ""
     for number, (cell, contender, plan) in enumerate(cells, 1):
-        print(f"{number} of {len(cells)}: {contender.run}", file=sys.stderr, flush=True)
+        notices.say(f"{number} of {len(cells)}: {contender.run}")
         results[cell] = measure(contender, plan)
         text = f"{cpu.model_name()}\n\n{tables(results, collections)}\n"
         files.write_text(args.out / "accuracy.md", text)

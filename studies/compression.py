@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from edgead import cpu, files, images
+from edgead import cpu, files, images, notices
 from edgead.artifact import Artifact, read_artifact
 from edgead.cli import _options
 from edgead.datasets import Dataset
@@ -124,7 +124,7 @@ def _latencies(
                 for index, artifact in enumerate(artifacts)
             }
         except EdgeadError as error:
-            print(f"warning: {error}", file=sys.stderr)
+            notices.warn(str(error))
             return [None] * len(artifacts)
         return [*side_by_side(opened, np.ascontiguousarray(photo[None])).values()]
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import edgead
-from edgead import files, strict_json
+from edgead import files, notices, strict_json
 from edgead.errors import UsageError
 from edgead.strict_json import Source
 
@@ -43,7 +42,7 @@ def remembered(file: Path, key: Mapping[str, Any], make: Callable[[], Any]) -> A
         read = strict_json.read(file, UsageError, advice)
         stored = strict_json.build(_Stored, read, source)
         if stored.key == key:
-            print(f"{file} is there, not measured again", file=sys.stderr)
+            notices.say(f"{file} is there, not measured again")
             return stored.result
     made = make()
     files.write_json(file, {"key": key, "result": made})

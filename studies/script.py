@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import csv
 import io
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -42,7 +41,7 @@ def told(measure: Callable[[], str]) -> int:
         with notices.shown():
             text = measure()
     except EdgeadError as error:
-        print(f"error: {error}", file=sys.stderr)
+        notices.error(error)
         return error.exit_code
     print(text)
     return 0

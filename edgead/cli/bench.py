@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edgead import cpu, files
+from edgead import cpu, files, notices
 from edgead.cli import _options
 from edgead.errors import EdgeadError, UsageError
 from edgead.printable import printable
@@ -203,7 +202,7 @@ def _peak(artifact: Artifact, measurement: Measurement) -> Peak | None:
             hint=protocol.hint,
         )
     except EdgeadError as error:
-        print(f"warning: memory is not measured: {error}", file=sys.stderr)
+        notices.warn(f"memory is not measured: {error}")
         return None
 
 
@@ -234,7 +233,7 @@ def _folder(args: argparse.Namespace) -> int:
     results = _results(args, turns, with_memory=True)
     comparison = Comparison.of_turns(results, turns.ratios)
     for name, reason in {**left_out, **turns.left_out}.items():
-        print(f"left out: {name}: {reason}", file=sys.stderr)
+        notices.say(f"left out: {name}: {reason}")
     return _side_by_side(args, comparison, [ratio.to_json() for ratio in turns.ratios])
 
 
@@ -431,14 +430,11 @@ def _given(args: argparse.Namespace) -> list[str]:
 def _warn_of_threads(threads: int | None) -> None:
     cores = cpu.physical_cores()
     if threads and threads > cores:
-        print(
-            f"warning: {threads} threads on {cores} physical cores get in each other's way",
-            file=sys.stderr,
-        )
+        notices.warn(f"{threads} threads on {cores} physical cores get in each other's way")
 
 
 def _announce(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
+    notices.say(text)
 
 
 def _exit_code(args: argparse.Namespace, results: Sequence[Result]) -> int:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import argparse
 import shlex
-import sys
 from pathlib import Path
 
+from edgead import notices
 from edgead.cli import _options
 from edgead.errors import UsageError
 from edgead.printable import printable
@@ -128,7 +128,7 @@ def run(args: argparse.Namespace) -> int:
     )
     chosen = comparison.recommendation.chosen
     if chosen is None:
-        print("edgead: no variant keeps the limits", file=sys.stderr)
+        notices.say("edgead: no variant keeps the limits")
         return 3
     print(printable(f"next: {shlex.join(['edgead', 'bench', str(out / chosen.file)])}"))
     return 0

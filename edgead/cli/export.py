@@ -58,7 +58,8 @@ def add_parser(subparsers: _options.Subparsers) -> None:
     parser.add_argument(
         "--calibration",
         metavar="DIR",
-        help="good photos to calibrate and check on (default: those that the training held out)",
+        help="photos of good parts to calibrate and check on: a folder with them directly in it, "
+        "or a data set, of which train/good is taken (default: those that the training held out)",
     )
     parser.add_argument(
         "--calibrator",
@@ -69,7 +70,7 @@ def add_parser(subparsers: _options.Subparsers) -> None:
     parser.add_argument(
         "--validate",
         metavar="DATA",
-        help="labelled photos: accuracy before and after is measured on them",
+        help="labelled photos in MVTec AD's layout: accuracy before and after is measured on them",
     )
     _options.add_good(parser)
     _options.add_max_drop(parser)

@@ -14,7 +14,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from edgead import images
+from edgead import files, images
 from edgead.datasets import FEWEST_TRAINING_PHOTOS, copies
 from edgead.errors import DataError
 from edgead.progress import progress
@@ -132,3 +132,9 @@ def digest(paths: Sequence[Path]) -> str:
             sha.update(os.fsencode(path.name) + b"\0")  # names need not be UTF-8
             sha.update(hashlib.sha256(path.read_bytes()).digest())
     return sha.hexdigest()
+
+
+def digests(paths: Sequence[Path]) -> tuple[str, ...]:
+    """Hash the content of each photo, so that a photo that was changed can be named."""
+    with reading(paths):
+        return tuple(files.sha256_file(path) for path in paths)

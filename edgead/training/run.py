@@ -54,6 +54,7 @@ class RunRecord:
         edgead_version: The version that trains.
         run: What all files of the run carry, to be told from those of another; ``None`` in runs of
             earlier versions, of which only the weights are checked.
+        held_out_sha256: Digest of each held-out photo; empty in runs of earlier versions.
     """
 
     config: TrainConfig
@@ -62,6 +63,7 @@ class RunRecord:
     teacher_sha256: str | None
     edgead_version: str
     run: str | None = None
+    held_out_sha256: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -146,6 +148,7 @@ class Run:
             "photos_sha256": record.photos_sha256,
             "teacher_sha256": record.teacher_sha256,
             "held_out": [str(path) for path in record.held_out],
+            "held_out_sha256": list(record.held_out_sha256),
         }
         files.write_json(self._record_file, _signed(content, record.run))
 
@@ -172,6 +175,11 @@ class Run:
         if stored.run is not None:
             _sealed_json.check(data, source)
         config = TrainConfig.from_json(stored.config, source)
+        if stored.held_out_sha256 and len(stored.held_out_sha256) != len(stored.held_out):
+            source.fail(
+                f"has {len(stored.held_out)} held-out photos and {len(stored.held_out_sha256)} "
+                "digests of them"
+            )
         if any("\0" in path for path in stored.held_out):
             source.fail("has a zero in the name of a file")
         for name in ("steps", "batch_size", "learning_rate", "precision"):
@@ -184,6 +192,7 @@ class Run:
             teacher_sha256=stored.teacher_sha256,
             edgead_version=stored.edgead_version,
             run=stored.run,
+            held_out_sha256=stored.held_out_sha256,
         )
 
     @property
@@ -358,6 +367,7 @@ class _Stored:
     teacher_sha256: str | None
     held_out: tuple[str, ...]
     run: str | None = None
+    held_out_sha256: tuple[str, ...] = ()
 
 
 def _signed(content: Mapping[str, Any], run: str | None) -> dict[str, Any]:

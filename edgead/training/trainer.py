@@ -88,6 +88,7 @@ def train(
         teacher.sha256 if teacher else None,
         edgead.__version__,
         number,
+        photos.digests(split.held_out),
     )
     training = photos.load(split.training, config.image_size, "reading photos")
     held_out = photos.load(split.held_out, config.image_size, "reading held-out photos")

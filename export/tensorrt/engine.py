@@ -31,6 +31,7 @@ from edgead.export.tensorrt.calibrator import calibrator
 from edgead.export.tensorrt.frames import generated_photos
 from edgead.export.tensorrt.options import EngineOptions
 from edgead.runtimes import open_runtime
+from edgead.runtimes.base import ContractError
 from edgead.runtimes.tensorrt import TensorRT, library
 from edgead.runtimes.tensorrt.device import Device, open_device
 from edgead.runtimes.tensorrt.machine import Machine
@@ -201,15 +202,19 @@ def build_engine(
         draft = file_in(scratch, path.name)
         write_engine(draft, built.plan, manifest)
         checked = _Check(artifact, reference, read_artifact(draft), judge, max_drop)
-        variants, manifest = checked.run(options)
-    refused = variants[1].reason
+        try:
+            variants, manifest = checked.run(options)
+        except ContractError as error:
+            raise _refused(path.name, error.problem) from error
     if not variants[1].accepted:
-        raise GateRefused(
-            f"the engine {path.name} was built but refused, and not written: {refused}"
-        )
+        raise _refused(path.name, variants[1].reason)
     write_engine(path, built.plan, manifest)
     command = f"edgead predict {path} IMAGES --out results"
     return Engine(variants, _details(manifest, machine, built), path, command)
+
+
+def _refused(name: str, reason: str) -> GateRefused:
+    return GateRefused(f"the engine {name} was built but refused, and not written: {reason}")
 
 
 def _warn(machine: Machine, options: EngineOptions) -> None:

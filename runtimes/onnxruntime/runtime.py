@@ -56,18 +56,21 @@ class OnnxRuntime(Runtime):
         )
         model = self.artifact.content()
         try:
-            session = onnxruntime.InferenceSession(model, options, providers=[PROVIDER])
+            # Its fallback would print to standard output and do the same again.
+            session = onnxruntime.InferenceSession(
+                model, options, providers=[PROVIDER], enable_fallback=0
+            )
+            inputs = [(node.name, node.type) for node in session.get_inputs()]
         except Exception as error:
             # onnxruntime raises a class of its own for every status code, all plain Exceptions.
             raise ArtifactError(
                 f"ONNX Runtime {onnxruntime.__version__} cannot load {self.artifact.path}: "
-                f"{str(error).splitlines()[0]}"
+                f"{_reason(error)}"
             ) from error
         if session.get_providers() != [PROVIDER]:
             raise EdgeadError(
                 f"ONNX Runtime was asked for {PROVIDER} but took {session.get_providers()}"
             )
-        inputs = [(node.name, node.type) for node in session.get_inputs()]
         if inputs != [("image", "tensor(uint8)")]:
             raise ContractError(
                 f"{self.artifact.path} has the inputs {inputs}, but must have one, "
@@ -84,7 +87,7 @@ class OnnxRuntime(Runtime):
             anomaly_map, score = self._session.run(["anomaly_map", "score"], {"image": images})
         except Exception as error:
             raise EdgeadError(
-                f"ONNX Runtime failed on a batch of {len(images)}: {str(error).splitlines()[0]}"
+                f"ONNX Runtime failed on a batch of {len(images)}: {_reason(error)}"
             ) from error
         return RawOutput(anomaly_map, score)
 
@@ -106,3 +109,9 @@ class OnnxRuntime(Runtime):
     @property
     def _threads(self) -> int:
         return self.options.threads or cpu.default_threads()
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, UnicodeDecodeError):
+        return "a name in it is not UTF-8"
+    return (str(error).splitlines() or [type(error).__name__])[0]

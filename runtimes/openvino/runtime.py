@@ -87,7 +87,7 @@ class OpenVinoRuntime(Runtime):
         pool = self._pool(is_single=len(images) == 1)
         try:
             return pool.infer(images)
-        except RuntimeError as error:
+        except (RuntimeError, UnicodeDecodeError) as error:
             raise EdgeadError(
                 f"OpenVINO failed on a batch of {len(images)}: {_reason(error)}"
             ) from error
@@ -137,21 +137,21 @@ class OpenVinoRuntime(Runtime):
         }
         if self.options.hint == "latency":
             settings["NUM_STREAMS"] = 1
-        content = self.artifact.content()
         try:
             core = openvino.Core()
-            model = core.read_model(content)
+            model = core.read_model(self.artifact.content())
+            heap.return_freed()  # the file's bytes, before compiling takes as much again
             self._check_contract(openvino, model)
             if is_single:
                 size = self.artifact.manifest.input
                 model.reshape({_INPUT: [1, size.height, size.width, 3]})
             compiled = core.compile_model(model, _DEVICE, settings)
-        except RuntimeError as error:
+        except (RuntimeError, UnicodeDecodeError) as error:
             raise ArtifactError(
                 f"OpenVINO {openvino.__version__.partition('-')[0]} cannot load "
                 f"{self.artifact.path}: {_reason(error)}"
             ) from error
-        del model, content
+        del model
         heap.return_freed()
         used = compiled.get_property("INFERENCE_PRECISION_HINT").get_type_name()
         if used != precision:
@@ -221,6 +221,8 @@ def _convolutions(compiled: Any) -> dict[str, int]:
 
 def _reason(error: Exception) -> str:
     """Return the line of OpenVINO's report that says what is wrong; the rest is its own trace."""
+    if isinstance(error, UnicodeDecodeError):
+        return "a name in it is not UTF-8"
     lines = [line.strip("- ") for line in str(error).splitlines() if line.strip("- ")]
     unknown = [line for line in lines if line.startswith("No conversion rule")]
     return (unknown or lines or ["it gave no reason"])[-1]

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from edgead.cli import main
-from edgead.errors import ArtifactError, EdgeadError
+from edgead.errors import ArtifactError, EdgeadError, UsageError
 from edgead.export.folder import export_folder, file_in
 from tests.conftest import part, write_photo
 
@@ -67,6 +67,11 @@ def test_a_folder_made_for_nothing_is_removed(tmp_path: Path) -> None:
         with pytest.raises(EdgeadError, match="no photos"):
             fails(folder)
     assert list(tmp_path.iterdir()) == [old]
+
+
+def test_an_empty_name_is_not_the_working_directory() -> None:
+    with pytest.raises(UsageError, match="is empty"), export_folder(""):
+        pass
 
 
 @pytest.mark.parametrize(

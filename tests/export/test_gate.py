@@ -87,6 +87,8 @@ def test_a_detector_that_has_learned_nothing_is_doubted() -> None:
     assert "AUROC 0.44" in str(hardly_trained(scores, masks(4, 4)))
     scores[4:] += 0.1
     assert hardly_trained(np.sort(scores), masks(4, 4)) is None
+    same = hardly_trained(np.full(8, 0.25, np.float32), masks(4, 4))
+    assert "gives every photo the same score, 0.25" in str(same)
 
 
 def test_one_defect_that_falls_below_alike_good_photos_leaves_the_verdict_open() -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from edgead import files
 from edgead.calibration.photos import CalibrationPhotos
 from edgead.datasets import Dataset
 from edgead.errors import DataError, ImageError, UsageError
@@ -142,3 +144,13 @@ def test_a_damaged_photo_is_named(dataset: Path, tmp_path: Path) -> None:
     (good / "003.png").write_bytes((good / "003.png").read_bytes()[:200])
     with pytest.raises(ImageError, match=r"003\.png"):
         GoodPhotos(tmp_path / "x.onnx").read((32, 32), str(good))
+
+
+def test_held_out_photos_that_were_changed_are_named(dataset: Path, tmp_path: Path) -> None:
+    known = of_run(dataset, tmp_path / "run")
+    digests = tuple(files.sha256_file(path) for path in known.held_out)
+    known = dataclasses.replace(known, held_out_sha256=digests)
+    assert known.calibration() == known.held_out
+    write_photo(dataset / "train/good/004.png", part(77))
+    with pytest.raises(DataError, match=r"held-out photo .*004\.png of .*run was changed after"):
+        known.calibration()

@@ -10,8 +10,8 @@ import torch
 from edgead import images
 from edgead.datasets import Dataset
 from edgead.detector import EdgeDetector, open_detector
-from edgead.errors import EdgeadError
-from edgead.export import export, graph
+from edgead.errors import EdgeadError, GateRefused
+from edgead.export import ExportOptions, export, fp16, gate, graph
 
 
 def test_scores_are_torchs_on_photos_of_any_size(exported: Path, trained_run: Path) -> None:
@@ -42,6 +42,46 @@ def test_the_graph_keeps_the_contract(exported: Path) -> None:
     assert isinstance(sides[0], str)
     assert [output.name for output in model.graph.output] == ["anomaly_map", "score"]
     assert [opset.version for opset in model.opset_import if opset.domain == ""] == [17]
+
+
+def with_nan(model: onnx.ModelProto) -> onnx.ModelProto:
+    changed = onnx.ModelProto()
+    changed.CopyFrom(model)
+    for tensor in changed.graph.initializer:
+        values = onnx.numpy_helper.to_array(tensor)
+        if values.ndim == 4:
+            tensor.CopyFrom(onnx.numpy_helper.from_array(values * np.float32(np.nan), tensor.name))
+    return changed
+
+
+def test_a_detector_without_finite_scores_is_told_how_to_train_again(
+    trained_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = graph.to_onnx
+    monkeypatch.setattr(
+        graph,
+        "to_onnx",
+        lambda model: with_nan(onnx.load_from_string(real(model))).SerializeToString(),
+    )
+    with pytest.raises(GateRefused, match=r"run gives no detector .*finite; train into a new") as e:
+        export(trained_run, tmp_path / "exports")
+    assert ".scratch-" not in str(e.value)
+    assert not (tmp_path / "exports").exists()
+
+
+def test_a_variant_without_finite_scores_costs_the_others_nothing(
+    exported: Path, shared_dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fp16, "for_gpus", lambda model, _: with_nan(model))
+    good = str(shared_dataset / "train/good")
+    options = ExportOptions(fp16=True, int8="dynamic", calibration=good, max_drop=100)
+    monkeypatch.setattr(gate, "RANK_CORRELATION", 0.0)
+    with pytest.raises(GateRefused, match=r"efficientad-n-fp16 was refused: .* not finite"):
+        export(exported, tmp_path, options)
+    assert sorted(path.name for path in tmp_path.glob("*.onnx")) == [
+        "efficientad-n-int8-dynamic.onnx",
+        "efficientad-n.onnx",
+    ]
 
 
 def test_an_export_that_changes_scores_is_refused_and_writes_nothing(

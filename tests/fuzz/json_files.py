@@ -14,13 +14,14 @@ from pathlib import Path
 from typing import Any
 
 from edgead import cpu
-from edgead.artifact import EngineSpec, read_artifact, write_artifact, write_engine
+from edgead.artifact import EngineSpec, ParitySpec, read_artifact, write_artifact, write_engine
 from edgead.benchmarks.stored import read_results, require_repeatable
 from edgead.cli import main
 from edgead.compare import accuracy
 from edgead.compare.elsewhere import read_bench
 from edgead.datasets import Dataset
 from edgead.errors import EdgeadError
+from edgead.export import report
 from edgead.settings import Settings
 from edgead.training import Run, TrainConfig
 from edgead.training._sealed_json import sealed
@@ -52,6 +53,7 @@ def build(folder: Path) -> None:
         code = main([*words, "--duration", "0.2", "--samples", "30", "--threads", "1"])
     if not (folder / "bench.json").is_file():
         raise RuntimeError(f"bench ended with {code}: {out.getvalue()} {err.getvalue()}")
+    report.write(folder, [_variant()], "edgead predict tiny.onnx IMAGES")
     spec = EngineSpec(
         tensorrt="10.3.0.30",
         gpu="Orin",
@@ -87,6 +89,28 @@ def build(folder: Path) -> None:
     run.read_manifest()
     lines = [{"step": 10, "loss": 0.5, "seconds": 1.0}, {"finished": True, "seconds": 2.5}]
     run.metrics_file.write_text("".join(json.dumps(line) + "\n" for line in lines))
+
+
+def _variant() -> report.Variant:
+    return report.Variant(
+        name="tiny",
+        file="tiny.onnx",
+        precision="fp32",
+        gmac=0.001,
+        parameters=100,
+        size_bytes=2000,
+        latency_ms=1.0,
+        speed_up=1.0,
+        runtime="onnxruntime",
+        score_diff_in_runtimes={"openvino": 1e-6},
+        parity=ParitySpec("torch", 10, 1e-6, 1e-6, 1e-6, 0, 1e-7, 1.0),
+        image_auroc=None,
+        image_auroc_drop=None,
+        au_pro=None,
+        au_pro_drop=None,
+        accepted=True,
+        reason="same scores",
+    )
 
 
 def load(folder: Path, scratch: Path) -> Corpus:
@@ -223,6 +247,20 @@ def _plain(text: bytes) -> Any:
     return json.loads(text)
 
 
+def _report(rng: Rng, corpus: Corpus) -> None:
+    """Read the report of an export, and the files that it names, as a comparison does."""
+    folder = corpus.scratch / "exports"
+    folder.mkdir()
+    shutil.copy(corpus.folder / "tiny.onnx", folder)
+    data = (corpus.folder / "report.json").read_bytes()
+    (folder / "report.json").write_bytes(_mutated(rng, data))
+    for variant in report.read(folder):
+        if variant.accepted:
+            path = read_artifact(folder / str(variant.file)).path
+            if path.resolve().parent != folder.resolve():
+                raise WrongError(f"the report led to {path}")
+
+
 def _run_json(rng: Rng, corpus: Corpus) -> None:
     run = _run(corpus)
     path = run.path / "run.json"
@@ -277,6 +315,7 @@ _KINDS: tuple[Callable[[Rng, Corpus], None], ...] = (
     _rerun,
     _kept_figures,
     _engine,
+    _report,
     _run_json,
     _run_manifest,
     _metrics,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
@@ -204,3 +205,30 @@ def test_outputs_of_another_packages_runtime_are_checked_too(
             runtime.infer(image)
     with pytest.raises(ArtifactError, match="theirs runtime"):
         Theirs(tiny_artifact(), ONE_THREAD).open()
+
+
+@pytest.mark.parametrize("name", [b"image", b"anomaly_map", b"score", b"Squeeze", b"axes"])
+def test_names_in_a_graph_that_are_not_text_are_one_sentence(
+    name: bytes, kind: type[Runtime], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    content = model([MAP, SCORE]).replace(name, b"\xff\xfe" + name[2:])
+    refused(kind, written(tmp_path, content))
+    assert capfd.readouterr().out == ""
+
+
+def test_a_file_whose_name_is_not_utf_8_is_opened(
+    kind: type[Runtime], tiny_artifact: Callable[..., Artifact]
+) -> None:
+    artifact = tiny_artifact(os.fsdecode(b"\xff\xfe.onnx"))
+    with kind(artifact, ONE_THREAD) as runtime:
+        assert runtime.infer(np.zeros((1, SIDE, SIDE, 3), np.uint8)).score.shape == (1,)
+
+
+def test_a_file_that_was_exchanged_after_it_was_checked_is_not_run(
+    kind: type[Runtime], tiny_artifact: Callable[..., Artifact]
+) -> None:
+    artifact = tiny_artifact("one.onnx")
+    other = tiny_artifact("two.onnx", bias=0.5)
+    other.path.replace(artifact.path)
+    with pytest.raises(ArtifactError, match="exchanged or changed"):
+        kind(artifact, ONE_THREAD).open()
