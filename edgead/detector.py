@@ -131,8 +131,11 @@ class EdgeDetector:
         """What really runs; an error once the detector is closed."""
         return self._runtime.describe()
 
+    # A str is a path here, though it is a sequence of str as well.
     @overload
-    def __call__(self, frames: Frame) -> Detection: ...
+    def __call__(  # type: ignore[overload-overlap]
+        self, frames: Frame
+    ) -> Detection: ...
     @overload
     def __call__(self, frames: Sequence[Frame]) -> list[Detection]: ...
     def __call__(self, frames: Frame | Sequence[Frame]) -> Detection | list[Detection]:

@@ -29,7 +29,7 @@ RESIZE_METHOD = "opencv: INTER_AREA when both sides shrink, INTER_LINEAR otherwi
 
 MAX_MEGAPIXELS = 75.0
 """Larger photos are refused before they are decoded, where neither the call nor the environment
-says otherwise. A process that reads one photo then stays within 600 MB, whatever the file claims."""
+says otherwise. A process that reads one photo stays within 600 MB, whatever the file claims."""
 
 MAX_MEGAPIXELS_VARIABLE = "EDGEAD_MAX_MEGAPIXELS"
 
