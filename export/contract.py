@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import onnx
+from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 
 from edgead.artifact import Manifest
 from edgead.errors import ArtifactError
@@ -46,14 +47,12 @@ def read_graph(data: bytes, manifest: Manifest, name: str) -> onnx.ModelProto:
         ArtifactError: It is no valid ONNX, has other inputs and outputs, or no convolutions as
             edgead writes them.
     """
-    import google.protobuf.message
-
     again = "it was not written by edgead; export the run folder again"
     try:
         model = onnx.load_from_string(data)
         onnx.checker.check_model(model, full_check=True)
     except (
-        google.protobuf.message.DecodeError,
+        DecodeError,
         onnx.checker.ValidationError,
         onnx.shape_inference.InferenceError,
     ) as error:
