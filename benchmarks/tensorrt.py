@@ -70,7 +70,7 @@ def measure(artifact: Artifact, photos: Sequence[Path], out: Path, python: str) 
             "edgead.export.tensorrt.trial",
             [str(artifact.path.resolve()), precision, str(data), str(engine.resolve())],
             python=python,
-            search_path=[str(Path(scratch, "path"))],
+            search_path=[str(Path(scratch, "path")), *helper_process.named_path()],
             folder=Path(scratch),
         )
     try:

@@ -76,6 +76,15 @@ def trusted_path() -> list[str]:
     ]
 
 
+def named_path() -> list[str]:
+    """Return the folders that ``$PYTHONPATH`` names, without the working directory.
+
+    For an interpreter with packages of its own, which needs what its user adds to them.
+    """
+    entries = os.environ.get("PYTHONPATH", "").split(os.pathsep)
+    return [entry for entry in entries if Path(entry).is_absolute() and _is_elsewhere(entry)]
+
+
 def _script_folder() -> str | None:
     main = sys.modules.get("__main__")
     script = getattr(main, "__file__", None)

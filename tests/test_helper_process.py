@@ -12,7 +12,7 @@ import pytest
 
 from edgead.artifact import Artifact
 from edgead.benchmarks.memory import peak
-from edgead.helper_process import run_module, trusted_path
+from edgead.helper_process import named_path, run_module, trusted_path
 
 _TRAP = "import pathlib; pathlib.Path(__file__).with_name('sprung').touch(); raise SystemExit(99)\n"
 _MAIN = "import sys; from edgead.cli import main; sys.exit(main(sys.argv[1:]))"
@@ -100,6 +100,8 @@ def test_the_folder_of_the_script_stays_and_the_working_directory_goes(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", ["", ".", "relative", str(tmp_path), "/elsewhere"])
     assert trusted_path() == ["/elsewhere"]
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(sys.path))
+    assert named_path() == ["/elsewhere"]
     main = type(sys)("__main__")
     main.__file__ = str(tmp_path / "application.py")
     monkeypatch.setitem(sys.modules, "__main__", main)
