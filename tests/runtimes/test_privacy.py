@@ -22,7 +22,7 @@ import pytest
 from edgead.artifact import Artifact
 
 ROOT = Path(__file__).parents[2]
-ROOMS = ("edgead", "runtimes", "export", "calibration", "benchmarks")
+ROOMS = ("edgead", "runtimes", "export", "calibration", "benchmarks", "studies")
 
 _WATCHED = """
 import json, os, sys, time
