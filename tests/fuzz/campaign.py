@@ -1,8 +1,9 @@
 """Runs cases in worker processes, each case under limits, and keeps what fails.
 
-A case fails when it takes more than :data:`MOST_SECONDS` of a processor or hangs for six times as
-long, when its process holds more memory than the target allows, when the process dies, and when it
-ends with an exception that is not an :class:`~edgead.errors.EdgeadError`.
+A case fails when it takes more than :data:`MOST_SECONDS` of a processor, when it does nothing for
+as long, when its process holds more memory than the target allows, when the process dies, and when
+it ends with an exception that is not an :class:`~edgead.errors.EdgeadError`. Seconds of a
+processor, because the machine may be busy with something else.
 """
 
 from __future__ import annotations
@@ -139,7 +140,8 @@ class _Worker:
     def __init__(self, target: str, seed: int, root: Path, index: int) -> None:
         self.scratch = root / f"scratch{index}"
         self._arguments = (target, seed, root / "corpus", self.scratch)
-        self._case, self._began = 0, 0.0
+        self._case, self._began, self._moved = 0, 0.0, 0.0
+        self._used = self._seen = 0.0
 
     def __enter__(self) -> _Worker:
         self.connection, theirs = _CONTEXT.Pipe()
@@ -164,6 +166,8 @@ class _Worker:
             self.__exit__()
             self.__enter__()
         self._case, self._began = case, time.monotonic()
+        self._used = self._seen = processor_seconds(self._process.pid)
+        self._moved = self._began
         with contextlib.suppress(OSError):  # a dead process is seen in outcome()
             self.connection.send(case)
 
@@ -178,9 +182,13 @@ class _Worker:
         except EOFError:
             self._process.join()
             return self._ended(f"the process died (exit code {self._process.exitcode})", seconds)
-        # The machine may be busy with something else, so six times the limit.
-        if seconds > 6 * MOST_SECONDS:
-            return self._ended(f"killed after {seconds:.0f} s", seconds)
+        used, now = processor_seconds(self._process.pid), time.monotonic()
+        if used > self._seen:
+            self._seen, self._moved = used, now
+        if used - self._used > MOST_SECONDS:
+            return self._ended(f"killed after {used - self._used:.0f} s of a processor", seconds)
+        if now - self._moved > MOST_SECONDS:
+            return self._ended(f"killed after {now - self._moved:.0f} s of doing nothing", seconds)
         mib = _memory("VmRSS", self._process.pid)
         if mib > _KILL_AT_MIB:
             return self._ended(f"killed at {mib:.0f} MiB", seconds, mib)
@@ -233,6 +241,18 @@ def _run(module: ModuleType, corpus: object, target: str, seed: int, case: int) 
     if mib > module.MOST_MIB:
         failure = failure or f"held {mib:.0f} MiB, more than {module.MOST_MIB}"
     return Outcome(case, accepted, seconds, mib, failure)
+
+
+def processor_seconds(pid: int | None) -> float:
+    """Return what a process and those that it started have used."""
+    total = 0.0
+    with contextlib.suppress(OSError, ValueError):
+        _, _, rest = Path(f"/proc/{pid}/stat").read_text().rpartition(")")  # a name may have spaces
+        total += sum(map(int, rest.split()[11:15])) / os.sysconf("SC_CLK_TCK")
+        for thread in Path(f"/proc/{pid}/task").iterdir():
+            for child in (thread / "children").read_text().split():
+                total += processor_seconds(int(child))
+    return total
 
 
 def _memory(key: str, pid: int | None) -> float:

@@ -18,7 +18,7 @@ def build(folder: Path) -> None:
 
 def load(folder: Path, scratch: Path) -> list[object]:
     (scratch / "word.txt").write_text((folder / "word.txt").read_text())
-    return [_accept, _refuse, _raise, _chatter, _hoard, _hang, _crash]
+    return [_accept, _refuse, _raise, _chatter, _hoard, _hang, _spin, _crash]
 
 
 def case(rng: Rng, corpus: list[object]) -> None:
@@ -47,6 +47,11 @@ def _hoard() -> None:
 
 def _hang() -> None:
     time.sleep(1000)
+
+
+def _spin() -> None:
+    while True:
+        pass
 
 
 def _crash() -> None:

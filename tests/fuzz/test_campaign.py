@@ -9,7 +9,14 @@ from tests.conftest import tiny_model
 from tests.fuzz import campaign
 from tests.fuzz.mutation import mutate_bytes, mutate_json, mutate_protobuf
 
-EVERY = {"an accident", "refusal of 100,000", "held", "killed after", "process died"}
+EVERY = {
+    "an accident",
+    "refusal of 100,000",
+    "held",
+    "of doing nothing",
+    "of a processor",
+    "process died",
+}
 
 
 def test_a_campaign_notices_every_kind_of_failure_and_goes_on(
