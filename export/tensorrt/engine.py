@@ -30,6 +30,7 @@ from edgead.export.tensorrt.builder import Built, build
 from edgead.export.tensorrt.calibrator import calibrator
 from edgead.export.tensorrt.frames import generated_photos
 from edgead.export.tensorrt.options import EngineOptions
+from edgead.printable import printable
 from edgead.runtimes import open_runtime
 from edgead.runtimes.base import ContractError
 from edgead.runtimes.tensorrt import TensorRT, library
@@ -269,7 +270,7 @@ def _manifest(
             "calibrator": options.calibrator,
             "strongly_typed": built.strongly_typed,
         },
-        onnx=artifact.path.name,
+        onnx=printable(artifact.path.name),
         onnx_sha256=hashlib.sha256(model).hexdigest(),
         sha256="",
         build_seconds=built.seconds,
