@@ -116,7 +116,7 @@ def case(rng: Rng, corpus: Corpus) -> None:
     with _quiet():
         if is_stopped:
             _resume(corpus, run)
-        elif rng.random() < 0.1:
+        elif rng.random() < 0.05:
             _export(corpus, run)
         else:
             _evaluate(corpus, run)
