@@ -5,6 +5,7 @@ What is imported here is little: until a command's signals are handled, Ctrl-C i
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Sequence
 
@@ -13,6 +14,7 @@ from edgead.cli import _output, _signals
 from edgead.errors import EdgeadError
 
 _TRAINING_PACKAGES = {"torch", "lightning_fabric", "safetensors"}
+_OUT_OF_MEMORY = re.compile("out of memory|can't allocate memory")  # in torch's words
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -66,10 +68,12 @@ def _reported(words: list[str]) -> int:
 
         notices.error(files.described(error))
         return 1
-    except MemoryError as error:
+    except (MemoryError, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and not _OUT_OF_MEMORY.search(str(error)):
+            raise
+        reason = (str(error) or "no more is to be had").splitlines()[0]
         notices.error(
-            f"not enough memory ({error or 'no more is to be had'}): use smaller photos or "
-            "batches, or a machine with more"
+            f"not enough memory ({reason}): use smaller photos or batches, or a machine with more"
         )
         return 1
     except KeyboardInterrupt as stop:

@@ -8,6 +8,8 @@ from typing import Any
 
 from edgead.errors import UsageError
 
+_MOST = 2**31 - 1  # what libraries count in
+
 Subparsers = Any
 """argparse's own type for this is private."""
 
@@ -28,12 +30,22 @@ def image_size(text: str) -> tuple[int, int]:
 
 def positive_int(text: str) -> int:
     """Read a whole number above 0."""
+    return _whole(text, 1, _MOST, "a whole number above 0")
+
+
+def seed(text: str) -> int:
+    """Read a seed."""
+    return _whole(text, 0, 2**63 - 1, "a seed, a whole number from 0 on")
+
+
+def _whole(text: str, least: int, most: int, what: str) -> int:
     try:
         value = int(text)
     except ValueError:
-        value = 0
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"'{text}' is not a whole number above 0")
+        value = -1
+    if not least <= value <= most:
+        shown = text if len(text) <= 40 else f"{text[:40]}…"
+        raise argparse.ArgumentTypeError(f"'{shown}' is not {what} and at most {most}")
     return value
 
 
@@ -47,13 +59,7 @@ def named_value(text: str) -> tuple[str, str]:
 
 def whole_number(text: str) -> int:
     """Read a whole number, 0 included."""
-    try:
-        value = int(text)
-    except ValueError:
-        value = -1
-    if value < 0:
-        raise argparse.ArgumentTypeError(f"'{text}' is not a whole number from 0 on")
-    return value
+    return _whole(text, 0, _MOST, "a whole number from 0 on")
 
 
 def compression(text: str) -> float | str:

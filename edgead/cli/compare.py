@@ -34,7 +34,9 @@ def add_parser(subparsers: _options.Subparsers) -> None:
     )
     _options.add_good(parser)
     _options.add_trainings(parser)
-    parser.add_argument("--seed", type=int, default=0, metavar="N", help="of every training")
+    parser.add_argument(
+        "--seed", type=_options.seed, default=0, metavar="N", help="of every training"
+    )
     parser.add_argument(
         "--train-device",
         default="auto",

@@ -48,7 +48,7 @@ def add_parser(subparsers: _options.Subparsers) -> None:
         ("--window", _options.positive_int, "pixels a side that an iteration takes of a view"),
         ("--views", _options.positive_int, "crops of each photo"),
         ("--learning-rate", float, "at its highest"),
-        ("--seed", int, "of every draw"),
+        ("--seed", _options.seed, "of every draw"),
         ("--name", str, "what manifests call the teacher"),
         ("--licence", str, "what a user of the teacher must know about its licence"),
     ):

@@ -29,7 +29,9 @@ def add_parser(subparsers: _options.Subparsers) -> None:
         "--batch-size", type=_options.positive_int, metavar="N", help="photos an iteration"
     )
     parser.add_argument("--learning-rate", type=float, metavar="X", help="at its highest")
-    parser.add_argument("--seed", type=int, metavar="N", help="of every draw (default: 0)")
+    parser.add_argument(
+        "--seed", type=_options.seed, metavar="N", help="of every draw (default: 0)"
+    )
     parser.add_argument(
         "--option",
         type=_options.named_value,

@@ -22,6 +22,9 @@ from edgead.teachers.pdn import ANOMALIB
 _NAMED = (RANDOM, DISTILLED, ANOMALIB)
 """Words that stand for a teacher, whatever lies in the current folder."""
 
+LARGEST_BATCH = 4096
+"""Photos of one iteration; a signal to stop waits for the iteration's end."""
+
 
 @dataclass(frozen=True)
 class TrainConfig:
@@ -84,8 +87,10 @@ class TrainConfig:
                 "the false-positive rate must be above 0 and below 1, not "
                 f"{self.false_positive_rate}"
             )
-        if self.seed < 0:
-            raise UsageError(f"the seed must be 0 or more, not {self.seed}")
+        if not 0 <= self.seed < 2**63:
+            raise UsageError(f"the seed must be from 0 to 2^63 - 1, not {self.seed}")
+        if self.batch_size is not None and self.batch_size > LARGEST_BATCH:
+            raise UsageError(f"batches have at most {LARGEST_BATCH} photos, not {self.batch_size}")
         if self.precision not in (None, "32-true", "bf16-mixed"):
             raise UsageError(
                 f"the precision must be '32-true' or 'bf16-mixed', not '{self.precision}'"
