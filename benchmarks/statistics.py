@@ -18,6 +18,7 @@ _CONFIDENCE = 0.99
 _RESAMPLES, _PORTION = 2000, 50
 _INTERVAL = (2.5, 97.5)
 _BLOCKS = 20
+_MOST_RESAMPLED = 20_000  # of a longer run every second, third, ... latency: seconds, not minutes
 
 
 def samples_for(percentile: float) -> int:
@@ -171,6 +172,7 @@ def paired_ratio(values: Sequence[float], base: Sequence[float], seed: int = 0) 
 def _block_medians(
     values: npt.NDArray[np.float64], rng: np.random.Generator
 ) -> npt.NDArray[np.float64]:
+    values = values[:: math.ceil(len(values) / _MOST_RESAMPLED)]
     length = max(1, len(values) // _BLOCKS)
     count = math.ceil(len(values) / length)
     offsets = np.arange(length)

@@ -76,3 +76,11 @@ def test_turns_cancel_what_disturbs_both() -> None:
     assert found.high - found.low < 1e-9
     with pytest.raises(EdgeadError, match="round by round"):
         paired_ratio([1.0], [1.0, 2.0])
+
+
+def test_the_interval_of_a_very_long_run_is_that_of_its_latencies() -> None:
+    rng = np.random.default_rng(0)
+    base, slower = rng.normal(10, 1, 400_000), rng.normal(12, 1, 400_000)
+    found = ratio(slower.tolist(), base.tolist())
+    assert found.value == pytest.approx(1.2, abs=0.002)
+    assert 1.19 < found.low <= found.value <= found.high < 1.21
