@@ -23,7 +23,7 @@ from edgead.models import StepBatch
 from edgead.training import Run, TrainConfig, train, trainer
 from tests.conftest import part, write_dataset, write_photo
 from tests.fuzz.campaign import WrongError
-from tests.fuzz.mutation import Rng, mutate_bytes, mutate_json, pick
+from tests.fuzz.mutation import Rng, mutate_bytes, mutate_json
 
 MOST_MIB = 1000
 """PyTorch alone takes 400; the training of an undamaged folder some 650."""
@@ -111,8 +111,9 @@ def case(rng: Rng, corpus: Corpus) -> None:
     source = corpus.folder / ("stopped" if is_stopped else "whole")
     run = Run(corpus.scratch / "run")
     shutil.copytree(source, run.path)
-    for _ in range(1 if rng.random() < 0.9 else 2):
-        _mutate(rng, run.path)
+    paths = sorted(run.path.iterdir())
+    for index in rng.permutation(len(paths))[: 1 if rng.random() < 0.9 else 2]:
+        _mutate(rng, paths[index])
     with _quiet():
         if is_stopped:
             _resume(corpus, run)
@@ -122,8 +123,7 @@ def case(rng: Rng, corpus: Corpus) -> None:
             _evaluate(corpus, run)
 
 
-def _mutate(rng: Rng, folder: Path) -> None:
-    path = pick(rng, sorted(folder.iterdir()))
+def _mutate(rng: Rng, path: Path) -> None:
     data = path.read_bytes()
     kind = rng.random()
     if kind < 0.04:
