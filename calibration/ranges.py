@@ -75,6 +75,8 @@ def channel_maxima(
 ) -> dict[str, npt.NDArray[np.float32]]:
     """Return the largest value of each channel of activations ``[N, C, h, w]``, float32 ``[C]``."""
     maxima: dict[str, npt.NDArray[np.float32]] = {}
+    if not tensors:
+        return maxima
     for activations in probe(model, tensors, photos):
         for name, values in zip(tensors, activations, strict=True):
             # Reducing the last axis alone is several times faster than several axes at once.

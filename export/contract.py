@@ -78,6 +78,8 @@ def _fault_of_convolutions(model: onnx.ModelProto) -> str | None:
         return "no convolution"
     if any(node.input[1] not in weights for node in found):
         return "a convolution whose weights are computed"
+    if len({node.input[1] for node in found}) < len(found):
+        return "convolutions that share their weights"
     if len({node.name for node in found} - {""}) < len(found):
         return "convolutions without names of their own"
     return None

@@ -37,6 +37,13 @@ def computed_weights(model: onnx.ModelProto) -> None:
     model.graph.node.insert(0, helper.make_node("Identity", ["w"], ["w2"]))
 
 
+def shared_weights(model: onnx.ModelProto) -> None:
+    again = onnx.NodeProto()
+    again.CopyFrom(convolution(model))
+    again.name, again.output[0] = "again", "cells2"
+    model.graph.node.insert(3, again)
+
+
 def without_convolution(model: onnx.ModelProto) -> None:
     node = convolution(model)
     node.CopyFrom(
@@ -52,6 +59,7 @@ def without_convolution(model: onnx.ModelProto) -> None:
         (other_batch, r"x\.onnx has inputs and outputs .* but its manifest says"),
         (nameless, r"x\.onnx has convolutions without names of their own"),
         (computed_weights, r"x\.onnx has a convolution whose weights are computed"),
+        (shared_weights, r"x\.onnx has convolutions that share their weights"),
         (without_convolution, r"x\.onnx has no convolution: it was not written by edgead"),
     ],
 )
