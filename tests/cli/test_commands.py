@@ -33,7 +33,8 @@ def test_a_device_without_torch_predicts(exported: Path, tmp_path: Path) -> None
         check=True,
     )
     (result,) = json.loads((tmp_path / "scores.json").read_text())
-    assert set(result) == {"path", "score", "threshold", "is_anomalous", "regions", "blank"}
+    keys = {"schema", "path", "score", "threshold", "is_anomalous", "regions", "blank"}
+    assert set(result) == keys
 
 
 def test_one_unreadable_photo_does_not_cost_the_others_their_scores(
