@@ -8,8 +8,10 @@ import cv2
 import numpy as np
 
 from edgead import images, photo_files
+from edgead.errors import UsageError
 
 _COUNT = 8
+_MOST_MEGAPIXELS = 75
 _MOST_PHOTOS = 64
 _MOST_BYTES = 192 << 20  # a small board has a gigabyte for everything
 
@@ -19,7 +21,15 @@ def generated(size: tuple[int, int], seed: int = 0) -> list[images.Image]:
 
     Latency does not depend on what is on a frame for the detectors here (convolutions), but it
     does on its size: resizing a large frame can cost more than a small network.
+
+    Raises:
+        UsageError: No camera has such frames.
     """
+    if size[0] * size[1] > _MOST_MEGAPIXELS * 1e6:
+        raise UsageError(
+            f"frames of {size[0]}x{size[1]} are larger than {_MOST_MEGAPIXELS} megapixels: give "
+            "the size of your camera's frames"
+        )
     rng = np.random.default_rng(seed)
     frames = []
     for _ in range(_COUNT):

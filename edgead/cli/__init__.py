@@ -97,13 +97,10 @@ def _missing(error: ImportError | AttributeError) -> str | None:
 
 
 def _run(words: list[str]) -> int:
-    import argparse
-
     from edgead.cli import _commands
 
     try:
-        # The words are for reports to repeat.
-        args = _commands.parser().parse_args(words, argparse.Namespace(words=words))
+        args = _commands.parsed(words)
         return int(args.run(args))
     except SystemExit as stop:  # argparse ends the process itself, for --help and wrong usage
         return stop.code if isinstance(stop.code, int) else 2

@@ -8,6 +8,7 @@ import sys
 from typing import Any, NoReturn
 
 import edgead
+from edgead.errors import UsageError
 from edgead.printable import printable
 
 COMMANDS = (
@@ -33,6 +34,21 @@ class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         self.print_usage(sys.stderr)
         self.exit(2, f"{self.prog}: error: {printable(message)}\n")
+
+
+def parsed(words: list[str]) -> argparse.Namespace:
+    """Read a command's words; ``run`` of the result is the command.
+
+    Raises:
+        UsageError: A value is empty, as of a variable that a script did not set.
+        SystemExit: Wrong usage, or help was asked for.
+    """
+    args = parser().parse_args(words, argparse.Namespace(words=words))  # for reports to repeat
+    for name, value in vars(args).items():
+        values = value if isinstance(value, (list, tuple)) and name != "words" else [value]
+        if any(isinstance(one, str) and not one for one in values):
+            raise UsageError(f"the value of '{name}' is empty; is a variable in it not set?")
+    return args
 
 
 def parser() -> argparse.ArgumentParser:

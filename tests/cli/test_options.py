@@ -4,7 +4,9 @@ import argparse
 
 import pytest
 
+from edgead.benchmarks import frames
 from edgead.cli import _options, main, models
+from edgead.errors import UsageError
 
 
 @pytest.mark.parametrize("text", ["0", "-1", "1.5", "", "x", "2147483648", "9" * 5000])
@@ -20,6 +22,27 @@ def test_seeds_are_what_torch_takes() -> None:
     for text in ("-1", "9223372036854775808", "0x1"):
         with pytest.raises(argparse.ArgumentTypeError, match="seed"):
             _options.seed(text)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["predict", "a.onnx", "a.png", "--json", ""],
+        ["predict", "a.onnx", "a.png", ""],
+        ["info", ""],
+        ["bench", "a.onnx", "--compare", "a.json", ""],
+    ],
+)
+def test_a_variable_that_a_script_did_not_set(
+    words: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(words) == 2
+    assert "is empty; is a variable" in capsys.readouterr().err
+
+
+def test_frames_larger_than_any_cameras_are_refused() -> None:
+    with pytest.raises(UsageError, match="100000x100000 are larger than 75 megapixels"):
+        frames.generated((100_000, 100_000))
 
 
 @pytest.mark.parametrize(
