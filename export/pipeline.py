@@ -279,9 +279,15 @@ class _Export:
                 return self._judge(checked, self._time(checked))
         for build in self._builders():
             try:
-                checked += [self._check(candidate) for candidate in build()]
+                candidates = build()
             except GateRefused as error:  # the other variants may still be made
                 self._cannot(error)
+                continue
+            for candidate in candidates:
+                try:
+                    checked.append(self._check(candidate))
+                except GateRefused as error:
+                    self._cannot(error)
         return self._judge(checked, self._time(checked))
 
     def refused(self, variants: list[Variant]) -> GateRefused | None:

@@ -373,12 +373,16 @@ def test_a_kind_that_was_asked_for_and_refused_is_exit_code_3_beside_one_that_pa
 
 
 def upside_down(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Make the best part the worst: what every gate must refuse."""
+    """Turn the map over, so that the order of the scores is lost: what every gate must refuse."""
     changed = onnx.ModelProto()
     changed.CopyFrom(model)
-    last = next(node for node in changed.graph.node if "score" in node.output)
-    last.output[0] = "score_before"
-    changed.graph.node.append(onnx.helper.make_node("Neg", ["score_before"], ["score"], "neg"))
+    nodes = list(changed.graph.node)
+    made = next(node for node in nodes if "anomaly_map" in node.output)
+    made.output[0] = "map_before"
+    neg = onnx.helper.make_node("Neg", ["map_before"], ["anomaly_map"], "neg")
+    del changed.graph.node[:]
+    for node in nodes:
+        changed.graph.node.extend([node, neg] if node is made else [node])
     return changed
 
 

@@ -338,7 +338,7 @@ def test_labelled_photos_can_refuse_but_not_choose(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def worse_when_compressed(
-        found: gate.Accuracy, artifact: Artifact, validate: Dataset
+        found: gate.Accuracy, artifact: Artifact, validate: Dataset, runtime: str
     ) -> gate.Accuracy:
         was = 0.9 if artifact.manifest.compression is None else 0.8
         return dataclasses.replace(found, image_auroc=was)
