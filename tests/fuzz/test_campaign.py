@@ -43,6 +43,8 @@ def test_a_case_is_a_function_of_seed_and_number() -> None:
 
     assert mutants(0, 5) == mutants(0, 5)
     assert mutants(0, 5) != mutants(0, 6)
+    alone = [mutants(2, case) for case in range(300)]  # none leaves a trace in the next
+    assert [mutants(2, case) for case in reversed(range(300))] == alone[::-1]
     assert mutants(0, 5) != mutants(1, 5)
 
 
