@@ -16,6 +16,7 @@ from edgead.strict_json import Source
 
 _SCHEMA = 1
 _SUFFIX = ".settings.json"
+_LONGEST_NAME = 100  # of a runtime, and of a processor in an error
 
 
 @dataclass(frozen=True)
@@ -62,6 +63,8 @@ class Settings:
         if not isinstance(data, dict) or data.get("schema") != _SCHEMA:
             source.fail(f"is not a settings file of schema {_SCHEMA}")
         settings = strict_json.build(cls, data, source)
+        if len(settings.runtime) > _LONGEST_NAME:
+            source.fail(f"has a runtime's name of {len(settings.runtime):,} characters")
         if settings.sha256 != sha256:
             raise UsageError(
                 f"{path} was made for another export of the detector (sha256 "
@@ -69,7 +72,8 @@ class Settings:
             )
         if settings.device != cpu.model_name():
             raise UsageError(
-                f"{path} was made on '{settings.device}', and this is '{cpu.model_name()}': {again}"
+                f"{path} was made on '{settings.device[:_LONGEST_NAME]}', and this is "
+                f"'{cpu.model_name()}': {again}"
             )
         return settings
 
