@@ -186,8 +186,13 @@ class Predict(Job):
         return [*words, str(out / "overlays"), "--json", str(out / "scores.json")]
 
     def check(self) -> None:
-        if (self.out / "scores.json").read_bytes() not in self._contents:
-            raise AssertionError("scores that are neither the old nor the new ones")
+        found = (self.out / "scores.json").read_bytes()
+        if found not in self._contents:
+            odd = set(found.splitlines()) - set(self._contents[0].splitlines())
+            raise AssertionError(
+                f"scores that are neither the old nor the new ones: {len(found)} bytes, not "
+                f"{[len(content) for content in self._contents]}; {sorted(odd)[:5]}"
+            )
         for path in (self.out / "overlays").glob("[!.]*.png"):
             if read_image(path).shape != (240, 320, 3):
                 raise AssertionError(f"{path.name} is not whole")

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import os
 import pickle
-import signal
 import subprocess
 import sys
 import time
@@ -96,30 +95,31 @@ class Command:
 
 
 def _run(words: Sequence[str], log: Path, checkpoint_seconds: float | None) -> None:
-    """Be the child: run the command and end without going back."""
+    """Be the child: run the command and end without going back, whatever happens."""
     code = 70
     try:
-        handle = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666)
-        os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-        os.dup2(handle, 1)
-        os.dup2(handle, 2)
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, signal.SIG_DFL)
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-        from edgead.cli import main
-        from edgead.training import trainer
-
-        if checkpoint_seconds is not None:
-            trainer.CHECKPOINT_SECONDS = checkpoint_seconds
-        sys.argv = ["edgead", *words]
-        code = main()
+        code = _main(words, log, checkpoint_seconds)
     except BaseException:
         traceback.print_exc()
     finally:
-        with contextlib.suppress(BaseException):
-            sys.stdout.flush()
-            sys.stderr.flush()
         os._exit(code)
+
+
+def _main(words: Sequence[str], log: Path, checkpoint_seconds: float | None) -> int:
+    handle = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666)
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    os.dup2(handle, 1)
+    os.dup2(handle, 2)
+    from edgead.cli import main
+    from edgead.training import trainer
+
+    if checkpoint_seconds is not None:
+        trainer.CHECKPOINT_SECONDS = checkpoint_seconds
+    sys.argv = ["edgead", *words]
+    code = main()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    return code
 
 
 def in_child(function: Callable[..., Any], *arguments: Any) -> Any:
