@@ -326,7 +326,7 @@ def _check(stored: _Stored, result: Result, source: Source) -> None:
 
 
 def _within(source: Source, key: str, values: Sequence[float], least: float, most: float) -> None:
-    if min(values) < least or max(values) > most:
+    if values and (min(values) < least or max(values) > most):
         source.fail(f"has values in '{key}' that are not from {least:g} to {most:g}")
 
 

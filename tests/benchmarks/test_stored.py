@@ -110,6 +110,7 @@ def _set(result: Result, key: str, value: Any) -> Result:
         ("raw_ms__total", [], "has no latencies"),
         ("raw_ms__total", [0.0], "has values in 'raw_ms.total'"),
         ("raw_ms__started_s", [1.0], "has 1 values in 'raw_ms.started_s', not"),
+        ("raw_ms__started_s", [], "has 0 values in 'raw_ms.started_s', not"),
         ("raw_ms__inference", [[1.0]], r"'raw_ms.inference\[0\]' of the wrong type"),
         ("timeline__throttled", [], "'timeline.throttled'"),
         ("timeline__times_s", None, "expected a list"),
