@@ -96,7 +96,11 @@ def _series(
             raise AssertionError(f"a traceback after {number.name}: {command.log[-3000:]}")
         if code not in (0, -number, 128 + number):
             raise AssertionError(f"exit code {code} after {number.name}: {command.log[-2000:]}")
-        job.check()
+        try:
+            job.check()
+        except AssertionError as error:
+            said = command.log[-1500:]
+            raise AssertionError(f"after {number.name} (exit code {code}) of: {said}") from error
         if code == 128 + number and start == 0:
             job.check_stopped()
     if not job.is_done():
