@@ -53,10 +53,7 @@ def arm_python(tmp_path_factory: pytest.TempPathFactory) -> Path:
         if os.environ.get("EDGEAD_REQUIRE_ARM"):
             pytest.fail(reason)
         pytest.skip(reason)
-    package = folder / "site" / "edgead"
-    shutil.copytree(ROOT / "edgead", package)
-    for room in ("runtimes", "benchmarks"):
-        shutil.copytree(ROOT / room, package / room)
+    shutil.copytree(ROOT / "edgead", folder / "site" / "edgead")
     return folder / "python"
 
 
