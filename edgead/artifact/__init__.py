@@ -2,6 +2,16 @@
 
 from edgead.artifact.artifact import Artifact, read_artifact, write_artifact
 from edgead.artifact.engine import rebuild_command, sidecar_path, write_engine
+from edgead.artifact.kinds import (
+    FP16,
+    FP32,
+    INT8,
+    INT8_DYNAMIC,
+    INT8_TENSORRT,
+    KINDS,
+    Kind,
+    kind_of,
+)
 from edgead.artifact.manifest import SCHEMA, Manifest
 from edgead.artifact.specs import (
     SCORE,
@@ -20,12 +30,19 @@ from edgead.artifact.specs import (
 )
 
 __all__ = [
+    "FP16",
+    "FP32",
+    "INT8",
+    "INT8_DYNAMIC",
+    "INT8_TENSORRT",
+    "KINDS",
     "SCHEMA",
     "SCORE",
     "Artifact",
     "CompressionSpec",
     "EngineSpec",
     "InputSpec",
+    "Kind",
     "Manifest",
     "MapSpec",
     "ModelSpec",
@@ -36,6 +53,7 @@ __all__ = [
     "TeacherSpec",
     "ThresholdSpec",
     "TrainingSpec",
+    "kind_of",
     "read_artifact",
     "rebuild_command",
     "sidecar_path",

@@ -1,11 +1,9 @@
-"""The kinds of ONNX file that an export writes, by the name in the manifest's ``precision``."""
+"""The kinds of file that an export writes, by the name in the manifest's ``precision``."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Literal
-
-Arithmetic = Literal["fp32", "fp16", "int8"]
 
 
 @dataclass(frozen=True)
@@ -14,8 +12,9 @@ class Kind:
 
     Attributes:
         name: As in the manifest and in file names.
-        arithmetic: Of most of the network.
-        quantization: How the ranges of INT8 activations are found; ``None`` where nothing is INT8.
+        arithmetic: Of most of the network: ``"fp32"``, ``"fp16"`` or ``"int8"``.
+        quantization: How the ranges of INT8 activations are found; ``None`` where nothing is INT8,
+            and for names that this version does not know.
         made_for: Names of the runtimes that the file is written for; empty for every runtime.
         engine: Arithmetic of the TensorRT engine that is built from the file; ``None`` where
             TensorRT cannot read it.
@@ -23,10 +22,10 @@ class Kind:
     """
 
     name: str
-    arithmetic: Arithmetic
+    arithmetic: str
     quantization: Literal["static", "dynamic"] | None = None
     made_for: frozenset[str] = frozenset()
-    engine: Arithmetic | None = None
+    engine: str | None = None
     option: str = ""
 
     @property
@@ -60,3 +59,27 @@ INT8_TENSORRT = Kind(
 
 KINDS = {kind.name: kind for kind in (FP32, FP16, INT8, INT8_DYNAMIC, INT8_TENSORRT)}
 """Every kind of ONNX file, FP32 first."""
+
+
+def kind_of(precision: str) -> Kind:
+    """Return what a manifest's or a result's ``precision`` stands for.
+
+    A name of a later version is no error: it gives a kind that no runtime is named for and no
+    engine is built from. Its arithmetic is the first word of the name, as in the names above.
+    """
+    return KINDS.get(precision) or Kind(precision, precision.partition("-")[0])
+
+
+def engine_kind(precision: str) -> Kind:
+    """Return the kind of a TensorRT engine, which is built in one precision and runs nowhere else.
+
+    Args:
+        precision: ``"fp32"``, ``"fp16"`` or ``"int8"``.
+    """
+    return Kind(
+        precision,
+        precision,
+        quantization="static" if precision == INT8.arithmetic else None,
+        made_for=frozenset({"tensorrt"}),
+        option=f"--tensorrt {precision}",
+    )

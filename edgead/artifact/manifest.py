@@ -9,6 +9,7 @@ from typing import Any
 
 from edgead import strict_json
 from edgead.artifact import bounds
+from edgead.artifact.kinds import FP32, Kind, engine_kind, kind_of
 from edgead.artifact.specs import (
     CompressionSpec,
     EngineSpec,
@@ -63,9 +64,16 @@ class Manifest:
         parts = [self.model.name]
         if self.compression is not None:
             parts.append(f"c{float(f'{self.model.gmac:.2g}'):g}")
-        if self.precision != "fp32":
+        if self.precision != FP32.name:
             parts.append(self.precision)
         return "-".join(parts)
+
+    @property
+    def kind(self) -> Kind:
+        """What ``precision`` stands for."""
+        if self.engine is not None:
+            return engine_kind(self.engine.precision)
+        return kind_of(self.precision)
 
     @property
     def detector(self) -> dict[str, Any]:
@@ -85,7 +93,7 @@ class Manifest:
             self.quantization is not None
             and self.quantization.largest_weight <= LARGEST_EXACT_WEIGHT
         )
-        return self.precision == "int8" and not is_bounded
+        return self.kind.quantization == "static" and not is_bounded
 
     @classmethod
     def from_json(cls, text: str, where: str) -> Manifest:
