@@ -29,20 +29,22 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         nargs="?",
         const=_AUTO,
         choices=[_AUTO, "fp16", "int8", "fp32"],
-        help="also an engine; auto (the default) is the source's own precision, fp16 for a run",
+        help="also a TensorRT engine; auto (the default): the precision of the source file, fp16 "
+        "for a run",
     )
     group.add_argument(
         "--batch",
         type=_options.positive_int,
         default=_BATCH,
         metavar="N",
-        help=f"largest batch that the engine takes (default: {_BATCH})",
+        help=f"largest batch size of the engine (default: {_BATCH})",
     )
     group.add_argument(
         "--workspace",
         type=_options.positive_int,
         metavar="MIB",
-        help="most scratch memory (default: half of the free GPU memory, at most 1024)",
+        help="largest scratch memory for the build (default: half of the free GPU memory, at most "
+        "1024)",
     )
     group.add_argument(
         "--dla", type=_options.whole_number, metavar="CORE", help="use this DLA core (0 or 1)"
@@ -50,8 +52,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--tensorrt-calibrator",
         choices=["entropy", "minmax"],
-        help="INT8 from an FP32 file by TensorRT's own calibration on --calibration photos "
-        "(TensorRT 10 and older)",
+        help="build INT8 from an FP32 file with TensorRT's own calibration on the --calibration "
+        "photos (TensorRT 10 and older)",
     )
 
 
@@ -67,7 +69,7 @@ def is_source(args: argparse.Namespace) -> bool:
         given = (args.tensorrt_calibrator, args.workspace, args.dla, args.batch)
         if given != (None, None, None, _BATCH):
             raise UsageError(
-                "--tensorrt-calibrator, --workspace, --dla and --batch are for engines: add "
+                "--tensorrt-calibrator, --workspace, --dla and --batch apply to engines only: add "
                 "--tensorrt, or leave them out"
             )
         return False
@@ -93,7 +95,7 @@ def needs_int8(args: argparse.Namespace) -> bool:
         return False
     if args.int8 == "dynamic":
         raise UsageError(
-            "--tensorrt int8 is built from static INT8: use --int8 static, or leave --int8 out"
+            "--tensorrt int8 needs static INT8: use --int8 static, or leave --int8 out"
         )
     return True
 
@@ -144,7 +146,7 @@ def build_from_export(args: argparse.Namespace, out: Path, judge: Judge, exporte
     made_from = next((v for v in reversed(variants) if v.precision == source), None)
     if made_from is None or made_from.file is None:
         why = made_from.reason if made_from else f"there is no {source} file"
-        raise GateRefused(f"no engine can be built in {precision}: {why}")
+        raise GateRefused(f"no {precision} engine can be built: {why}")
     path = out / made_from.file
     reason = _not_here(path, precision, args)
     if reason:
@@ -166,7 +168,7 @@ def _wanted(args: argparse.Namespace) -> str:
 
 
 def _not_here(path: str | Path, precision: str, args: argparse.Namespace) -> str | None:
-    """Say what to do where no engine can be built; ``None`` where one can."""
+    """Return the next step where no engine can be built; ``None`` where one can."""
     from edgead.runtimes.tensorrt import library
 
     reason = library.problem()
@@ -180,8 +182,8 @@ def _not_here(path: str | Path, precision: str, args: argparse.Namespace) -> str
     if args.tensorrt_calibrator:
         command += ["--tensorrt-calibrator", args.tensorrt_calibrator, "--calibration", "GOOD"]
     return (
-        f"no engine was built, because it must be built where it shall run and {reason}: copy "
-        f"{path} to the Jetson and run there: {shlex.join(command)}"
+        f"no engine was built: it must be built on the device that runs it, and here {reason}. "
+        f"Copy {path} to the Jetson and run there: {shlex.join(command)}"
     )
 
 
@@ -199,7 +201,7 @@ def _options_of(args: argparse.Namespace, precision: str) -> EngineOptions:
 
 def _finish(made: Engine) -> int:
     print(
-        f"wrote {made.path} and {made.path.name}.json, which belong together: built in "
+        f"wrote {made.path} and {made.path.name}.json (keep them together): built in "
         f"{made.details['build_seconds']:.1f} s, {len(made.details['layers'])} layers, "
         f"{made.variants[1].reason}"
     )

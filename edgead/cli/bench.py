@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 _FRAME_SIZE = (1080, 1920)
 
-# Options that say how to measure; --rerun takes all of them from its file.
+# Options of the measurement; --rerun takes all of them from its file.
 _PROTOCOL = (
     "images",
     "frame_size",
@@ -46,20 +46,23 @@ def add_parser(subparsers: _options.Subparsers) -> None:
     parser = subparsers.add_parser(
         "bench",
         help="measure latency, FPS, memory, heat and energy on this device",
-        description="Measure an exported detector here, on whole frames, and say whether to "
-        "believe the figures. A folder: every file and runtime in it, in turns.",
+        description="Measure an exported detector on this device, on whole frames, with a verdict "
+        "on whether the figures are valid. For a folder: measure every file in it in every "
+        "runtime, interleaved.",
     )
     parser.add_argument(
         "artifact", nargs="?", metavar="ARTIFACT|DIR", help="exported file, or folder of them"
     )
     _options.add_runtime(parser)
-    how = parser.add_argument_group("how to measure")
-    how.add_argument("--duration", type=float, metavar="S", help="seconds at least (default: 10)")
+    how = parser.add_argument_group("measurement")
+    how.add_argument(
+        "--duration", type=float, metavar="S", help="minimum duration in seconds (default: 10)"
+    )
     how.add_argument(
         "--samples",
         type=_options.positive_int,
         metavar="N",
-        help="latencies at least (default: 64, enough for a p90; a p99 takes 662)",
+        help="minimum number of latencies (default: 64, enough for a p90; a p99 needs 662)",
     )
     how.add_argument(
         "--images", nargs="+", metavar="PATH", help="photos to use (default: generated frames)"
@@ -73,17 +76,17 @@ def add_parser(subparsers: _options.Subparsers) -> None:
     how.add_argument(
         "--precision",
         choices=["f32", "bf16", "f16"],
-        help="arithmetic of the layers that are not INT8, where the runtime has the choice; less "
-        "than f32 moves scores (default: what the scores were checked with)",
+        help="arithmetic of the layers that are not INT8; bf16 and f16 change the scores; runtimes "
+        "without this option refuse it (default: what the scores were checked with)",
     )
     how.add_argument(
         "--hint",
         choices=["latency", "throughput"],
-        help="what the runtime shall aim at, where it has the choice: one frame as soon as "
-        "possible, or most frames of several streams (default: latency)",
+        help="optimise for latency (one frame) or throughput (several streams); runtimes without "
+        "this option refuse it (default: latency)",
     )
     how.add_argument(
-        "--batch", type=_options.positive_int, metavar="N", help="offline: N frames a call"
+        "--batch", type=_options.positive_int, metavar="N", help="offline: N frames per call"
     )
     how.add_argument(
         "--streams",
@@ -95,28 +98,29 @@ def add_parser(subparsers: _options.Subparsers) -> None:
         "--camera-fps",
         type=float,
         metavar="FPS",
-        help="frames come at a camera's pace: does the detector keep up, how many are late",
+        help="frames arrive at this rate: measure whether the detector keeps up and how many "
+        "frames are late",
     )
     how.add_argument(
-        "--cooldown", type=float, metavar="S", help="rest for S seconds before (default: 0)"
+        "--cooldown", type=float, metavar="S", help="idle for S seconds first (default: 0)"
     )
     how.add_argument(
         "--set-governor",
         metavar="NAME",
-        help="set the CPU's frequency governor meanwhile, such as 'performance' (needs root; it "
-        "is put back)",
+        help="set the CPU frequency governor during the measurement, such as 'performance' (needs "
+        "root; the old one is restored)",
     )
     how.add_argument(
         "--settings",
         action="store_true",
         default=None,
-        help="take runtime and threads from the settings file beside the artifact",
+        help="use the runtime and threads of the settings file beside the artifact",
     )
-    other = parser.add_argument_group("instead")
+    other = parser.add_argument_group("other modes")
     other.add_argument(
         "--tune",
         action="store_true",
-        help="try runtimes and numbers of threads in turns and propose the best",
+        help="measure runtimes and thread counts, interleaved, and propose the best",
     )
     other.add_argument(
         "--save-settings",
@@ -124,14 +128,14 @@ def add_parser(subparsers: _options.Subparsers) -> None:
         help="with --tune: write the proposal beside the artifact (NAME.settings.json)",
     )
     other.add_argument(
-        "--rerun", metavar="FILE", help="measure again as in a file that --json wrote, and compare"
+        "--rerun", metavar="FILE", help="repeat the measurement in a --json file, and compare"
     )
     other.add_argument(
-        "--compare", nargs="+", metavar="FILE", help="put files that --json wrote side by side"
+        "--compare", nargs="+", metavar="FILE", help="show --json files side by side"
     )
-    out = parser.add_argument_group("what to write")
-    out.add_argument("--json", metavar="FILE", help="all figures and every latency")
-    out.add_argument("--html", metavar="FILE", help="a page with charts")
+    out = parser.add_argument_group("output")
+    out.add_argument("--json", metavar="FILE", help="write all figures and every latency")
+    out.add_argument("--html", metavar="FILE", help="write a page with charts")
     out.add_argument(
         "--strict", action="store_true", help="exit with code 3 when a verdict is INVALID"
     )
@@ -145,13 +149,13 @@ def run(args: argparse.Namespace) -> int:
     if args.rerun:
         return _rerun(args)
     if args.artifact is None:
-        raise UsageError("give an exported file or a folder of them: edgead bench ARTIFACT")
+        raise UsageError("give an exported file or an export folder: edgead bench ARTIFACT")
     if args.save_settings and not args.tune:
-        raise UsageError("--save-settings writes what --tune found: add --tune")
+        raise UsageError("--save-settings writes the result of --tune: add --tune")
     if args.save_settings and (args.precision or args.hint):
         raise UsageError(
-            "--save-settings keeps the runtime and the threads only, so that scores stay as they "
-            "were checked: leave out --precision and --hint"
+            "--save-settings stores only the runtime and the threads, so that the checked scores "
+            "stay valid: leave out --precision and --hint"
         )
     from edgead.benchmarks.governor import governor
 
@@ -202,7 +206,7 @@ def _peak(artifact: Artifact, measurement: Measurement) -> Peak | None:
             hint=protocol.hint,
         )
     except EdgeadError as error:
-        notices.warn(f"memory is not measured: {error}")
+        notices.warn(f"memory was not measured: {error}")
         return None
 
 
@@ -224,7 +228,7 @@ def _folder(args: argparse.Namespace) -> int:
     from edgead.benchmarks.compare import Comparison
 
     if args.settings:
-        raise UsageError("--settings belongs to one file: give the file instead of its folder")
+        raise UsageError("--settings works with one file: give the file instead of its folder")
     protocol = _protocol(args)
     candidates, left_out = alternation.in_folder(
         Path(args.artifact), protocol.runtime, protocol.threads
@@ -233,7 +237,7 @@ def _folder(args: argparse.Namespace) -> int:
     results = _results(args, turns, with_memory=True)
     comparison = Comparison.of_turns(results, turns.ratios)
     for name, reason in {**left_out, **turns.left_out}.items():
-        notices.say(f"left out: {name}: {reason}")
+        notices.say(f"not measured: {name}: {reason}")
     return _side_by_side(args, comparison, [ratio.to_json() for ratio in turns.ratios])
 
 
@@ -243,9 +247,9 @@ def _tune(args: argparse.Namespace) -> int:
     from edgead.benchmarks.tune import tune
 
     if Path(args.artifact).is_dir():
-        raise UsageError("--tune is for one file: give the file instead of its folder")
+        raise UsageError("--tune works with one file: give the file instead of its folder")
     if args.threads or args.settings:
-        raise UsageError("--tune finds the threads itself: leave out --threads and --settings")
+        raise UsageError("--tune chooses the threads itself: leave out --threads and --settings")
     artifact = read_artifact(args.artifact)
     tuning = tune(artifact, _frames(args), _protocol(args), _announce)
     results = _results(args, tuning.turns, with_memory=False)
@@ -253,8 +257,8 @@ def _tune(args: argparse.Namespace) -> int:
     code = _side_by_side(args, comparison, [ratio.to_json() for ratio in tuning.turns.ratios])
     best = tuning.settings
     print(
-        f"\nbest here: --runtime {best.runtime} --threads {best.threads} (the fewest threads "
-        "within 3 % of the fastest)"
+        f"\nbest here: --runtime {best.runtime} --threads {best.threads} (fewest threads within "
+        "3 % of the fastest)"
     )
     if args.save_settings:
         path = best.write(artifact.path)
@@ -272,13 +276,13 @@ def _compare(args: argparse.Namespace) -> int:
     given = [*_given(args), *(["tune"] if args.tune else []), *(["rerun"] if args.rerun else [])]
     if given or args.artifact:
         raise UsageError(
-            "--compare measures nothing, it reads files: leave out "
+            "--compare only reads files and measures nothing: leave out "
             + (f"--{given[0].replace('_', '-')}" if given else str(args.artifact))
         )
     results = [result for path in args.compare for result in read_results(path)]
     if len(results) < 2:
         raise UsageError(
-            "--compare takes two results or more: edgead bench --compare A.json B.json"
+            "--compare needs at least two results: edgead bench --compare A.json B.json"
         )
     return _side_by_side(args, Comparison.of_runs(results), None)
 
@@ -292,12 +296,13 @@ def _rerun(args: argparse.Namespace) -> int:
     given = [*_given(args), *(["tune"] if args.tune else [])]
     if given:
         raise UsageError(
-            f"--rerun takes everything from {args.rerun}: leave out --{given[0].replace('_', '-')}"
+            f"--rerun takes all settings from {args.rerun}: leave out "
+            f"--{given[0].replace('_', '-')}"
         )
     results = read_results(args.rerun)
     if len(results) > 1:
         raise UsageError(
-            f"{args.rerun} holds {len(results)} results, of a folder: bench the folder again"
+            f"{args.rerun} has {len(results)} results, from a folder: run bench on the folder again"
         )
     (before,) = results
     require_repeatable(before, args.rerun)
@@ -306,7 +311,7 @@ def _rerun(args: argparse.Namespace) -> int:
     measured = before["artifact"]["sha256"]
     if artifact.sha256 != measured:
         raise UsageError(
-            f"{args.rerun} measured another file (sha256 {measured[:12]}…) than "
+            f"{args.rerun} is a measurement of another file (sha256 {measured[:12]}…) than "
             f"{artifact.path} ({artifact.sha256[:12]}…); to compare the two: edgead bench "
             f"{artifact.path} --json NEW.json, then edgead bench --compare {args.rerun} NEW.json"
         )
@@ -400,7 +405,7 @@ def _frames(args: argparse.Namespace) -> list[Image]:
 
     if args.images and args.frame_size:
         raise UsageError(
-            "--frame-size is for generated frames: leave it out, or leave out --images"
+            "--frame-size applies to generated frames: leave out --frame-size or --images"
         )
     if args.images:
         return frames.from_photos(args.images)
@@ -418,7 +423,7 @@ def _take_settings(args: argparse.Namespace, artifact: Artifact) -> None:
     from edgead.settings import Settings
 
     if args.runtime or args.threads:
-        raise UsageError("--settings gives runtime and threads: leave out --runtime and --threads")
+        raise UsageError("--settings sets runtime and threads: leave out --runtime and --threads")
     settings = Settings.read(artifact.path, artifact.sha256)
     args.runtime, args.threads = settings.runtime, settings.threads
 
@@ -430,7 +435,7 @@ def _given(args: argparse.Namespace) -> list[str]:
 def _warn_of_threads(threads: int | None) -> None:
     cores = cpu.physical_cores()
     if threads and threads > cores:
-        notices.warn(f"{threads} threads on {cores} physical cores get in each other's way")
+        notices.warn(f"{threads} threads compete for {cores} physical cores: this may be slower")
 
 
 def _announce(text: str) -> None:

@@ -18,18 +18,18 @@ def add_parser(subparsers: _options.Subparsers) -> None:
         "export",
         help="export a trained detector to files for devices",
         description="Export a trained detector to ONNX in FP32, FP16 and INT8, and to a TensorRT "
-        "engine for the GPU of this machine, prove that each "
-        "file keeps its scores, and refuse those that do not.",
+        "engine for the GPU of this machine. Each file is checked against the FP32 scores; files "
+        "that fail are refused.",
     )
     parser.add_argument(
         "source",
         metavar="RUN|ARTIFACT",
-        help="run folder of a finished training, or an FP32 .onnx file exported before (for an "
-        "engine also an FP16 or -int8-tensorrt one)",
+        help="run folder of a finished training, or an exported FP32 .onnx file (for an engine "
+        "also an FP16 or -int8-tensorrt file)",
     )
     parser.add_argument("--out", required=True, metavar="DIR", help="export folder")
     parser.add_argument(
-        "--onnx", action="store_true", help="ONNX in FP32; always written, needs no option"
+        "--onnx", action="store_true", help="FP32 ONNX; always written, with or without this option"
     )
     parser.add_argument("--fp16", action="store_true", help="also FP16, for GPUs")
     parser.add_argument(
@@ -37,7 +37,8 @@ def add_parser(subparsers: _options.Subparsers) -> None:
         nargs="?",
         const="auto",
         choices=["auto", "static", "dynamic"],
-        help="also INT8; auto (the default) builds both kinds and keeps the faster one that passes",
+        help="also INT8; auto (the default) builds both kinds and keeps the faster one that "
+        "passes the checks",
     )
     parser.add_argument(
         "--compress",
@@ -45,32 +46,33 @@ def add_parser(subparsers: _options.Subparsers) -> None:
         const="auto",
         type=_options.compression,
         metavar="GMAC",
-        help="first take operations out of the trained networks, down to GMAC billions a photo, or "
-        "(without a number) as many as the accuracy gate allows",
+        help="first compress the detector to at most GMAC billion multiply-accumulates per image; "
+        "without a number: as far as the accuracy gate allows",
     )
     parser.add_argument(
         "--max-latency",
         type=_options.milliseconds,
         metavar="MS",
-        help="take operations out until one inference takes at most MS milliseconds here, with the "
-        "INT8 file where --int8 is given",
+        help="compress until one inference takes at most MS milliseconds on this machine (with "
+        "--int8: one inference of the INT8 file)",
     )
     parser.add_argument(
         "--calibration",
         metavar="DIR",
-        help="photos of good parts to calibrate and check on: a folder with them directly in it, "
-        "or a data set, of which train/good is taken (default: those that the training held out)",
+        help="photos of good parts for calibration and checks: a folder with the photos directly "
+        "in it, or a data set, whose train/good is used (default: the validation photos of the "
+        "training)",
     )
     parser.add_argument(
         "--calibrator",
         default="minmax",
         choices=["minmax", "percentile", "entropy", "mse"],
-        help="how static INT8 chooses ranges (default: minmax)",
+        help="method that chooses the ranges of static INT8 (default: minmax)",
     )
     parser.add_argument(
         "--validate",
         metavar="DATA",
-        help="labelled photos in MVTec AD's layout: accuracy before and after is measured on them",
+        help="labelled photos in MVTec AD layout, to measure accuracy before and after the export",
     )
     _options.add_good(parser)
     _options.add_max_drop(parser)
@@ -79,7 +81,7 @@ def add_parser(subparsers: _options.Subparsers) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Export, and print what to do next."""
+    """Export, and print the next command."""
     from edgead.export.folder import export_folder
 
     if _engine.is_source(args):

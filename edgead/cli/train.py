@@ -15,8 +15,8 @@ def add_parser(subparsers: _options.Subparsers) -> None:
         help="train a detector on photos of good parts",
         description="Train a detector on photos of good parts (needs edgead[train]).",
     )
-    parser.add_argument("data", help="folder: MVTec AD layout, or photos of good parts")
-    parser.add_argument("--out", required=True, metavar="RUN", help="run folder to make")
+    parser.add_argument("data", help="folder in MVTec AD layout, or of photos of good parts")
+    parser.add_argument("--out", required=True, metavar="RUN", help="run folder to write")
     parser.add_argument("--model", default=None, help="detector (default: efficientad-n)")
     parser.add_argument(
         "--image-size",
@@ -24,63 +24,60 @@ def add_parser(subparsers: _options.Subparsers) -> None:
         metavar="HxW",
         help="the network's input in pixels (default: 256x256)",
     )
-    parser.add_argument("--steps", type=_options.positive_int, metavar="N", help="iterations")
+    parser.add_argument("--steps", type=_options.positive_int, metavar="N", help="training steps")
     parser.add_argument(
-        "--batch-size", type=_options.positive_int, metavar="N", help="photos an iteration"
+        "--batch-size", type=_options.positive_int, metavar="N", help="photos per step"
     )
-    parser.add_argument("--learning-rate", type=float, metavar="X", help="at its highest")
-    parser.add_argument(
-        "--seed", type=_options.seed, metavar="N", help="of every draw (default: 0)"
-    )
+    parser.add_argument("--learning-rate", type=float, metavar="X", help="peak learning rate")
+    parser.add_argument("--seed", type=_options.seed, metavar="N", help="random seed (default: 0)")
     parser.add_argument(
         "--option",
         type=_options.named_value,
         action="append",
         default=[],
         metavar="NAME=VALUE",
-        help="one of the detector's own options, as 'edgead models' lists them; may be repeated",
+        help="an option of the detector (listed by 'edgead models'); may be repeated",
     )
     parser.add_argument(
         "--teacher",
         "--backbone-weights",
         metavar="FILE",
-        help="pretrained weights of the network that the detector compares with (default: the "
-        "detector's own); 'anomalib' downloads the teacher of EfficientAd-S or -M that anomalib "
-        "publishes; 'distilled' is the small ResNet-18 of this package; 'random' for untrained "
-        "ones where the detector takes that",
+        help="pretrained weights of the teacher or backbone (default: the detector's own). "
+        "'anomalib': download anomalib's teacher for EfficientAd-S or -M. 'distilled': the small "
+        "ResNet-18 of this package. 'random': untrained, where the detector allows it",
     )
     parser.add_argument(
         "--penalty-images",
         metavar="DIR",
-        help="pictures that show no part (default: generated ones)",
+        help="images without any part, for the penalty loss (default: generated images)",
     )
     parser.add_argument(
         "--precision",
         choices=["32-true", "bf16-mixed"],
-        help="of the arithmetic (default: bfloat16 where the processor has it)",
+        help="training precision (default: bf16-mixed where the processor supports it)",
     )
     parser.add_argument(
         "--false-positive-rate",
         type=float,
         metavar="X",
-        help="rate of false alarms that the threshold aims at (default: 0.01)",
+        help="target rate of false alarms for the threshold (default: 0.01)",
     )
     parser.add_argument(
         "--threshold-data",
         metavar="DATA",
-        help="choose the threshold by best F1 on these labelled photos instead; use photos that "
-        "are not in your test set",
+        help="choose the threshold by the best F1 score on these labelled photos instead; do not "
+        "use your test photos",
     )
     _options.add_good(parser)
     _options.add_device(parser)
     parser.add_argument(
-        "--resume", action="store_true", help="go on from the run folder's last checkpoint"
+        "--resume", action="store_true", help="continue from the last checkpoint of the run folder"
     )
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Train and say what to do next."""
+    """Train, and print the next command."""
     from edgead.training import Run, TrainConfig, train
 
     stored = Run(args.out).read_record().config if args.resume else None

@@ -155,7 +155,7 @@ def test_a_folder_takes_turns_and_can_be_compared(
     words = (tmp_path, *QUICK, "--runtime", "onnxruntime", "--json", figures, "--html", page)
     assert bench(*words) == 0
     said = capsys.readouterr()
-    assert "left out: broken.onnx" in said.err
+    assert "not measured: broken.onnx" in said.err
     assert "two.onnx" in said.out
     found = read(figures)
     assert found["in_turns"]

@@ -31,7 +31,7 @@ def test_an_engine_has_its_transfers_and_takes_turns_with_its_source(
     # The process that measures memory has no stand-in for TensorRT: its failure costs no figures.
     figures = tmp_path / "f.json"
     assert main(["bench", str(engine), *QUICK, "--json", str(figures)]) == 0
-    assert "memory is not measured" in capsys.readouterr().err
+    assert "memory was not measured" in capsys.readouterr().err
     found = json.loads(figures.read_text())
     assert found["on_gpu"]
     assert found["peak_rss_mib"] is None
