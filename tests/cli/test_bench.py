@@ -233,4 +233,4 @@ def test_more_threads_than_cores_is_a_warning(
     tiny_artifact: Callable[..., Artifact], capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert bench(tiny_artifact().path, *QUICK, "--threads", "99") == 0
-    assert "warning: 99 threads on" in capsys.readouterr().err
+    assert "warning: 99 threads compete for" in capsys.readouterr().err
