@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -14,8 +14,9 @@ import numpy.typing as npt
 from edgead import images
 from edgead.artifact import Manifest, PhotoSizes, ScoreStatistics
 from edgead.calibration.synthetic import with_defect
-from edgead.datasets import GOOD, Dataset, copies, identical
+from edgead.datasets import GOOD, Dataset, identical
 from edgead.errors import DataError
+from edgead.photo_reader import PhotoReader
 from edgead.progress import progress
 
 FEWEST = 4
@@ -50,6 +51,7 @@ class CalibrationPhotos:
         learned_paths: Files of the photos that the training learned from.
         learned: These, uint8 ``[M, height, width, 3]``; ``None`` for none.
         copies: How many files were left out, because they are copies of others.
+        reader: What has read the photos, for those who want them at their own size.
     """
 
     paths: tuple[Path, ...]
@@ -60,10 +62,15 @@ class CalibrationPhotos:
     learned_paths: tuple[Path, ...] = ()
     learned: npt.NDArray[np.uint8] | None = None
     copies: int = 0
+    reader: PhotoReader = field(default_factory=PhotoReader, repr=False, compare=False)
 
     @classmethod
     def read(
-        cls, paths: Sequence[Path], size: tuple[int, int], learned: Sequence[Path] = ()
+        cls,
+        paths: Sequence[Path],
+        size: tuple[int, int],
+        learned: Sequence[Path] = (),
+        reader: PhotoReader | None = None,
     ) -> CalibrationPhotos:
         """Read photos, resize them as a device does, and paint the defects.
 
@@ -75,6 +82,7 @@ class CalibrationPhotos:
             size: The network's input ``(height, width)``.
             learned: Good photos that the training learned from; some are taken where ``paths`` are
                 few.
+            reader: What may have read some of them already.
 
         Raises:
             DataError: There are none.
@@ -82,20 +90,23 @@ class CalibrationPhotos:
         """
         if not paths:
             raise DataError("there are no good photos to calibrate and check on")
-        once = distinct(paths)
+        reader = reader or PhotoReader()
+        once = distinct(paths, reader)
         left_out = len(paths) - len(once)
-        paths = covering(once)
+        paths = covering(once, _MOST, reader)
         more = []
         if len(paths) < _FEW_HELD_OUT:
-            more = covering(distinct(learned), _ENOUGH_GOOD - len(paths))
+            more = covering(distinct(learned, reader), _ENOUGH_GOOD - len(paths), reader)
         every = [*paths, *more]
+        reader.keep_only(every)
         rng = np.random.default_rng(_DRAWS)
         each = max(1, -(-(_CHECKED - len(every)) // len(every)))
         good, defective, sizes, sha = [], [], [], hashlib.sha256()
         for path in progress(every, total=len(every), label="calibration photos"):
-            photo = images.read_image(path)
+            found = reader.read(path)
+            photo = found.pixels
             sizes.append((photo.shape[0], photo.shape[1]))
-            sha.update(hashlib.sha256(path.read_bytes()).digest())
+            sha.update(bytes.fromhex(found.sha256))
             good.append(images.resize(photo, size))
             defective += [images.resize(with_defect(photo, rng), size) for _ in range(each)]
         own = len(paths)
@@ -108,6 +119,7 @@ class CalibrationPhotos:
             tuple(more),
             np.stack(good[own:]) if more else None,
             left_out,
+            reader,
         )
 
     @property
@@ -128,7 +140,7 @@ class CalibrationPhotos:
         each = _TIMES_MORE * len(self.defective) // len(every)
         defective = []
         for path in progress(every, total=len(every), label="more synthetic defects"):
-            photo = images.read_image(path)
+            photo = self.reader.read(path).pixels
             defective += [images.resize(with_defect(photo, rng), size) for _ in range(each)]
         return dataclasses.replace(self, defective=np.stack(defective))
 
@@ -179,12 +191,15 @@ class CalibrationPhotos:
         return batches
 
 
-def covering(paths: Sequence[Path], most: int = _MOST) -> list[Path]:
+def covering(
+    paths: Sequence[Path], most: int = _MOST, reader: PhotoReader | None = None
+) -> list[Path]:
     """Choose photos that cover a set: each next one is farthest from those chosen before."""
     if len(paths) <= most:
         return list(paths)
+    reader = reader or PhotoReader()
     looks = np.stack(
-        [_look(path) for path in progress(paths, total=len(paths), label="choosing photos")]
+        [_look(path, reader) for path in progress(paths, total=len(paths), label="choosing photos")]
     )
     chosen = [int(np.square(looks - looks.mean(0)).sum(1).argmin())]
     distance = np.square(looks - looks[chosen[0]]).sum(1)
@@ -194,19 +209,24 @@ def covering(paths: Sequence[Path], most: int = _MOST) -> list[Path]:
     return [paths[index] for index in sorted(chosen)]
 
 
-def distinct(paths: Sequence[Path]) -> list[Path]:
+def distinct(paths: Sequence[Path], reader: PhotoReader) -> list[Path]:
     """Leave out every file that has the same bytes as an earlier one."""
-    again = {copy for _, copy in copies(paths)}
-    return [path for path in paths if path not in again]
+    first: dict[str, Path] = {}
+    for path in progress(paths, total=len(paths), label="reading photos"):
+        first.setdefault(reader.read(path).sha256, path)
+    return list(first.values())
 
 
-def refuse_test_photos(paths: Sequence[Path], dataset: Dataset) -> None:
+def refuse_test_photos(
+    paths: Sequence[Path], dataset: Dataset, reader: PhotoReader | None = None
+) -> None:
     """Refuse photos that belong to the training's test set, under any name.
 
     Raises:
         DataError: Names the first such photo, and the defect that it is labelled with.
     """
-    found = identical(paths, [photo.path for photo in dataset.test])
+    digest = (reader or PhotoReader()).digest
+    found = identical(paths, [photo.path for photo in dataset.test], digest)
     if found:
         path, test_path = found[0]
         photo = next(photo for photo in dataset.test if photo.path == test_path)
@@ -288,5 +308,5 @@ def _other_size(photos: CalibrationPhotos, trained: PhotoSizes | None) -> str | 
     )
 
 
-def _look(path: Path) -> npt.NDArray[np.float32]:
-    return images.resize(images.read_image(path), _THUMBNAIL).astype(np.float32).ravel()
+def _look(path: Path, reader: PhotoReader) -> npt.NDArray[np.float32]:
+    return images.resize(reader.read(path).pixels, _THUMBNAIL).astype(np.float32).ravel()

@@ -58,13 +58,50 @@ def read_image(path: str | os.PathLike[str], max_megapixels: float | None = None
             reported as damaged by its decoder, of a format or kind that is not read, or has no
             defined brightness (floating point, for example).
     """
-    stored, header = _read(path, max_megapixels)
+    return decode(read_bytes(path, max_megapixels), path, max_megapixels)
+
+
+def read_bytes(path: str | os.PathLike[str], max_megapixels: float | None = None) -> bytes:
+    """Read the file of a photo for :func:`decode`.
+
+    Args:
+        path: As in :func:`read_image`.
+        max_megapixels: As in :func:`read_image`.
+
+    Raises:
+        ImageError: The file is missing, empty, no regular file, or too large for the limit.
+    """
+    limit = _limit() if max_megapixels is None else max_megapixels
+    try:
+        data = files.read_regular(path, int(limit * 1e6 * _BYTES_PER_PIXEL))
+    except OSError as error:
+        raise ImageError(f"cannot read {path}: {_reason(error)}") from error
+    if not data:
+        raise ImageError(f"{path} is empty (0 bytes); copy it again from its source")
+    return data
+
+
+def decode(data: bytes, name: str | os.PathLike[str], max_megapixels: float | None = None) -> Image:
+    """Decode a photo as :func:`read_image` does.
+
+    Args:
+        data: The whole file.
+        name: What errors call it.
+        max_megapixels: As in :func:`read_image`.
+
+    Returns:
+        uint8 array ``[H, W, 3]``, BGR.
+
+    Raises:
+        ImageError: As :func:`read_image`.
+    """
+    stored, header = _samples(data, name, max_megapixels)
     photo = _to_uint8(stored, _white(stored, header))
     if header.transparent is not None:
         photo = np.where(stored == header.transparent, np.uint8(0), photo)
     if photo.ndim == 3 and photo.shape[2] == 4:
         photo = _over_black(photo, header)
-    return as_bgr(_turned(photo, header.orientation), str(path))
+    return as_bgr(_turned(photo, header.orientation), str(name))
 
 
 def read_stored(path: str | os.PathLike[str], max_megapixels: float | None = None) -> Samples:
@@ -81,19 +118,15 @@ def read_stored(path: str | os.PathLike[str], max_megapixels: float | None = Non
     Raises:
         ImageError: As :func:`read_image`.
     """
-    stored, header = _read(path, max_megapixels)
+    stored, header = _samples(read_bytes(path, max_megapixels), path, max_megapixels)
     return _turned(stored, header.orientation)
 
 
-def _read(path: str | os.PathLike[str], max_megapixels: float | None) -> tuple[Samples, Header]:
+def _samples(
+    data: bytes, path: str | os.PathLike[str], max_megapixels: float | None
+) -> tuple[Samples, Header]:
     """Return the samples of a photo, not yet turned, and its header."""
     limit = _limit() if max_megapixels is None else max_megapixels
-    try:
-        data = files.read_regular(path, int(limit * 1e6 * _BYTES_PER_PIXEL))
-    except OSError as error:
-        raise ImageError(f"cannot read {path}: {_reason(error)}") from error
-    if not data:
-        raise ImageError(f"{path} is empty (0 bytes); copy it again from its source")
     try:
         header = _formats.inspect(data)
         _check_size(path, header, len(data), limit)

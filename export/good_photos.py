@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from edgead import files, notices, photo_files
+from edgead import notices, photo_files
 from edgead.calibration.photos import CalibrationPhotos, refuse_test_photos
 from edgead.datasets import Dataset, identical
-from edgead.errors import DataError, EdgeadError, UsageError
+from edgead.errors import DataError, EdgeadError, ImageError, UsageError
 from edgead.photo_files import PhotoListing
+from edgead.photo_reader import PhotoReader
 
 
 @dataclass(frozen=True)
@@ -23,12 +25,14 @@ class GoodPhotos:
             without them.
         dataset: What a run was trained on, where it is still there.
         held_out_sha256: Digest of each held-out photo; empty for a run of an earlier version.
+        reader: What reads the photos.
     """
 
     source: Path
     held_out: tuple[Path, ...] = ()
     dataset: Dataset | None = None
     held_out_sha256: tuple[str, ...] = ()
+    reader: PhotoReader = field(default_factory=PhotoReader, repr=False, compare=False)
 
     @classmethod
     def known_for(cls, source: Path) -> GoodPhotos:
@@ -71,8 +75,8 @@ class GoodPhotos:
         """
         paths = self.calibration(folder, good)
         if validate is not None:
-            refuse_test_photos(paths, validate)
-        return CalibrationPhotos.read(paths, size, self.learned(folder))
+            refuse_test_photos(paths, validate, self.reader)
+        return CalibrationPhotos.read(paths, size, self.learned(folder), self.reader)
 
     def learned(self, folder: str | None) -> Sequence[Path]:
         """List the good photos that the training learned from, where they are still there.
@@ -82,13 +86,13 @@ class GoodPhotos:
         """
         if folder is not None or self.dataset is None:
             return ()
-        return learned_photos(self.dataset, self.held_out)
+        return learned_photos(self.dataset, self.held_out, self.reader)
 
     def calibration(self, folder: str | None = None, good: Sequence[str] = ()) -> Sequence[Path]:
         """List the good photos to calibrate and check on.
 
         Args:
-            folder: Given in place of the photos that the training held out.
+            folder: Used instead of the validation photos of the training.
             good: Names of folders in it, besides ``good``, that hold photos of good parts.
 
         Raises:
@@ -99,8 +103,8 @@ class GoodPhotos:
             return self._given(folder, good)
         if not self.source.is_dir():
             raise UsageError(
-                f"{self.source} does not carry the photos that its training held out: give good "
-                "photos of the part with --calibration DIR"
+                f"an exported file does not contain its validation photos ({self.source}): give "
+                "good photos of the part with --calibration DIR"
             )
         require_held_out(self.held_out, self.source)
         self._require_unchanged()
@@ -110,11 +114,13 @@ class GoodPhotos:
         if not self.held_out_sha256:
             return
         for path, digest in zip(self.held_out, self.held_out_sha256, strict=True):
-            if files.sha256_file(path) != digest:
+            with contextlib.suppress(ImageError):  # named below as changed, or when it is wanted
+                self.reader.read(path)
+            if self.reader.digest(path) != digest:
                 raise DataError(
-                    f"the held-out photo {path} of {self.source} was changed after the training, "
-                    "and a threshold fitted on it would be another: put the photo back, give other "
-                    "good photos with --calibration DIR, or train again"
+                    f"the validation photo {path} of {self.source} has changed since the training, "
+                    "so the threshold would change too: restore the photo, give other good photos "
+                    "with --calibration DIR, or train again"
                 )
 
     def _given(self, folder: str, good: Sequence[str]) -> Sequence[Path]:
@@ -122,51 +128,55 @@ class GoodPhotos:
         given = Dataset.from_folder(folder, good)
         if not given.train:
             raise DataError(
-                f"{folder} is a data set without photos of good parts in train/good, and its test "
-                "photos are not for calibration: give a folder of other good photos"
+                f"{folder} is a data set without photos of good parts in train/good, and test "
+                "photos must not be used for calibration: give a folder of other good photos"
             )
         photo_files.report(PhotoListing(given.train, given.skipped))
         paths: Sequence[Path] = given.train
         if self.dataset is not None:
-            paths = self._not_learned(paths, learned_photos(self.dataset, self.held_out))
+            learned = learned_photos(self.dataset, self.held_out, self.reader)
+            paths = self._not_learned(paths, learned)
         for dataset in (given, self.dataset):
             if dataset is not None:
-                refuse_test_photos(paths, dataset)
+                refuse_test_photos(paths, dataset, self.reader)
         return paths
 
     def _not_learned(self, paths: Sequence[Path], learned: Sequence[Path]) -> Sequence[Path]:
-        """Leave out what the training learned from: a threshold fitted on it would be too low."""
-        known = {photo for _, photo in identical(learned, paths)}
+        """Leave out the training photos: a threshold fitted on them would be too low."""
+        known = {photo for _, photo in identical(learned, paths, self.reader.digest)}
         kept = [path for path in paths if path not in known]
         where = paths[0].parent
         if not kept:
             raise DataError(
-                f"the training of {self.source} learned from all {len(paths)} photos in {where}, "
-                "and a threshold fitted on those is too low: leave --calibration out, or give "
+                f"all {len(paths)} photos in {where} are training photos of {self.source}, and a "
+                "threshold fitted on training photos is too low: leave --calibration out, or give "
                 "photos of other good parts"
             )
         if known:
             notices.note(
-                f"{len(known)} of {len(paths)} photos in {where} are left out: the training "
-                "learned from them, and a threshold fitted on them would be too low"
+                f"{len(known)} of {len(paths)} photos in {where} are not used: they are training "
+                "photos, and a threshold fitted on them would be too low"
             )
         return kept
 
 
-def learned_photos(dataset: Dataset, held_out: Sequence[Path]) -> list[Path]:
-    """List the photos of a data set that a training learned from, where they are still there.
+def learned_photos(
+    dataset: Dataset, held_out: Sequence[Path], reader: PhotoReader | None = None
+) -> list[Path]:
+    """List the photos of a data set that the training used, where they are still there.
 
-    Those are its training photos without the ones held out, and without copies of them.
+    Those are its training photos without the validation photos, and without copies of them.
     """
+    digest = (reader or PhotoReader()).digest
     kept = {path.resolve() for path in held_out}
     others = [path for path in dataset.train if path.resolve() not in kept and path.is_file()]
     there = [path for path in held_out if path.is_file()]
-    copies = {copy for _, copy in identical(there, others)}
+    copies = {copy for _, copy in identical(there, others, digest)}
     return [path for path in others if path not in copies]
 
 
 def require_held_out(held_out: Sequence[Path], run: Path) -> None:
-    """Check that the photos which a run held out are still there.
+    """Check that the validation photos of a run still exist.
 
     Raises:
         DataError: One is not; names it.
@@ -174,8 +184,8 @@ def require_held_out(held_out: Sequence[Path], run: Path) -> None:
     gone = next((path for path in held_out if not path.is_file()), None)
     if gone is not None:
         raise DataError(
-            f"the held-out photo {gone} of {run} is not there any more: put the photos back "
-            "(edgead export also takes other good ones, with --calibration DIR)"
+            f"the validation photo {gone} of {run} no longer exists: restore the photos (edgead "
+            "export also accepts other good photos with --calibration DIR)"
         )
 
 
@@ -194,6 +204,6 @@ def _refuse_test_folder(folder: Path) -> None:
             what = "masks" if part.name == "ground_truth" else "test photos"
             kind = f" of '{whole.name}'" if whole != part else ""
             raise DataError(
-                f"{folder} holds {what}{kind} of the data set {part.parent}, which are not for "
-                f"calibration: give good photos, for example --calibration {part.parent}"
+                f"{folder} holds {what}{kind} of the data set {part.parent}, which must not be "
+                f"used for calibration: give good photos, for example --calibration {part.parent}"
             )

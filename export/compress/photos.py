@@ -34,7 +34,8 @@ def kinds(photos: CalibrationPhotos) -> dict[str, list[npt.NDArray[np.uint8]]]:
     height, width = photos.good.shape[1:3]
     rng = np.random.default_rng(_SEED)
     every = [*photos.paths, *photos.learned_paths]
-    good = [images.read_image(path) for path in covering(every, _GOOD)]
+    reader = photos.reader
+    good = [reader.read(path).pixels for path in covering(every, _GOOD, reader)]
     defective = [with_defect(good[index % len(good)], rng) for index in range(_DEFECTIVE)]
     return {
         "good photos": [images.resize(photo, (height, width))[None] for photo in good],

@@ -14,6 +14,7 @@ from edgead.calibration.photos import CalibrationPhotos
 from edgead.datasets import Dataset
 from edgead.errors import DataError, ImageError, UsageError
 from edgead.export.good_photos import GoodPhotos, learned_photos
+from edgead.photo_reader import PhotoReader
 from tests.conftest import part, write_photo
 
 
@@ -53,7 +54,7 @@ def test_only_photos_that_were_learned_from(dataset: Path, tmp_path: Path) -> No
     for path in learned_photos(known.dataset, known.held_out):
         (tmp_path / "learned").mkdir(exist_ok=True)
         shutil.copy(path, tmp_path / "learned")
-    with pytest.raises(DataError, match="learned from all 12 photos in .*learned"):
+    with pytest.raises(DataError, match="all 12 photos in .*learned are training photos"):
         known.calibration(str(tmp_path / "learned"))
 
 
@@ -100,7 +101,7 @@ def test_what_is_skipped_is_named(
 
 
 def test_an_artifact_travels_without_photos(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"x\.onnx does not carry .*--calibration DIR"):
+    with pytest.raises(UsageError, match=r"validation photos .*x\.onnx.*--calibration DIR"):
         GoodPhotos(tmp_path / "x.onnx").read((32, 32))
 
 
@@ -152,5 +153,6 @@ def test_held_out_photos_that_were_changed_are_named(dataset: Path, tmp_path: Pa
     known = dataclasses.replace(known, held_out_sha256=digests)
     assert known.calibration() == known.held_out
     write_photo(dataset / "train/good/004.png", part(77))
-    with pytest.raises(DataError, match=r"held-out photo .*004\.png of .*run was changed after"):
+    known = dataclasses.replace(known, reader=PhotoReader())
+    with pytest.raises(DataError, match=r"validation photo .*004\.png of .*run has changed since"):
         known.calibration()
