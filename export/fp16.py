@@ -59,7 +59,7 @@ def for_gpus(model: onnx.ModelProto, activations: Mapping[str, Range]) -> onnx.M
         if reached * _HEADROOM > _LARGEST:
             raise GateRefused(
                 f"FP16 was refused: the activation {name} reaches {reached:.3g} on calibration "
-                f"photos, and FP16 ends at {_LARGEST:.0f}; use FP32 or INT8"
+                f"photos, too close to the largest FP16 number, {_LARGEST:.0f}; use FP32 or INT8"
             )
     changed = onnx.ModelProto()
     changed.CopyFrom(model)

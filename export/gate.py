@@ -170,13 +170,13 @@ def hardly_trained(scores: npt.NDArray[np.float32], masks: Sequence[Mask | None]
         return None
     if np.ptp(scores) == 0:
         return (
-            f"this detector gives every photo the same score, {scores[0]:.3g}, good or with a "
-            "synthetic defect: train again into a new folder, for more steps and with photos in "
-            "which the part can be seen, before you trust any file made from it"
+            f"this detector gives every photo the same score, {scores[0]:.3g}, with or without a "
+            "synthetic defect: do not use it or any file made from it. Train again into a new "
+            "folder, for more steps and with photos that show the part"
         )
     return (
-        "this detector hardly tells good photos from synthetic defects of them (AUROC "
-        f"{found:.2f}, {TELLS_APART} or more is usual): train it for more steps before you trust "
+        "the detector barely separates good photos from photos with synthetic defects (AUROC "
+        f"{found:.2f}; {TELLS_APART} or more is usual): train it for more steps before you use "
         "any file made from it"
     )
 
@@ -184,12 +184,12 @@ def hardly_trained(scores: npt.NDArray[np.float32], masks: Sequence[Mask | None]
 def _auroc(scores: npt.NDArray[np.float32], masks: Sequence[Mask | None]) -> float:
     found = auroc([mask is not None for mask in masks], scores.tolist())
     if found is None:
-        raise DataError("the gate needs good photos and defects, and has only one of both")
+        raise DataError("the gate needs both good and defective photos, and has only one kind")
     return found
 
 
 def refusal(before: Accuracy, after: Accuracy, parity: ParitySpec, max_drop: float) -> str | None:
-    """Say why a variant must not be used; ``None`` if it may be.
+    """Return why a variant must not be used; ``None`` if it may be.
 
     Args:
         before: Of the FP32 graph.
@@ -206,18 +206,18 @@ def refusal(before: Accuracy, after: Accuracy, parity: ParitySpec, max_drop: flo
     for name, (was, is_now) in metrics.items():
         drop = points_lost(was, is_now)
         if drop is not None and drop > max_drop + _ROUNDING:
-            return f"{name} falls by {drop:.2f} points, more than the {max_drop:g} allowed"
+            return f"{name} falls by {drop:.2f} points (allowed: {max_drop:g})"
     correlation = parity.rank_correlation
     if correlation is not None and correlation < RANK_CORRELATION:
         return (
-            f"the order of the scores changes: rank correlation {correlation:.3f} with FP32, at "
-            f"least {RANK_CORRELATION} is needed"
+            f"the order of the scores changes: rank correlation {correlation:.3f} with FP32 "
+            f"(required: {RANK_CORRELATION})"
         )
     return None
 
 
 def order_refusal(parity: ParitySpec, points: float) -> str | None:
-    """Say why a compression changes the order of the scores by too much to be taken unasked.
+    """Return why a compression changes the order of the scores too much to be chosen by ``auto``.
 
     Synthetic defects stand in for real ones, which see more of an error or less. What a variant may
     lose on any of them shows in the order of the scores, whichever are good: at 0.47 points of rank
@@ -232,13 +232,13 @@ def order_refusal(parity: ParitySpec, points: float) -> str | None:
     if lost is None or lost <= points + _ROUNDING:
         return None
     return (
-        f"the order of the scores changes: {lost:.3f} points of rank correlation, more than the "
-        f"{points:g} that 'auto' allows"
+        f"the order of the scores changes: it loses {lost:.3f} points of rank correlation ('auto' "
+        f"allows {points:g})"
     )
 
 
 def runtime_refusal(apart: Mapping[str, float]) -> str | None:
-    """Say why a variant must not be used because of the runtimes here; ``None`` if it may be.
+    """Return why the runtimes here rule a variant out; ``None`` if they do not.
 
     Args:
         apart: Largest difference of a score from ONNX Runtime's, as a share of the scores' range,
@@ -247,8 +247,8 @@ def runtime_refusal(apart: Mapping[str, float]) -> str | None:
     for name, difference in apart.items():
         if difference > RUNTIME_TOLERANCE:
             return (
-                f"{name} gives scores that differ from ONNX Runtime's by up to {difference:.1e} of "
-                f"their range, more than the {RUNTIME_TOLERANCE:.0e} allowed"
+                f"scores in {name} differ from scores in ONNX Runtime by up to {difference:.1e} of "
+                f"the score range (allowed: {RUNTIME_TOLERANCE:.0e})"
             )
     return None
 

@@ -230,7 +230,7 @@ def prepare(source: str | os.PathLike[str], options: ExportOptions) -> Prepared:
         raise MissingDependencyError("exporting", "onnx", "export") from error
     if options.compress is not None and options.max_latency is not None:
         raise UsageError(
-            "--compress GMAC and --max-latency both say how much is taken out: leave one out"
+            "--compress GMAC and --max-latency both set the size of the network: leave one out"
         )
     validate = gate.labelled(options.validate, options.good) if options.validate else None
     opened = Source.open(source)
@@ -240,9 +240,9 @@ def prepare(source: str | os.PathLike[str], options: ExportOptions) -> Prepared:
         photos.require_enough()
     if options.is_compressing and opened.manifest.compression is not None:
         raise UsageError(
-            f"{source} is compressed already, from "
-            f"{opened.manifest.compression.gmac_before:.4g} to {opened.manifest.model.gmac:.4g} "
-            "GMAC: compress the file (or the run folder) that it was made from"
+            f"{source} is already compressed from {opened.manifest.compression.gmac_before:.4g} to "
+            f"{opened.manifest.model.gmac:.4g} GMAC: compress the file or the run folder it was "
+            "made from"
         )
     return Prepared(opened, Judge(photos, validate), options)
 
@@ -291,7 +291,7 @@ class _Export:
         return self._judge(checked, self._time(checked))
 
     def refused(self, variants: list[Variant]) -> GateRefused | None:
-        """Say which kinds of file were asked for and are not there, and what to do."""
+        """Return which kinds of file were asked for and not written, and the next step."""
         if self.uncompressed is not None:
             written = variants[0].file
             return GateRefused(f"{self.uncompressed}; only {written} was written to {self.out}")
@@ -308,11 +308,11 @@ class _Export:
         less = ""
         if self.options.is_compressing:
             left = min(variant.gmac for variant in variants)
-            less = f"take fewer operations out (--compress {1.4 * left:.2g}), "
+            less = f"compress less (--compress {1.4 * left:.2g}), "
         return GateRefused(
-            f"{' and '.join(missing)} was not written ({reasons}); {self.out} got {written}: {less}"
-            "calibrate on more good photos (--calibration DIR), or allow more with --max-drop "
-            "POINTS"
+            f"{' and '.join(missing)} was not written ({reasons}); written to {self.out}: "
+            f"{written}. Next: {less}calibrate on more good photos (--calibration DIR), or allow a "
+            "larger loss (--max-drop POINTS)"
         )
 
     def _cannot(self, error: GateRefused) -> None:
@@ -375,8 +375,8 @@ class _Export:
         )
         if refused:  # by the labelled photos, which took no part in the choice
             raise GateRefused(
-                f"the compression to {made.gmac:.3g} GMAC was refused ({refused}); allow more "
-                f"operations, for example --compress {1.4 * made.gmac:.2g}"
+                f"the compression to {made.gmac:.3g} GMAC was refused ({refused}); compress less, "
+                f"for example --compress {1.4 * made.gmac:.2g}"
             )
         self.graph, self.manifest = entry.candidate.model, made.described(self.source.manifest)
         return entry
@@ -443,8 +443,9 @@ class _Export:
         for name, difference in entry.apart.items():
             if difference > parity.FP32_TOLERANCE:
                 notices.warn(
-                    f"{name} gives scores that differ by up to {difference:.1e} of their "
-                    "range: use this export with --runtime onnxruntime, and please report it"
+                    f"scores in {name} differ from scores in ONNX Runtime by up to "
+                    f"{difference:.1e} of the score range: use these files with --runtime "
+                    "onnxruntime, and please report this"
                 )
         self.judge.doubt(entry.scored)
         if not self.source.is_run:
@@ -537,7 +538,7 @@ class _Export:
                 "int8-tensorrt",
                 for_tensorrt,
                 described(qdq.TENSORRT_SCHEME),
-                "; for TensorRT to build an engine from",
+                "; input for TensorRT engines",
             ),
         ]
 
@@ -562,9 +563,9 @@ class _Export:
             if candidate.model is not self.source.graph:
                 raise GateRefused(f"{manifest.name} was refused: {error.problem}") from error
             raise ParityError(
-                f"{self.source.path} gives no detector that can be used, and nothing was written: "
-                f"{error.problem}; train into a new folder with --precision 32-true or a lower "
-                "--learning-rate, and look whether the photos show the part"
+                f"{self.source.path} is no usable detector, and nothing was written: "
+                f"{error.problem}; check that the photos show the part, and train into a new "
+                "folder with --precision 32-true or a lower --learning-rate"
             ) from error
 
     def _scored(self, candidate: _Candidate, manifest: Manifest, draft: Artifact) -> _Checked:

@@ -104,9 +104,9 @@ def recommended(variants: list[Variant]) -> Variant:
 
 
 def say_what_is_slower(variants: list[Variant]) -> list[Variant]:
-    """Say of INT8 variants that FP32, the first, is faster here than they are."""
+    """Mark the INT8 variants that are slower here than FP32, the first."""
     return [
-        variant.replace(reason=f"{variant.reason}; slower than FP32 here, only smaller")
+        variant.replace(reason=f"{variant.reason}; smaller, but slower than FP32 here")
         if variant.accepted
         and variant.precision.startswith("int8")
         and variant.speed_up is not None
@@ -117,7 +117,7 @@ def say_what_is_slower(variants: list[Variant]) -> list[Variant]:
 
 
 def keep_fastest_int8(variants: list[Variant]) -> list[Variant]:
-    """Refuse every INT8 variant measured here that another one beats."""
+    """Refuse every INT8 variant measured here except the fastest."""
     rivals = [
         variant
         for variant in variants
@@ -206,7 +206,7 @@ def _aligned(rows: Sequence[tuple[str, ...]]) -> str:
 
 @dataclass(frozen=True)
 class Written:
-    """What ``report.json`` says of one variant.
+    """One variant in ``report.json``.
 
     Attributes:
         precision: ``"fp32"`` and so on.
@@ -239,7 +239,7 @@ def read(folder: Path) -> tuple[Written, ...]:
     variants = strict_json.build(_Report, content, source).variants
     for variant in variants:
         if variant.accepted and Path(variant.file or "").name != variant.file:
-            source.fail(f"says that the file is {variant.file!r}, which is not a name")
+            source.fail(f"has the file name {variant.file!r}, which is not a plain name")
     return variants
 
 
@@ -255,8 +255,8 @@ def write(
     Args:
         folder: The export folder.
         variants: What was exported.
-        next_command: What to do next.
-        engine: How a TensorRT engine was built.
+        next_command: The command to run next.
+        engine: Details of the build of a TensorRT engine.
         rungs: The compressions that were tried.
     """
     content: dict[str, Any] = {
@@ -274,15 +274,16 @@ def write(
 {table(variants)}
 ```
 
-- `ms`: median inference on this machine with {_runtimes(variants)}, which `auto` takes here; all
-  variants were timed in one alternating run. `speed` is against the first row. Figures for another
-  machine come from `edgead bench` there. The file for TensorRT is timed as an engine.
-- `score diff`: largest difference of a score, as a share of the scores' range, from what the
-  variant was made from, on held-out good photos and on synthetic defects of them. `rank corr.` is
-  Spearman's of the same scores; `flips` counts photos whose verdict changes, each variant with
-  its own threshold.
-- `image AUROC`, `AU-PRO`: on the labelled photos given with `--validate`; in brackets the change
-  from FP32 in points of a hundred.
+- `ms`: median latency of one inference on this machine with {_runtimes(variants)}, the runtime that
+  `auto` chooses here. All variants were timed interleaved, in one run. `speed` is relative to the
+  first row. For another machine, run `edgead bench` there. The file for TensorRT is timed as an
+  engine.
+- `score diff`: largest difference between the score of the variant and the score of the file it was
+  made from, as a share of the score range, on good validation photos and on the same photos with
+  synthetic defects. `rank corr.`: Spearman's rank correlation of the same scores. `flips`: photos
+  whose verdict changes; each variant has its own threshold.
+- `image AUROC`, `AU-PRO`: on the labelled photos of `--validate`; in brackets the change from FP32
+  in points (0.01).
 {_compression(rungs)}
 Next: {markdown.code(next_command)}
 {_engine_section(engine) if engine else ""}"""
@@ -300,8 +301,8 @@ def _engine_section(engine: dict[str, Any]) -> str:
     return f"""
 ## {markdown.plain(engine["file"])}
 
-Built by TensorRT {engine["tensorrt"]} on {gpu}, and runs nowhere else. Its time is with
-TensorRT; its `speed` is against the first row in ONNX Runtime on this machine's CPU.
+Built by TensorRT {engine["tensorrt"]} on {gpu}; it runs only there. The time is measured with
+TensorRT; `speed` is relative to the first row in ONNX Runtime on the CPU of this machine.
 
 - built in {engine["build_seconds"]:.1f} s, timing cache {engine["timing_cache"]}
 - compute capability {engine["compute_capability"]}, {engine["multiprocessors"]} multiprocessors,
@@ -327,8 +328,8 @@ def _compression(rungs: Sequence[Rung]) -> str:
 {ladder(rungs)}
 ```
 
-Each in FP32, against the original, on held-out good photos and synthetic defects of them; `speed`
-is against the original in one alternating run.
+Each in FP32, compared with the original, on good validation photos and the same photos with
+synthetic defects. `speed` is relative to the original; all were timed interleaved, in one run.
 """
 
 

@@ -63,13 +63,13 @@ class Source:
         artifact = read_artifact(path)
         if artifact.manifest.engine is not None:
             raise UsageError(
-                f"{path} is an engine, which nothing can be made of: export the ONNX file that it "
+                f"{path} is a TensorRT engine and cannot be exported again: use the ONNX file it "
                 f"was built from ({artifact.manifest.engine.onnx})"
             )
         if artifact.manifest.precision != "fp32":
             raise UsageError(
-                f"{path} is {artifact.manifest.precision} already, and what it was rounded from is "
-                "not in it: export the FP32 file (or the run folder) that it was made from"
+                f"{path} is {artifact.manifest.precision} and no longer has the FP32 weights: "
+                "export the FP32 file or the run folder it was made from"
             )
         with open_runtime(artifact, "onnxruntime").runtime:
             pass  # what cannot be run is refused under its own name, not under a draft's

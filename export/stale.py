@@ -39,11 +39,11 @@ def of_another_training(folder: Path, manifest: Manifest) -> dict[Path, Manifest
 
 
 def warn(folder: Path, manifest: Manifest) -> None:
-    """Say on stderr which files of another training lie in the folder; they are left there."""
+    """Warn of files of another training in the folder; they are left there."""
     for path, other in of_another_training(folder, manifest).items():
         notices.warn(
-            f"{path} is of another training (finished {other.training.finished}) than "
-            f"what was just exported ({manifest.training.finished}): {_advice(other)}"
+            f"{path} comes from another training (finished {other.training.finished}) than the "
+            f"new files ({manifest.training.finished}): {_advice(other)}"
         )
 
 

@@ -21,10 +21,9 @@ from edgead.export.qdq import HEAD
 Floats = npt.NDArray[np.float64]
 
 _NOT_SQUARED = (
-    "this detector cannot be compressed: its map is not a sum of squared differences of features, "
-    "which the projection and the weights of the errors rest on (EfficientAd's is; STFPM and "
-    "reverse distillation divide their features by the length over all channels first); what "
-    "applies to it is --fp16 and --int8"
+    "this detector cannot be compressed: the method needs a map that is a sum of squared "
+    "differences of features, as in EfficientAd (STFPM and reverse distillation normalise their "
+    "features over all channels first); use --fp16 or --int8"
 )
 
 

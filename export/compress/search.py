@@ -98,18 +98,18 @@ class Search:
 
         Raises:
             UsageError: The target is no saving.
-            GateRefused: The target cannot be met within the gate; says which one can.
+            GateRefused: The target cannot be met within the gate; names one that can.
         """
         if isinstance(target, str):
             return self._automatic()
         whole = self._compressor.gmac
         if target >= whole:
             raise UsageError(
-                f"the detector has {whole:.4g} GMAC already, so --compress {target:g} saves "
-                "nothing: give a smaller number, or no number for the largest saving that passes"
+                f"the detector has only {whole:.4g} GMAC, so --compress {target:g} saves nothing: "
+                "give a smaller number, or no number for the largest compression that passes"
             )
         if target < self._compressor.least_gmac:
-            why = f"the fewest that can be left are {self._compressor.least_gmac:.3g}"
+            why = f"the smallest possible network has {self._compressor.least_gmac:.3g} GMAC"
         else:
             made, rung = self._try(target)
             if rung.refusal is None:
@@ -132,15 +132,15 @@ class Search:
         whole_ms = timer(slow)
         if whole_ms <= milliseconds:
             raise UsageError(
-                f"one inference takes {whole_ms:.3g} ms here without any compression: leave out "
-                f"--max-latency {milliseconds:g}, or ask for less"
+                f"one inference takes {whole_ms:.3g} ms here without compression: leave out "
+                f"--max-latency {milliseconds:g}, or give a smaller number"
             )
         fast_ms = timer(fast)
         if fast_ms > milliseconds:
             raise GateRefused(
-                f"--max-latency {milliseconds:g} cannot be met here: with the fewest operations "
-                f"that can be left, {fast:.3g} of {slow:.4g} GMAC, one inference takes "
-                f"{fast_ms:.3g} ms (whole: {whole_ms:.3g} ms)"
+                f"--max-latency {milliseconds:g} cannot be met here: one inference of the smallest "
+                f"possible network, {fast:.3g} of {slow:.4g} GMAC, takes {fast_ms:.3g} ms "
+                f"(uncompressed: {whole_ms:.3g} ms)"
             )
         for _ in range(_BISECTIONS):
             middle = math.sqrt(slow * fast)
@@ -153,8 +153,8 @@ class Search:
         if rung.refusal is None:
             return made
         raise GateRefused(
-            f"--max-latency {milliseconds:g} takes {fast:.3g} GMAC here ({fast_ms:.3g} ms), which "
-            f"was refused ({rung.refusal}); {self.nearest(fast)}"
+            f"--max-latency {milliseconds:g} needs a compression to {fast:.3g} GMAC here "
+            f"({fast_ms:.3g} ms), which was refused ({rung.refusal}); {self.nearest(fast)}"
         )
 
     def larger(self, than: float) -> Compressed | None:
@@ -172,10 +172,10 @@ class Search:
         return None
 
     def nearest(self, above: float) -> str:
-        """Say which target above a refused one passes."""
+        """Return a sentence with the next larger target that passes."""
         made = self.larger(above)
         if made is None:
-            return "no target passes: use --int8 without --compress, or more good photos"
+            return "no other target passes: use --int8 without --compress, or more good photos"
         return f"the nearest target that passes is --compress {_rounded_up(made.gmac)}"
 
     def _automatic(self) -> Compressed:

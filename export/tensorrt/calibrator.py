@@ -38,8 +38,8 @@ def calibrator(
     base = getattr(trt, _KINDS[kind], None)
     if base is None:
         raise UsageError(
-            f"TensorRT {trt.__version__} has no calibrators any more: leave out "
-            "--tensorrt-calibrator, and the INT8 engine is built from the -int8-tensorrt.onnx file"
+            f"TensorRT {trt.__version__} no longer has calibrators: leave out "
+            "--tensorrt-calibrator; the INT8 engine is then built from the -int8-tensorrt.onnx file"
         )
     digest = hashlib.sha256("\0".join((kind, *key)).encode()).hexdigest()
     path = cache.folder() / f"tensorrt-calibration-{digest[:32]}"

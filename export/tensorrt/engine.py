@@ -73,14 +73,14 @@ def precision_of(artifact: Artifact) -> str:
     found = artifact.manifest.precision
     if artifact.manifest.engine is not None:
         raise UsageError(
-            f"{artifact.path} is an engine already; build engines from the .onnx file "
+            f"{artifact.path} is an engine; build engines from the .onnx file "
             f"({artifact.manifest.engine.onnx})"
         )
     if found not in _OF_ARTIFACT:
         raise UsageError(
-            f"{artifact.path} is {found} in the shape of ONNX Runtime, which TensorRT refuses: use "
+            f"{artifact.path} is {found} in the form for ONNX Runtime, which TensorRT refuses: use "
             f"{artifact.manifest.model.name}-int8-tensorrt.onnx, which 'edgead export RUN --int8 "
-            "static' writes beside it"
+            "static' writes into the same folder"
         )
     return _OF_ARTIFACT[found]
 
@@ -102,7 +102,7 @@ def export_engine(
         source: An ONNX artifact: FP32, FP16, or INT8 for TensorRT.
         out: The export folder; made when missing. An engine of the same name in it is replaced
             once the new one has passed its check, and the report is written.
-        options: What the engine shall be.
+        options: Precision, batch sizes and limits of the engine.
         photos: Good photos and synthetic defects of them; ``None`` for generated frames, which
             show that the arithmetic is right and nothing about accuracy.
         baseline: The artifact whose scores are right; ``None`` for the source.
@@ -135,7 +135,7 @@ def check(artifact: Artifact, options: EngineOptions, photos: CalibrationPhotos 
 
     Args:
         artifact: What the engine is built from.
-        options: What the engine shall be.
+        options: Precision, batch sizes and limits of the engine.
         photos: Good photos, if there are some.
 
     Raises:
@@ -146,8 +146,8 @@ def check(artifact: Artifact, options: EngineOptions, photos: CalibrationPhotos 
     if options.calibrator is not None:
         if makes != "fp32":
             raise UsageError(
-                f"{artifact.path} is {makes} already; --tensorrt-calibrator makes INT8 of an FP32 "
-                "artifact"
+                f"{artifact.path} is {makes}; --tensorrt-calibrator needs an FP32 file: give that "
+                "file, or leave the option out"
             )
         if photos is None:
             raise UsageError(
@@ -156,8 +156,8 @@ def check(artifact: Artifact, options: EngineOptions, photos: CalibrationPhotos 
             )
     elif makes != options.precision:
         raise UsageError(
-            f"{artifact.path} makes an engine in {makes}, not in {options.precision}: leave out "
-            f"the precision, or give the {options.precision} file"
+            f"the engine of {artifact.path} has precision {makes}, not {options.precision}: leave "
+            f"out the precision, or give the {options.precision} file"
         )
     if photos is not None and options.precision != "fp32":
         photos.require_enough()
@@ -176,7 +176,7 @@ def build_engine(
     Args:
         artifact: What it is built from (:func:`check`).
         out: The export folder, which nobody else writes into (:func:`export_folder`).
-        options: What the engine shall be.
+        options: Precision, batch sizes and limits of the engine.
         judge: The photos to calibrate and check on; generated frames have no paths.
         reference: The artifact whose scores are right.
         max_drop: Largest loss of accuracy, in points of a hundred.
@@ -215,12 +215,12 @@ def build_engine(
 
 
 def _refused(name: str, reason: str) -> GateRefused:
-    return GateRefused(f"the engine {name} was built but refused, and not written: {reason}")
+    return GateRefused(f"the engine {name} was built, but refused and not written: {reason}")
 
 
 def _warn(machine: Machine, options: EngineOptions) -> None:
     if options.precision == "int8" and machine.compute_capability in _NO_INT8:
-        text = "has no INT8 units, so that INT8 is no faster than FP16: measure both (edgead bench)"
+        text = "has no INT8 units, so INT8 is not faster than FP16: measure both with edgead bench"
     elif options.precision != "fp32" and machine.compute_capability in _SLOW_FP16:
         text = "computes FP16 slower than FP32: build with --tensorrt fp32"
     else:
@@ -333,7 +333,7 @@ class _Check:
             latency_ms=timed[names[0]],
             speed_up=1.0,
             runtime=runtimes[0],
-            reason="what the engine is compared with",
+            reason="reference for the engine",
         )
         note = "" if self.given else "; checked on generated frames (--calibration DIR for photos)"
         second = _variant(self.draft, compared, before, after).replace(
@@ -372,8 +372,8 @@ class _Check:
         if allowed is not None and compared.max_score_diff_relative > allowed:
             return (
                 f"its scores differ from {compared.reference} by up to "
-                f"{compared.max_score_diff_relative:.1e} of the score range, more than "
-                f"{allowed:.0e}; build in fp32, or report this with the report of the build"
+                f"{compared.max_score_diff_relative:.1e} of the score range (allowed: "
+                f"{allowed:.0e}); build in fp32, or report this with the report of the build"
             )
         if not self.given:
             # Generated frames show no part, so that they say nothing about its defects.

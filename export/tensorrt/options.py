@@ -33,16 +33,17 @@ class EngineOptions:
     def __post_init__(self) -> None:
         if self.precision not in PRECISIONS:
             raise UsageError(
-                f"an engine's precision is one of {', '.join(PRECISIONS)}, not '{self.precision}'"
+                f"an engine has one of the precisions {', '.join(PRECISIONS)}, not "
+                f"'{self.precision}'"
             )
         smallest, tuned, largest = self.batch
         if not 1 <= smallest <= tuned <= largest:
             raise UsageError(
-                f"an engine's batches must be 1 <= min <= opt <= max, not {self.batch}"
+                f"the batch sizes of an engine must be 1 <= min <= opt <= max, not {self.batch}"
             )
         if self.dla_core is not None and self.precision == "fp32":
-            raise UsageError("a DLA computes in FP16 and INT8 only: build with --tensorrt fp16")
+            raise UsageError("a DLA supports FP16 and INT8 only: build with --tensorrt fp16")
         if self.calibrator is not None and self.precision != "int8":
             raise UsageError(
-                "--tensorrt-calibrator is for INT8: use it with --tensorrt int8, or leave it out"
+                "--tensorrt-calibrator applies to INT8 only: add --tensorrt int8, or leave it out"
             )

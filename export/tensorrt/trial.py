@@ -76,7 +76,7 @@ def in_threads(
 ) -> str:
     """Score the photos in four threads at once and compare with one thread."""
     if not sharing:
-        return "not tried: this TensorRT shares no profile, threads take turns"
+        return "not tried: in this TensorRT version, threads cannot share a profile and take turns"
     sessions = [Session(trt, device, engine, log, _LARGEST) for _ in range(4)]
     with device.current():
         expected = [float(sessions[0].run(photo[None])[1][0]) for photo in photos]
