@@ -1,6 +1,7 @@
 """The artifact: one exported file that describes itself."""
 
-from edgead.artifact.artifact import Artifact, read_artifact, write_artifact
+from edgead.artifact.artifact import Artifact, read_artifact
+from edgead.artifact.containers import Container
 from edgead.artifact.engine import rebuild_command, sidecar_path, write_engine
 from edgead.artifact.kinds import (
     FP16,
@@ -13,6 +14,7 @@ from edgead.artifact.kinds import (
     kind_of,
 )
 from edgead.artifact.manifest import SCHEMA, Manifest
+from edgead.artifact.sealed_onnx import write_artifact
 from edgead.artifact.specs import (
     SCORE,
     CompressionSpec,
@@ -40,6 +42,7 @@ __all__ = [
     "SCORE",
     "Artifact",
     "CompressionSpec",
+    "Container",
     "EngineSpec",
     "InputSpec",
     "Kind",
