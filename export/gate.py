@@ -31,20 +31,20 @@ TELLS_APART = 0.7
 
 
 _ROUNDING = 1e-9
-"""Of a difference of two metrics, in points: 100 * (1 - 0.995) is more than 0.5."""
+"""Rounding error of a difference of metrics, in points: 100 * (1 - 0.995) is more than 0.5."""
 
 
 @dataclass(frozen=True)
 class Accuracy:
-    """How well a graph tells good from defective.
+    """How well a graph separates good photos from defective ones.
 
     Attributes:
-        synthetic_auroc: Held-out good photos against synthetic defects of them.
-        image_auroc: On labelled photos, or ``None`` where there are none.
-        au_pro: On labelled photos with masks, or ``None``.
+        synthetic_auroc: AUROC of good validation photos against their synthetic defects.
+        image_auroc: Image AUROC on labelled photos, or ``None`` where there are none.
+        au_pro: AU-PRO on labelled photos with masks, or ``None``.
         synthetic_au_pro: AU-PRO on the same photos as the first: it sees what an image's one score
             does not, that a map has lost small or faint defects.
-        synthetic_defects: How many the first and the last are of.
+        synthetic_defects: Number of photos with a synthetic defect.
     """
 
     synthetic_auroc: float
@@ -101,7 +101,7 @@ def measure(
 def on_synthetic_defects(
     manifest: Manifest, scored: Scored, masks: Sequence[Mask | None]
 ) -> Accuracy:
-    """Measure how well a graph tells good photos from synthetic defects of them."""
+    """Measure how well a graph separates good photos from their synthetic defects."""
     size = manifest.input.size
     nothing = np.zeros(size, np.bool_)
     maps = [to_photo(found, manifest.map, manifest.input, size) for found in scored.maps]
@@ -127,7 +127,7 @@ def is_open(
     masks: Sequence[Mask | None],
     max_drop: float,
 ) -> bool:
-    """Whether other synthetic defects could turn the verdict on AUROC.
+    """Whether other synthetic defects could change the verdict on AUROC.
 
     What one defect contributes to the AUROC is the share of good photos that score below it, so the
     drop is the mean over the defects of what each has lost, with the standard error of that mean.
@@ -136,7 +136,7 @@ def is_open(
 
     Args:
         before: Scores of the FP32 graph.
-        after: Of the variant.
+        after: Scores of the variant.
         masks: Where each photo has a defect, ``None`` for the good ones.
         max_drop: Largest loss allowed, in points.
 
@@ -192,9 +192,9 @@ def refusal(before: Accuracy, after: Accuracy, parity: ParitySpec, max_drop: flo
     """Return why a variant must not be used; ``None`` if it may be.
 
     Args:
-        before: Of the FP32 graph.
-        after: Of the variant.
-        parity: Of the variant against the FP32 graph.
+        before: Accuracy of the FP32 graph.
+        after: Accuracy of the variant.
+        parity: The variant compared with the FP32 graph.
         max_drop: Largest loss of any metric, in points of a hundred.
     """
     metrics = {

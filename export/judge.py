@@ -19,12 +19,12 @@ from edgead.runtimes import Runtime
 
 @dataclass
 class Scored:
-    """A file, what its graph gives for the judge's photos, and what was measured of that.
+    """A file, its outputs for the judge's photos, and the accuracy measured from them.
 
     Attributes:
         artifact: The file.
         runtime: What scored the photos; it scores more of them while it is open.
-        outputs: Of the judge's photos.
+        outputs: Scores and maps of the judge's photos.
     """
 
     artifact: Artifact

@@ -1,6 +1,6 @@
 """A quick side-by-side latency, so that an export report can show what a variant buys here.
 
-For numbers to rely on there is ``edgead bench``.
+For figures to rely on, use ``edgead bench``.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def side_by_side(runtimes: Mapping[str, Runtime], photo: npt.NDArray[np.uint8]) 
 def in_turns(
     calls: Mapping[str, Callable[[], object]], rounds: int, seconds: float = float("inf")
 ) -> dict[str, list[float]]:
-    """Time calls in turns of two, of which the second counts.
+    """Time calls interleaved, two of each at a time; the second counts.
 
     The first of a turn finds the caches full of another network, and perhaps threads of the runtime
     before it still spinning on the cores.

@@ -1,4 +1,4 @@
-"""Does the exported file give the scores of what it was made from?"""
+"""Whether an exported file has the same scores as its source."""
 
 from __future__ import annotations
 
@@ -37,9 +37,9 @@ def score(runtime: Runtime, photos: npt.NDArray[np.uint8], name: str) -> Scored:
     """Score photos one by one, as a device does.
 
     Args:
-        runtime: What scores them.
+        runtime: The runtime that scores them.
         photos: uint8 ``[N, height, width, 3]`` BGR at the network's input size.
-        name: Of the graph, for the progress shown.
+        name: Name of the graph, for the progress display.
     """
     indices = progress(range(len(photos)), total=len(photos), label=f"checking {name}")
     outputs = [runtime.infer(photos[index : index + 1]) for index in indices]
@@ -55,11 +55,11 @@ def compare(
     """Measure how far two runtimes are apart.
 
     Args:
-        reference: What is right.
-        found: What is checked.
-        thresholds: Of the reference and of what is checked. A photo above one and not above the
+        reference: The right scores and maps.
+        found: The scores and maps to check.
+        thresholds: Threshold of the reference and of the other. A photo above one and not above the
             other is a label flip.
-        name: What the reference is, for the manifest.
+        name: Name of the reference, for the manifest.
 
     Raises:
         ParityError: A score or map is not finite.

@@ -16,7 +16,7 @@ from edgead.printable import printable
 from edgead.strict_json import Source
 
 SCHEMA = 1
-"""Of ``report.json``; docs/reference/json.md has the keys."""
+"""Schema number of ``report.json``; docs/reference/json.md has the keys."""
 
 
 @dataclass(frozen=True)
@@ -29,19 +29,19 @@ class Variant:
         precision: ``"fp32"`` and so on.
         gmac: Multiply-accumulates of one image, in billions.
         parameters: Weights and biases.
-        size_bytes: Of the file.
-        latency_ms: Median inference here, in the same alternating run for all variants.
-        speed_up: How many times faster than FP32 that is.
-        runtime: What that was measured with: the one that ``auto`` takes here.
+        size_bytes: Size of the file.
+        latency_ms: Median latency of one inference here; all variants were timed interleaved.
+        speed_up: Latency of FP32 divided by this latency.
+        runtime: The runtime of that measurement: the one that ``auto`` chooses here.
         score_diff_in_runtimes: Largest difference of a score from ONNX Runtime's in each other
             runtime that opens it here, as a share of the scores' range.
-        parity: Against what the export started from.
+        parity: Comparison with the source of the export.
         image_auroc: On the labelled photos given, or ``None``.
         image_auroc_drop: Against FP32, in points; ``None`` without labelled photos.
         au_pro: On the labelled photos given, or ``None`` without masks.
         au_pro_drop: Against FP32, in points.
         accepted: Whether the file was put in place.
-        reason: Why it was, or was not.
+        reason: Why it was accepted or refused.
     """
 
     name: str

@@ -19,7 +19,7 @@ class Source:
     Attributes:
         path: The run folder or the artifact.
         graph: Serialised ONNX model in FP32.
-        manifest: Of the FP32 detector.
+        manifest: Manifest of the FP32 detector.
         photos: The good photos that are known for it.
     """
 
@@ -30,7 +30,7 @@ class Source:
 
     @property
     def is_run(self) -> bool:
-        """Whether PyTorch can give reference scores."""
+        """Whether PyTorch can compute reference scores."""
         return self.path.is_dir()
 
     @classmethod
@@ -39,7 +39,7 @@ class Source:
 
         Raises:
             UsageError: Neither of them, or an artifact that is not FP32.
-            ArtifactError: The artifact is damaged or not ours, or does not compute what it says.
+            ArtifactError: The artifact is damaged or not ours, or contradicts its manifest.
             TrainingError: The run has not finished or is damaged.
         """
         path = Path(path)

@@ -22,7 +22,7 @@ def of_another_training(folder: Path, manifest: Manifest) -> dict[Path, Manifest
 
     Args:
         folder: The export folder; files in it that are no whole artifacts are passed over.
-        manifest: Of what was exported.
+        manifest: Manifest of the new files.
     """
     found = {}
     for path in sorted(folder.iterdir()):

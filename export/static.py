@@ -50,7 +50,7 @@ def static_int8(
         method: The calibrator's name.
 
     Raises:
-        EdgeadError: The graph is INT8 already, or gives values that are not finite.
+        EdgeadError: The graph is already INT8, or computes values that are not finite.
         UsageError: There is no such calibrator.
     """
     choose = calibrator(method)

@@ -1,4 +1,4 @@
-"""What TensorRT asks of a Q/DQ graph, checked here, so that it need not wait for a GPU.
+"""TensorRT's rules for Q/DQ graphs, checked without a GPU.
 
 Source: NVIDIA's documentation "Working with Quantized Types" and the messages of onnx-tensorrt's
 importers for QuantizeLinear and DequantizeLinear in versions 8.5 to 10; for the UINT8 input,

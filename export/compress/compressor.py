@@ -25,7 +25,7 @@ class Compressed:
 
     Attributes:
         model: FP32 graph with edgead's contract, its head fitted again.
-        spec: What was done, for the manifest.
+        spec: Description of the compression, for the manifest.
         gmac: Multiply-accumulates of one photo, in billions.
         parameters: Weights and biases.
     """
@@ -48,7 +48,7 @@ class Compressor:
 
     Args:
         model: FP32 graph with edgead's contract.
-        photos: Good photos that the training held out; test photos have no place here.
+        photos: Validation photos; never test photos.
 
     Raises:
         UsageError: The detector's map is not a sum of squared differences.
@@ -65,7 +65,7 @@ class Compressor:
 
     @property
     def gmac(self) -> float:
-        """Of the original."""
+        """Billions of multiply-accumulates of the original."""
         return self._network.macs / 1e9
 
     @functools.cached_property

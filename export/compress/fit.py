@@ -29,11 +29,11 @@ def carry_out(
     """Return the compressed graph; its head is still the original's.
 
     Args:
-        original: What is compressed.
-        plan: What to keep.
+        original: The graph to compress.
+        plan: The channels and ranks to keep.
         found: The choices that the plan was made from.
         observed: Samples of the original, of all its convolutions, on the same photos.
-        photos: To fit on.
+        photos: Photos to fit on.
     """
     weights = importance(original, observed.outputs)
     network = Network(original.model)

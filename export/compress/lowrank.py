@@ -44,7 +44,7 @@ def least_squares(moments: Regression, original: Floats) -> tuple[Floats, Floats
     """Fit weights ``[outputs, inputs]`` and bias ``[outputs]`` to given outputs.
 
     Args:
-        moments: Of patches and outputs.
+        moments: Moments of patches and outputs.
         original: Weights for directions in which the patches do not vary.
     """
     damping = _DAMPING * float(np.trace(moments.patches)) / len(moments.patches) + 1e-12
@@ -60,16 +60,16 @@ def reduced_rank(
     """Find the best factors of a rank.
 
     Any invertible matrix may stand between the two. INT8 gives all ``r`` activations one step, in
-    proportion to their range, so they shall have equal ranges. And a direction that holds most of
+    proportion to their range, so they should have equal ranges. A direction that holds most of
     the energy, brightness for example, must not be rounded by a share of it: two networks see it
     alike, and the score is what they differ by. With direction ``i`` of weighted deviation ``d_i``
     scaled to ``a_i`` and all of them turned so that each activation has some of each, the weighted
     error is in proportion to ``sum(a^2) sum(d^2 / a^2)``, least at ``a^2 = d``.
 
     Args:
-        moments: Of the patches.
-        weights: What is approximated, ``[outputs, inputs]``.
-        bias: Of the same, ``[outputs]``.
+        moments: Moments of the patches.
+        weights: The weights to approximate, ``[outputs, inputs]``.
+        bias: Their bias, ``[outputs]``.
         importance: ``[outputs, outputs]``, how errors of the outputs count together.
         rank: Outputs of the inner convolution.
     """

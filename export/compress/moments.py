@@ -24,13 +24,13 @@ Photos = Sequence[npt.NDArray[np.uint8]]
 
 @dataclass(frozen=True)
 class Observed:
-    """What a graph did on photos.
+    """Statistics of a graph's activations on photos.
 
     Attributes:
         outputs: For each convolution, its outputs (before a ReLU) at the drawn places,
             float32 ``[places, channels]``; each photo has as many, one after the other.
         channels: For each convolution, the covariance of its input's channels, ``[in, in]``.
-        photos: How many were run.
+        photos: Number of photos.
     """
 
     outputs: Mapping[str, Samples]
@@ -40,7 +40,7 @@ class Observed:
 
 @dataclass(frozen=True)
 class Regression:
-    """Moments of a convolution's patches and of the outputs that it shall give there.
+    """Moments of a convolution's patches and of its target outputs there.
 
     Attributes:
         patch_mean, output_mean: Means.
@@ -60,7 +60,7 @@ def observe(network: Network, names: Sequence[str], photos: Photos, places: int)
     Args:
         network: The graph.
         names: Convolutions.
-        photos: What to run.
+        photos: The photos.
         places: Drawn in each photo, at most, for each convolution.
     """
     chosen = {name: network.convolutions[name] for name in names}

@@ -32,7 +32,7 @@ class Conv:
     """One convolution of a graph.
 
     Attributes:
-        name: Of its node.
+        name: Name of its node.
         input: The activation that it reads.
         output: Its own output.
         activated: The activation behind it: its ReLU's output, or its own.
@@ -74,7 +74,7 @@ class Difference:
         tensor: The activation ``[N, channels, h, w]`` that is squared.
         convolutions: What makes it: one convolution, or the two that are subtracted.
         signs: +1 or -1, how each enters.
-        weight: Of its squares in the map.
+        weight: Weight of its squares in the map.
         centring: Share of each channel's mean over the photo that is taken off first.
     """
 

@@ -1,4 +1,4 @@
-"""What a compression is fitted on: good photos, defects painted into them, generated pictures.
+"""Photos for fitting a compression: good ones, synthetic defects, generated pictures.
 
 The defects are drawn anew: those of the accuracy gate are for the gate alone.
 """

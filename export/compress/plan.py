@@ -33,13 +33,13 @@ docs/notes/compression-method.md has the reason.
 
 @dataclass(frozen=True)
 class Plan:
-    """What a compressed graph keeps.
+    """The channels and ranks that a compressed graph keeps.
 
     Attributes:
         gmac: Multiply-accumulates of one photo, in billions, without the head.
         directions: Of each difference, by the name of its activation.
         channels: Of each convolution whose outputs are pruned.
-        ranks: Of each convolution that becomes two.
+        ranks: Rank of each convolution that becomes two.
         lost: Predicted weighted energy of the errors, as a share of the differences' energy.
     """
 
@@ -52,7 +52,7 @@ class Plan:
 
 @dataclass(frozen=True)
 class Choices:
-    """What there is to choose from, with what each choice costs.
+    """The possible choices and the cost of each.
 
     Attributes:
         directions: Energy lost with each number of directions of a difference.

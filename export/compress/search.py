@@ -87,7 +87,7 @@ class Search:
 
     @property
     def tried(self) -> list[tuple[Compressed, Rung]]:
-        """What was tried, in that order."""
+        """The compressions that were tried, in order."""
         return list(self._by_target.values())
 
     def find(self, target: float | str) -> Compressed:
@@ -121,7 +121,7 @@ class Search:
         """Return the compression with the most operations that is fast enough here.
 
         Args:
-            milliseconds: Of one inference, at most.
+            milliseconds: Largest latency of one inference.
             timer: Measures.
 
         Raises:

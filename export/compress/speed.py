@@ -1,4 +1,4 @@
-"""How fast a compression would be, before it is made."""
+"""The latency of a compression, measured before its weights are fitted."""
 
 from __future__ import annotations
 

@@ -25,19 +25,19 @@ _WORKSPACE_MIB = 1024
 
 @dataclass(frozen=True)
 class Built:
-    """What TensorRT made.
+    """A built engine and details of its build.
 
     Attributes:
         plan: The engine.
-        seconds: How long the build took, without parsing.
+        seconds: Duration of the build, without parsing.
         shares_profile: Whether the engine may have several execution contexts at once.
         strongly_typed: Whether the graph's types alone decided the precision of each layer.
-        layers: As TensorRT describes them; empty where it does not.
-        workspace_mib: The limit it had.
+        layers: The layers as TensorRT describes them; empty where it does not.
+        workspace_mib: Limit of the scratch memory.
         free_mib: Free memory of the GPU before the build.
-        timing_cache: What to give the next build.
+        timing_cache: Timing cache for the next build.
         reused_timings: Whether an earlier build's measurements were used.
-        warnings: TensorRT's own.
+        warnings: Warnings of TensorRT.
     """
 
     plan: bytes
@@ -68,12 +68,12 @@ def build(
         device: The GPU.
         model: Serialised ONNX model with edgead's contract: FP32, FP16-typed, or with Q/DQ pairs.
         options: Precision, batch, memory, DLA.
-        timing_cache: Of an earlier build on this GPU with this version, or empty.
-        calibrator: One of TensorRT's own, for INT8 from an FP32 graph.
-        say: Told what happens before the long part begins.
+        timing_cache: Timing cache of an earlier build on this GPU with this version, or empty.
+        calibrator: A TensorRT calibrator, for INT8 from an FP32 graph.
+        say: Called with a progress message before the long part begins.
 
     Raises:
-        UsageError: An option that this GPU or version has not.
+        UsageError: This GPU or version does not support an option.
         OutOfDeviceMemory: The GPU's memory is not enough.
         EdgeadError: TensorRT cannot read the model or builds no engine; has its reason.
     """

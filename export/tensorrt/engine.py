@@ -55,7 +55,7 @@ class Engine:
         variants: The artifact it is compared with, and the engine, for the report.
         details: Layers, build time, memory and options, for the report.
         path: The engine.
-        command: What to do next.
+        command: The command to run next.
     """
 
     variants: tuple[Variant, Variant]
@@ -134,7 +134,7 @@ def check(artifact: Artifact, options: EngineOptions, photos: CalibrationPhotos 
     """Refuse what no engine can be made of.
 
     Args:
-        artifact: What the engine is built from.
+        artifact: The ONNX file to build from.
         options: Precision, batch sizes and limits of the engine.
         photos: Good photos, if there are some.
 
@@ -174,7 +174,7 @@ def build_engine(
     """Build an engine, check it, and put it into place.
 
     Args:
-        artifact: What it is built from (:func:`check`).
+        artifact: The ONNX file to build from, checked with :func:`check`.
         out: The export folder, which nobody else writes into (:func:`export_folder`).
         options: Precision, batch sizes and limits of the engine.
         judge: The photos to calibrate and check on; generated frames have no paths.

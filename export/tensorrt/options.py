@@ -1,4 +1,4 @@
-"""What an engine shall be."""
+"""Options of an engine."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ CALIBRATORS = ("entropy", "minmax")
 
 @dataclass(frozen=True)
 class EngineOptions:
-    """How an engine is built.
+    """Options of the build of an engine.
 
     Attributes:
         precision: ``"fp16"``, ``"int8"`` or ``"fp32"``.
@@ -20,8 +20,8 @@ class EngineOptions:
         workspace_mib: Most memory for a layer's scratch space; ``None`` for half of what is free,
             at most 1024.
         dla_core: Use this DLA core where layers allow it; ``None`` for the GPU alone.
-        calibrator: For INT8 from an FP32 artifact with TensorRT's own calibration, which TensorRT
-            11 has not any more; ``None`` for the Q/DQ graph, which every version takes.
+        calibrator: TensorRT calibrator for INT8 from an FP32 artifact, which TensorRT
+            11 no longer has; ``None`` for the Q/DQ graph, which every version accepts.
     """
 
     precision: str = "fp16"

@@ -1,4 +1,4 @@
-"""How fast each kernel was, remembered between builds: the second build takes a fraction."""
+"""Kernel timings kept between builds: the second build takes a fraction of the time."""
 
 from __future__ import annotations
 
