@@ -130,7 +130,7 @@ def torch_latency(run: Path) -> dict[str, float]:
     """Time a run's detector in torch on the GPU, batch 1, FP16 by autocast, host to host."""
     import torch
 
-    from edgead.models.base import channels_last
+    from edgead.networks.inputs import channels_last
     from edgead.training import Run
 
     model, manifest = Run(run).load_model()

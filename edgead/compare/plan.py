@@ -227,7 +227,7 @@ def _gmac(contender: Contender, plan: Plan) -> float | None:
 
     from edgead.errors import EdgeadError
     from edgead.models import create_model
-    from edgead.models.base import count_macs
+    from edgead.networks.cost import count_macs
 
     try:
         model = create_model(contender.model, plan.image_size, **contender.options).eval()

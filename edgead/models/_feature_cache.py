@@ -11,7 +11,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from edgead.models.base import PhotoBatches, to_network_input
+from edgead.models.base import PhotoBatches
+from edgead.networks.inputs import to_network_input
 
 Pyramid = Callable[[Tensor], list[Tensor]]
 """Normalised images to the features of several levels."""

@@ -8,21 +8,23 @@ import torch
 from torch import Tensor
 
 from edgead.artifact.specs import TeacherSpec
-from edgead.models import _resnet
 from edgead.models._feature_cache import PyramidCache
-from edgead.models.base import AnomalyModel, PhotoBatches, StepBatch, to_network_input
+from edgead.models.base import PhotoBatches
+from edgead.models.gradient import GradientModel, StepBatch
+from edgead.networks import resnet
+from edgead.networks.inputs import to_network_input
 from edgead.teachers.backbones import load_backbone
 
 _Model = TypeVar("_Model", bound="TrunkModel")
 
 
-class TrunkModel(AnomalyModel):
+class TrunkModel(GradientModel):
     """A detector that learns from the features of a frozen, pretrained ResNet.
 
     A subclass sets :attr:`teacher_net` in its constructor.
     """
 
-    teacher_net: _resnet.Trunk
+    teacher_net: resnet.Trunk
     _cache: PyramidCache | None = None
 
     def load_teacher(self, source: str | None) -> TeacherSpec | None:
@@ -35,7 +37,7 @@ class TrunkModel(AnomalyModel):
         self.teacher_net.eval()
         return self
 
-    def fit_statistics(self, batches: PhotoBatches) -> None:
+    def fit(self, batches: PhotoBatches) -> None:
         """Keep the pretrained network's features of the training photos for the steps."""
         self._cache = PyramidCache.of(self.teacher_net, batches)
 

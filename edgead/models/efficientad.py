@@ -6,7 +6,6 @@ same method with a smaller teacher, student and autoencoder, for CPUs.
 
 from __future__ import annotations
 
-import copy
 import dataclasses
 import math
 from collections.abc import Mapping
@@ -17,24 +16,19 @@ import torch
 from torch import Tensor, nn
 
 from edgead.artifact.specs import MapSpec, TeacherSpec
-from edgead.models import _pdn
 from edgead.models._augment import RECOLOURING, jitter_one
 from edgead.models._autoencoder import PaperAutoencoder, SmallAutoencoder
+from edgead.models._efficientad_graph import DeployedEfficientAd, raw_map
 from edgead.models._feature_cache import FeatureCache
-from edgead.models.base import (
-    IMAGENET_MEAN,
-    IMAGENET_STD,
-    AnomalyModel,
-    PhotoBatches,
-    Recipe,
-    StepBatch,
-    to_network_input,
-)
+from edgead.models.base import PhotoBatches
+from edgead.models.gradient import GradientModel, Recipe, StepBatch
 from edgead.models.options import Choice, Number, Option, OptionValue
 from edgead.models.registry import register_model
+from edgead.networks import pdn
+from edgead.networks.inputs import to_network_input
+from edgead.networks.pdn import TEACHER_CHANNELS
 from edgead.teachers.pdn import load_pdn_teacher
 
-TEACHER_CHANNELS = 384
 HARD_QUANTILE = 0.999  # p_hard, paper, section 3.2
 _HARD_QUANTILE_SHORT = 0.99
 _PAPER, _SHORT = "paper", "short"
@@ -66,7 +60,7 @@ def _number_options(map_defaults: Mapping[str, float]) -> dict[str, Option]:
     }
 
 
-class EfficientAd(AnomalyModel):
+class EfficientAd(GradientModel):
     """Student–teacher detector with an autoencoder for what is wrong as a whole.
 
     Args:
@@ -97,8 +91,8 @@ class EfficientAd(AnomalyModel):
         super().__init__(image_size, **options)
         spec = self.map_spec
         out_size = (spec.height, spec.width)
-        self.teacher_net = _pdn.PDN(self.size, TEACHER_CHANNELS).requires_grad_(False)
-        self.student = _pdn.PDN(self.size, 2 * TEACHER_CHANNELS)
+        self.teacher_net = pdn.PDN(self.size, TEACHER_CHANNELS).requires_grad_(False)
+        self.student = pdn.PDN(self.size, 2 * TEACHER_CHANNELS)
         autoencoder = SmallAutoencoder if self.size == "n" else PaperAutoencoder
         self.autoencoder = autoencoder(image_size, out_size, TEACHER_CHANNELS)
         self.register_buffer("teacher_mean", torch.zeros(1, TEACHER_CHANNELS, 1, 1))
@@ -120,7 +114,7 @@ class EfficientAd(AnomalyModel):
     @property
     def map_spec(self) -> MapSpec:
         """The unpadded student's cells."""
-        return _pdn.map_spec(self.size, self.image_size)
+        return pdn.map_spec(self.size, self.image_size)
 
     def load_teacher(self, source: str | None) -> TeacherSpec:
         """Load the pretrained teacher: the one in this package, or a file."""
@@ -132,7 +126,7 @@ class EfficientAd(AnomalyModel):
         self.teacher_net.eval()
         return self
 
-    def fit_statistics(self, batches: PhotoBatches) -> None:
+    def fit(self, batches: PhotoBatches) -> None:
         """Measure the teacher's channel mean and deviation, and keep its features for the steps.
 
         The short recipe recolours every photo anew, so it keeps none.
@@ -248,7 +242,7 @@ class EfficientAd(AnomalyModel):
         channel's mean over the photo the share ``centring`` is taken off first.
         """
         imitation_error, prediction_error = self.differences(photos)
-        return raw_map(imitation_error, self._centring), raw_map(prediction_error, self._centring)
+        return raw_map(imitation_error, self.centring), raw_map(prediction_error, self.centring)
 
     def fit_normalisation(self, batches: PhotoBatches) -> None:
         """Take the quantiles 0.9 and 0.995 of both maps over held-out good photos.
@@ -272,13 +266,25 @@ class EfficientAd(AnomalyModel):
         ``autoencoder_share`` says. A map's value is 0 at the 0.9 quantile of good parts and 0.1 at
         the 0.995 quantile.
         """
-        weights, bias = self._head()
+        weights, bias = self.head()
         student_map, autoencoder_map = self.raw_maps(photos)
         return weights[0] * student_map + weights[1] * autoencoder_map + bias
 
+    @property
+    def centring(self) -> float:
+        """The share of each channel's mean over a photo that is taken off the differences."""
+        return float(self.options["centring"])
+
+    def head(self) -> tuple[Tensor, Tensor]:
+        """Fold quantile normalisation and averaging into two weights ``[2]`` and a bias."""
+        low, high = self.quantiles[:, 0], self.quantiles[:, 1]
+        share = float(self.options["autoencoder_share"])
+        weights = low.new_tensor([1 - share, share]) * _SCALE / (high - low)
+        return weights, -(weights * low).sum()
+
     def deployable(self) -> nn.Module:
         """Return the graph to export, with every constant folded into the networks."""
-        return _Deployed(self)
+        return DeployedEfficientAd(self)
 
     @classmethod
     def recipe_with(cls, options: Mapping[str, OptionValue]) -> Recipe:
@@ -297,10 +303,6 @@ class EfficientAd(AnomalyModel):
         return self.options.get("recipe", _SHORT) == _SHORT
 
     @property
-    def _centring(self) -> float:
-        return float(self.options["centring"])
-
-    @property
     def _penalty(self) -> float:
         return float(self.options["penalty"])
 
@@ -314,13 +316,6 @@ class EfficientAd(AnomalyModel):
         if self._cache is None:
             return self._normalise(self.teacher_net(photos).float())
         return self._normalise(self._cache.get(indices).to(photos.device))
-
-    def _head(self) -> tuple[Tensor, Tensor]:
-        """Fold quantile normalisation and averaging into two weights and a bias."""
-        low, high = self.quantiles[:, 0], self.quantiles[:, 1]
-        share = float(self.options["autoencoder_share"])
-        weights = low.new_tensor([1 - share, share]) * _SCALE / (high - low)
-        return weights, -(weights * low).sum()
 
 
 @register_model("efficientad-s")
@@ -369,80 +364,6 @@ class EfficientAdN(EfficientAd):
         wants_penalty=True,
         reference="docs/notes/efficientad-n.md",
     )
-
-
-class _Deployed(nn.Module):
-    """The exported graph: raw pixels in, raw map and score out, constants folded.
-
-    Teacher minus student comes out of one convolution over both networks' last activations. That
-    is the same sum in FP32 with half of the output; in INT8 the small difference gets the whole
-    range of its tensor, where two large tensors would each lose it to rounding before they are
-    subtracted (docs/notes/int8-method.md).
-    """
-
-    mean_bgr: Tensor
-
-    def __init__(self, model: EfficientAd) -> None:
-        super().__init__()
-        mean, std = torch.tensor(IMAGENET_MEAN), torch.tensor(IMAGENET_STD)
-        teacher = copy.deepcopy(model.teacher_net).cpu().float()
-        student = copy.deepcopy(model.student).cpu().float()
-        self.autoencoder = copy.deepcopy(model.autoencoder).cpu().float()
-        _pdn.fold_output_normalisation(
-            teacher.convolutions[-1], model.teacher_mean.cpu(), model.teacher_std.cpu()
-        )
-        for network in (teacher, student):
-            _pdn.fold_input_scaling(network.convolutions[0], mean, std)
-        first = self.autoencoder.encoder[0]
-        assert isinstance(first, nn.Conv2d)
-        self.subtracts_mean = first.padding != (0, 0)
-        if self.subtracts_mean:
-            # Zero padding must go on meaning "the mean colour", so only the scale is folded.
-            with torch.no_grad():
-                first.weight.copy_((first.weight / std.view(1, 3, 1, 1) / 255).flip(1))
-        else:
-            _pdn.fold_input_scaling(first, mean, std)
-        self.register_buffer("mean_bgr", (mean * 255).flip(0).view(1, 3, 1, 1))
-
-        self.teacher, self.student = teacher.layers[:-1], student.layers[:-1]
-        imitation, self.student_autoencoder = _pdn.split_outputs(
-            student.convolutions[-1], TEACHER_CHANNELS
-        )
-        self.difference = _pdn.subtracted(teacher.convolutions[-1], imitation)
-        self.centring = model._centring
-        self.head = nn.Conv2d(2, 1, 1)
-        weights, bias = model._head()
-        with torch.no_grad():
-            self.head.weight.copy_(weights.view(1, 2, 1, 1) / TEACHER_CHANNELS)
-            assert self.head.bias is not None
-            self.head.bias.fill_(float(bias))
-        self.eval()
-
-    def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
-        """Score ``image`` uint8 ``[N, H, W, 3]`` BGR."""
-        x = image.permute(0, 3, 1, 2).float()
-        student = self.student(x)
-        difference = self.difference(torch.cat([self.teacher(x), student], 1))
-        predicted = self.autoencoder(x - self.mean_bgr if self.subtracts_mean else x)
-        prediction_error = predicted - self.student_autoencoder(student)
-        errors = [centred(error, self.centring) for error in (difference, prediction_error)]
-        maps = torch.stack([error.square().sum(1) for error in errors], 1)
-        anomaly_map = self.head(maps).squeeze(1)
-        return anomaly_map, anomaly_map.amax(dim=(1, 2))
-
-
-def raw_map(differences: Tensor, centring: float) -> Tensor:
-    """Return the channel mean of squared differences, ``[N, h, w]``, centred before."""
-    return centred(differences, centring).square().mean(1)
-
-
-def centred(differences: Tensor, share: float) -> Tensor:
-    """Take a share of each channel's mean over the photo off; ``[N, channels, h, w]``."""
-    if share == 0:
-        return differences
-    # Not mean(): its operator has no way back from the exporter's operator set to that of devices.
-    cells = differences.shape[2] * differences.shape[3]
-    return differences - differences.sum((2, 3), keepdim=True) * (share / cells)
 
 
 def _warm_up_and_cosine(

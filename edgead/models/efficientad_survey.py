@@ -17,20 +17,15 @@ from torch.nn import functional
 
 from edgead.artifact.specs import MapSpec, TeacherSpec
 from edgead.errors import UsageError
-from edgead.models import _pdn
 from edgead.models._augment import jitter_one
 from edgead.models._maps import bilinear_matrix
-from edgead.models._resnet import take_centred_pixels
-from edgead.models.base import (
-    IMAGENET_MEAN,
-    AnomalyModel,
-    PhotoBatches,
-    Recipe,
-    StepBatch,
-    to_network_input,
-)
+from edgead.models.base import PhotoBatches
+from edgead.models.gradient import GradientModel, Recipe, StepBatch
 from edgead.models.options import OptionValue
 from edgead.models.registry import register_model
+from edgead.networks import pdn
+from edgead.networks.inputs import IMAGENET_MEAN, to_network_input
+from edgead.networks.resnet import take_centred_pixels
 from edgead.teachers.pdn import load_pdn_teacher
 
 CHANNELS = 384
@@ -71,7 +66,7 @@ class Autoencoder(nn.Module):
 
 
 @register_model("efficientad-survey")
-class EfficientAdSurvey(AnomalyModel):
+class EfficientAdSurvey(GradientModel):
     """A survey's reading of EfficientAd, for comparison only: 2.24 M parameters, 1.58 GMAC.
 
     Args:
@@ -102,8 +97,8 @@ class EfficientAdSurvey(AnomalyModel):
                     f"does not fit: use a multiple of {_STRIDE}, such as {lower} or "
                     f"{lower + _STRIDE}"
                 )
-        self.teacher_net = _pdn.PDN("survey", CHANNELS, padding=True).requires_grad_(False)
-        self.student = _pdn.PDN("survey", CHANNELS, padding=True)
+        self.teacher_net = pdn.PDN("survey", CHANNELS, padding=True).requires_grad_(False)
+        self.student = pdn.PDN("survey", CHANNELS, padding=True)
         self.autoencoder = Autoencoder()
         # A resumed training must not tune the teacher again.
         self.register_buffer("is_tuned", torch.zeros((), dtype=torch.bool))
@@ -118,7 +113,7 @@ class EfficientAdSurvey(AnomalyModel):
         """Load the pretrained teacher, which the survey does not name and nobody publishes."""
         return load_pdn_teacher(self.teacher_net, "survey", source)
 
-    def fit_statistics(self, batches: PhotoBatches) -> None:
+    def fit(self, batches: PhotoBatches) -> None:
         """Tune the teacher on the good photos: one pass of a contrastive loss.
 
         The survey names the loss and no more. Here two recoloured views of a photo shall have like

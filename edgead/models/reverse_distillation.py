@@ -14,17 +14,13 @@ import torch
 from torch import Tensor, nn
 
 from edgead.artifact.specs import MapSpec
-from edgead.models import _resnet
 from edgead.models._maps import bilinear_matrix, cosine_distance, gaussian_matrix
 from edgead.models._trunk_model import TrunkModel
-from edgead.models.base import (
-    IMAGENET_MEAN,
-    Recipe,
-    StepBatch,
-    to_network_input,
-)
+from edgead.models.gradient import Recipe, StepBatch
 from edgead.models.options import Choice, Number, OptionValue
 from edgead.models.registry import register_model
+from edgead.networks import resnet
+from edgead.networks.inputs import IMAGENET_MEAN, to_network_input
 
 SMOOTHING = 4.0  # deviation of the Gaussian, pixels of the map (official code, test.py)
 
@@ -37,7 +33,7 @@ class Bottleneck(nn.Module):
         blocks: Residual blocks of the embedding.
     """
 
-    def __init__(self, architecture: _resnet.Architecture, blocks: int) -> None:
+    def __init__(self, architecture: resnet.Architecture, blocks: int) -> None:
         super().__init__()
         first, second, third = architecture.channels
 
@@ -50,8 +46,8 @@ class Bottleneck(nn.Module):
 
         self.fuse1 = nn.Sequential(*halve(first, second), *halve(second, third))
         self.fuse2 = nn.Sequential(*halve(second, third))
-        self.embed = _resnet.stage(architecture, 3 * third, 512, blocks, stride=2)
-        _resnet.initialise(self)
+        self.embed = resnet.stage(architecture, 3 * third, 512, blocks, stride=2)
+        resnet.initialise(self)
 
     def forward(self, features: list[Tensor]) -> Tensor:
         """Embed the encoder's three levels, at a thirty-second of the image's resolution."""
@@ -68,23 +64,23 @@ class Decoder(nn.Module):
         architecture: The encoder's.
     """
 
-    def __init__(self, architecture: _resnet.Architecture) -> None:
+    def __init__(self, architecture: resnet.Architecture) -> None:
         super().__init__()
         channels = 512 * architecture.expansion
         for level in range(3):
             planes = 256 >> level
-            layer = _resnet.stage(
+            layer = resnet.stage(
                 architecture, channels, planes, architecture.blocks[level], 2, transposed=True
             )
-            self.add_module(_resnet.LEVELS[level], layer)
+            self.add_module(resnet.LEVELS[level], layer)
             channels = planes * architecture.expansion
-        _resnet.initialise(self)
+        resnet.initialise(self)
 
     def forward(self, embedding: Tensor) -> list[Tensor]:
         """Give the levels back, finest first, as the encoder does."""
         features = []
         x = embedding
-        for name in _resnet.LEVELS:
+        for name in resnet.LEVELS:
             x = self.get_submodule(name)(x)
             features.append(x)
         return features[::-1]
@@ -115,9 +111,9 @@ class ReverseDistillationBase(TrunkModel):
 
     def __init__(self, image_size: tuple[int, int], **options: OptionValue) -> None:
         super().__init__(image_size, **options)
-        self._sizes = _resnet.level_sizes(image_size, self.name)
-        shape = _resnet.ARCHITECTURES[self.architecture]
-        self.teacher_net = _resnet.Trunk(self.architecture).requires_grad_(False)
+        self._sizes = resnet.level_sizes(image_size, self.name)
+        shape = resnet.ARCHITECTURES[self.architecture]
+        self.teacher_net = resnet.Trunk(self.architecture).requires_grad_(False)
         self.bottleneck = Bottleneck(shape, self.embedding_blocks)
         self.decoder = Decoder(shape)
         self.head = _Head(self._sizes, image_size, float(self.options["l2"]))
@@ -141,7 +137,7 @@ class ReverseDistillationBase(TrunkModel):
         targets = self._targets(batch)
         found = [level.float() for level in self.decoder(self.bottleneck(targets))]
         losses = {}
-        for name, target, level in zip(_resnet.LEVELS, targets, found, strict=True):
+        for name, target, level in zip(resnet.LEVELS, targets, found, strict=True):
             if self.options["loss"] == "flattened":
                 flat = (target.float().flatten(1), level.flatten(1))
                 losses[name] = (1 - nn.functional.cosine_similarity(*flat)).mean()
@@ -241,8 +237,8 @@ class _Deployed(nn.Module):
         self.bottleneck = copy.deepcopy(model.bottleneck).cpu().float()
         self.decoder = copy.deepcopy(model.decoder).cpu().float()
         for network in (self.teacher, self.bottleneck, self.decoder):
-            _resnet.fold_batch_norms(network)
-        _resnet.take_centred_pixels(self.teacher.conv1)
+            resnet.fold_batch_norms(network)
+        resnet.take_centred_pixels(self.teacher.conv1)
         mean = torch.tensor(IMAGENET_MEAN) * 255
         self.register_buffer("mean_bgr", mean.flip(0).view(1, 3, 1, 1))
         self.head = copy.deepcopy(model.head).cpu()

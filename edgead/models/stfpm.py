@@ -13,18 +13,15 @@ import torch
 from torch import Tensor, nn
 
 from edgead.artifact.specs import MapSpec
-from edgead.models import _fusion, _resnet
+from edgead.models import _fusion
 from edgead.models._maps import bilinear_matrix, unit_features
 from edgead.models._trunk_model import TrunkModel
-from edgead.models.base import (
-    IMAGENET_MEAN,
-    PhotoBatches,
-    Recipe,
-    StepBatch,
-    to_network_input,
-)
+from edgead.models.base import PhotoBatches
+from edgead.models.gradient import Recipe, StepBatch
 from edgead.models.options import Choice, OptionValue
 from edgead.models.registry import register_model
+from edgead.networks import resnet
+from edgead.networks.inputs import IMAGENET_MEAN, to_network_input
 
 _ARCHITECTURE = "resnet18"
 
@@ -57,9 +54,9 @@ class STFPM(TrunkModel):
 
     def __init__(self, image_size: tuple[int, int], **options: OptionValue) -> None:
         super().__init__(image_size, **options)
-        self._sizes = _resnet.level_sizes(image_size, self.name)
-        self.teacher_net = _resnet.Trunk(_ARCHITECTURE).requires_grad_(False)
-        self.student = _resnet.Trunk(_ARCHITECTURE)
+        self._sizes = resnet.level_sizes(image_size, self.name)
+        self.teacher_net = resnet.Trunk(_ARCHITECTURE).requires_grad_(False)
+        self.student = resnet.Trunk(_ARCHITECTURE)
         self.fusion = _fusion.create(str(self.options["fusion"]))
         # Maps are measured in this unit, so that scores are of the order of 1.
         self.register_buffer("unit", torch.ones(()))
@@ -88,7 +85,7 @@ class STFPM(TrunkModel):
         found = self.student(to_network_input(batch.photos))
         return {
             name: _distance(target, level).mean()
-            for name, target, level in zip(_resnet.LEVELS, self._targets(batch), found, strict=True)
+            for name, target, level in zip(resnet.LEVELS, self._targets(batch), found, strict=True)
         }
 
     def level_maps(self, photos: Tensor) -> list[Tensor]:
@@ -173,8 +170,8 @@ class _Deployed(nn.Module):
         self.teacher = copy.deepcopy(model.teacher_net).cpu().float()
         self.student = copy.deepcopy(model.student).cpu().float()
         for network in (self.teacher, self.student):
-            _resnet.fold_batch_norms(network)
-            _resnet.take_centred_pixels(network.conv1)
+            resnet.fold_batch_norms(network)
+            resnet.take_centred_pixels(network.conv1)
         mean = torch.tensor(IMAGENET_MEAN) * 255
         self.register_buffer("mean_bgr", mean.flip(0).view(1, 3, 1, 1))
         self.head = _Head(model)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from edgead.artifact.specs import TeacherSpec
 from edgead.errors import EdgeadError, UsageError
-from edgead.models._resnet import ARCHITECTURES, LEVELS, Trunk
+from edgead.networks.resnet import ARCHITECTURES, LEVELS, Trunk
 from edgead.teachers._download import Published, fetch
 from edgead.teachers._weights import (
     RANDOM,

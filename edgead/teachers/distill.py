@@ -29,9 +29,9 @@ from torch import Tensor, nn
 import edgead
 from edgead import cpu, files, images, photo_files, tensor_files
 from edgead.errors import DataError, EdgeadError, UsageError
-from edgead.models import _pdn, _resnet
-from edgead.models.base import channels_last, to_network_input
-from edgead.models.efficientad import TEACHER_CHANNELS
+from edgead.networks import pdn, resnet
+from edgead.networks.inputs import channels_last, to_network_input
+from edgead.networks.pdn import TEACHER_CHANNELS
 from edgead.progress import progress
 from edgead.teachers.changes import SIDE, Changes
 from edgead.teachers.sources import Source, open_source
@@ -278,8 +278,8 @@ class _ResNetPupil(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.trunk = _resnet.Trunk(RESNET)
-        channels = _resnet.ARCHITECTURES[RESNET].channels
+        self.trunk = resnet.Trunk(RESNET)
+        channels = resnet.ARCHITECTURES[RESNET].channels
         self.heads = nn.ModuleList(nn.Conv2d(width, TEACHER_CHANNELS, 1) for width in channels)
 
     def forward(self, images: Tensor) -> list[Tensor]:
@@ -341,7 +341,7 @@ def _is_local(size: str) -> bool:
 
 
 def _cell_side(size: str) -> int:
-    spec = _pdn.map_spec(size, (SIDE, SIDE))
+    spec = pdn.map_spec(size, (SIDE, SIDE))
     return round((spec.bottom - spec.top) / spec.height)
 
 
@@ -355,12 +355,12 @@ def _window_cells(config: DistillConfig) -> int:
         return 0
     if config.window > SIDE:
         raise UsageError(f"--window {config.window} is larger than a view, which is {SIDE} pixels")
-    return _pdn.map_spec(config.size, (config.window, config.window)).height
+    return pdn.map_spec(config.size, (config.window, config.window)).height
 
 
 def _with_batch_norm(size: str) -> nn.Sequential:
     """Build the teacher with a batch normalisation behind each hidden convolution."""
-    plain = _pdn.PDN(size, TEACHER_CHANNELS, padding=not _is_local(size))
+    plain = pdn.PDN(size, TEACHER_CHANNELS, padding=not _is_local(size))
     last = plain.convolutions[-1]
     layers: list[nn.Module] = []
     for layer in plain.layers:
@@ -396,7 +396,7 @@ def to_cells(size: str, source_shape: tuple[int, ...]) -> Callable[[Any], Any]:
         )
     if size == RESNET:
         return _averaged(source_shape, _RESNET_CELLS)
-    spec = _pdn.map_spec(size, (SIDE, SIDE))
+    spec = pdn.map_spec(size, (SIDE, SIDE))
     cell = _cell_side(size)
     factor = round(cell / (SIDE / source_shape[2]))
     start, cells = 0, source_shape[2] // max(factor, 1)

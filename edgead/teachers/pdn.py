@@ -14,7 +14,7 @@ from torch import Tensor
 from edgead import notices
 from edgead.artifact.specs import TeacherSpec
 from edgead.errors import EdgeadError, UsageError
-from edgead.models._pdn import PDN
+from edgead.networks.pdn import PDN
 from edgead.teachers._download import Published, fetch
 from edgead.teachers._weights import RANDOM, described, parsed, read_file, weights_digest
 

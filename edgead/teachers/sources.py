@@ -15,8 +15,8 @@ from torch.nn import functional
 from edgead import cpu
 from edgead.artifact._onnx_file import NotOnnxError, has_external_data
 from edgead.errors import EdgeadError, UsageError
-from edgead.models.base import channels_last, to_network_input
-from edgead.models.efficientad import TEACHER_CHANNELS
+from edgead.networks.inputs import channels_last, to_network_input
+from edgead.networks.pdn import TEACHER_CHANNELS
 from edgead.runtimes.onnxruntime.library import load
 from edgead.teachers._weights import read_file
 from edgead.teachers.backbones import load_wide_resnet

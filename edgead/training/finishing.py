@@ -26,7 +26,7 @@ from edgead.contrast import GoodContrast
 from edgead.datasets import Dataset, Photo
 from edgead.errors import TrainingError
 from edgead.models import AnomalyModel
-from edgead.models.base import count_macs, parameter_count
+from edgead.networks.cost import count_macs, parameter_count
 from edgead.printable import printable
 from edgead.training import photos
 from edgead.training.config import TrainConfig

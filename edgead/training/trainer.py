@@ -24,8 +24,9 @@ from edgead.calibration import threshold as thresholds
 from edgead.datasets import Dataset, Photo, identical
 from edgead.errors import TrainingError, UsageError
 from edgead.models import AnomalyModel, StepBatch, create_model
-from edgead.models.base import PhotoBatches, channels_last
+from edgead.models.base import PhotoBatches
 from edgead.models.options import spelled
+from edgead.networks.inputs import channels_last
 from edgead.progress import progress
 from edgead.training import _state, finishing, penalty, photo_checks, photos
 from edgead.training._signals import HeldSignals
@@ -209,7 +210,7 @@ def _fit(
         start, spent = checkpoint.step, checkpoint.seconds
         _drop_later_metrics(run, start)
     model.eval()
-    model.fit_statistics(_batches(training, fabric.device, "teacher features"))
+    model.fit(_batches(training, fabric.device, "teacher features"))
     model.train()
     optimizer, schedule = model.make_optimizer(config.steps, config.learning_rate)
     if checkpoint is not None:

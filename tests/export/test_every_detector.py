@@ -20,8 +20,9 @@ from edgead.export import ExportOptions, export, fp16, graph, qdq, tensorrt_rule
 from edgead.export.dynamic import dynamic_int8
 from edgead.export.rounding import round_weights
 from edgead.export.tensorrt.onnx_nodes import cast_first
-from edgead.models import _resnet, create_model
+from edgead.models import create_model
 from edgead.models._fusion import NAMES
+from edgead.networks import resnet
 from edgead.training import TrainConfig, train
 from tests.graphs import operators
 from tests.models.reference import photos as smooth_photos
@@ -43,8 +44,8 @@ SUMS = {"stfpm": 3 + 3, "rd": 3 + 2 + 3, "survey": 0}
 def _fewer_blocks() -> Iterator[None]:
     """One residual block a stage: every kind of layer is there, and tracing takes half the time."""
     with pytest.MonkeyPatch.context() as patch:
-        short = dataclasses.replace(_resnet.ARCHITECTURES["resnet18"], blocks=(1, 1, 1))
-        patch.setitem(_resnet.ARCHITECTURES, "resnet18", short)
+        short = dataclasses.replace(resnet.ARCHITECTURES["resnet18"], blocks=(1, 1, 1))
+        patch.setitem(resnet.ARCHITECTURES, "resnet18", short)
         yield
 
 

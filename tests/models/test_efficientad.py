@@ -10,10 +10,10 @@ from torch.nn import functional
 from edgead.errors import UsageError
 from edgead.models import StepBatch, create_model
 from edgead.models._augment import jitter_one
-from edgead.models._pdn import receptive_field
-from edgead.models.base import count_macs, parameter_count
 from edgead.models.efficientad import EfficientAd
 from edgead.models.options import OptionValue
+from edgead.networks.cost import count_macs, parameter_count
+from edgead.networks.pdn import receptive_field
 
 MEAN = torch.tensor((0.485, 0.456, 0.406)).view(1, 3, 1, 1)
 STD = torch.tensor((0.229, 0.224, 0.225)).view(1, 3, 1, 1)

@@ -9,8 +9,8 @@ from torch.nn import functional
 
 from edgead.errors import UsageError
 from edgead.models import StepBatch, create_model
-from edgead.models.base import count_macs, parameter_count
 from edgead.models.efficientad_survey import EfficientAdSurvey
+from edgead.networks.cost import count_macs, parameter_count
 from tests.models.reference import State, network_input, photos
 
 SIZE = (64, 96)
@@ -85,13 +85,13 @@ def test_it_trains_on_the_surveys_loss() -> None:
 def test_the_teacher_is_tuned_once_and_then_frozen() -> None:
     made, batch = model(), photos(4, SIZE)
     before = made.teacher_net.convolutions[0].weight.clone()
-    made.fit_statistics(lambda: iter([batch]))
+    made.fit(lambda: iter([batch]))
     tuned = made.teacher_net.convolutions[0].weight.clone()
     assert not torch.equal(before, tuned)
     assert not any(p.requires_grad for p in made.teacher_net.parameters())
     resumed = model()
     resumed.load_state_dict(made.state_dict())
-    resumed.fit_statistics(lambda: iter([batch]))
+    resumed.fit(lambda: iter([batch]))
     assert torch.equal(resumed.teacher_net.convolutions[0].weight, tuned)
 
 

@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import nn
 
-from edgead.models import _pdn
-from edgead.models.base import IMAGENET_MEAN, IMAGENET_STD, to_network_input
 from edgead.models.efficientad import EfficientAdN
+from edgead.networks import pdn
+from edgead.networks.inputs import IMAGENET_MEAN, IMAGENET_STD, to_network_input
 
 torch.manual_seed(0)
 
@@ -22,7 +22,7 @@ def test_the_teachers_normalisation_goes_into_its_last_convolution() -> None:
     mean, std = torch.randn(1, 7, 1, 1), torch.rand(1, 7, 1, 1) + 0.1
     x = torch.randn(2, 5, 9, 9)
     wanted = (convolution(x) - mean) / std
-    _pdn.fold_output_normalisation(convolution, mean, std)
+    pdn.fold_output_normalisation(convolution, mean, std)
     same(convolution(x), wanted)
 
 
@@ -31,20 +31,20 @@ def test_colour_order_and_normalisation_go_into_the_first_convolution() -> None:
     photos = torch.randint(0, 256, (2, 20, 24, 3), dtype=torch.uint8)
     wanted = convolution(to_network_input(photos))
     mean, std = torch.tensor(IMAGENET_MEAN), torch.tensor(IMAGENET_STD)
-    _pdn.fold_input_scaling(convolution, mean, std)
+    pdn.fold_input_scaling(convolution, mean, std)
     same(convolution(photos.permute(0, 3, 1, 2).float()), wanted)
 
 
 def test_with_padding_that_fold_is_not_exact_and_not_made() -> None:
     with pytest.raises(AssertionError):
-        _pdn.fold_input_scaling(nn.Conv2d(3, 8, 4, padding=1), torch.zeros(3), torch.ones(3))
+        pdn.fold_input_scaling(nn.Conv2d(3, 8, 4, padding=1), torch.zeros(3), torch.ones(3))
 
 
 def test_teacher_minus_student_is_one_convolution() -> None:
     teacher, student = nn.Conv2d(6, 10, 3), nn.Conv2d(4, 20, 3)
-    imitation, rest = _pdn.split_outputs(student, 10)
+    imitation, rest = pdn.split_outputs(student, 10)
     x, y = torch.randn(2, 6, 8, 8), torch.randn(2, 4, 8, 8)
-    one = _pdn.subtracted(teacher, imitation)
+    one = pdn.subtracted(teacher, imitation)
     same(one(torch.cat([x, y], 1)), teacher(x) - student(y)[:, :10])
     same(rest(y), student(y)[:, 10:])
 

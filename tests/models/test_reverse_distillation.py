@@ -10,8 +10,8 @@ from torch.nn import functional
 
 from edgead.models import StepBatch, create_model
 from edgead.models._maps import bilinear_matrix, gaussian_matrix
-from edgead.models.base import count_macs, parameter_count
 from edgead.models.reverse_distillation import ReverseDistillationBase
+from edgead.networks.cost import count_macs, parameter_count
 from tests.models import reference
 from tests.models.reference import BLOCKS, State, network_input, photos
 
@@ -128,7 +128,7 @@ def test_it_trains_on_the_papers_loss_or_the_official_codes(loss: str) -> None:
 def test_bfloat16_leaves_the_loss_in_float() -> None:
     made, batch = model().train(), photos(4, SIZE)
     step = StepBatch(batch, [0, 1, 2, 3], None, np.random.default_rng(0))
-    made.fit_statistics(lambda: iter([batch]))
+    made.fit(lambda: iter([batch]))
     full = made.training_losses(step)
     with torch.autocast("cpu", torch.bfloat16):
         half = made.training_losses(step)

@@ -10,8 +10,8 @@ from torch.nn import functional
 from edgead.errors import UsageError
 from edgead.models import StepBatch, create_model
 from edgead.models._fusion import NAMES
-from edgead.models.base import count_macs, parameter_count
 from edgead.models.stfpm import STFPM
+from edgead.networks.cost import count_macs, parameter_count
 from tests.models import reference
 from tests.models.reference import State, network_input, photos
 
@@ -101,7 +101,7 @@ def test_features_from_the_cache_give_the_same_loss() -> None:
     step = StepBatch(batch, [0, 1, 2], None, np.random.default_rng(0))
     with torch.no_grad():
         fresh = made.training_losses(step)
-        made.fit_statistics(lambda: iter([batch]))
+        made.fit(lambda: iter([batch]))
         cached = made.training_losses(step)
     for name, value in fresh.items():
         assert float(cached[name]) == pytest.approx(float(value), rel=1e-3)

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from edgead.calibration import cache
 from edgead.errors import EdgeadError, UsageError
-from edgead.models._resnet import Trunk
+from edgead.networks.resnet import Trunk
 from edgead.teachers import backbones
 from edgead.teachers._download import Published
 from edgead.teachers.backbones import load_backbone

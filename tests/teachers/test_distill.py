@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from edgead.errors import DataError, EdgeadError, UsageError
-from edgead.models._pdn import PDN
+from edgead.networks.pdn import PDN
 from edgead.teachers.changes import Changes
 from edgead.teachers.distill import (
     DistillConfig,

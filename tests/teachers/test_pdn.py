@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from edgead.errors import EdgeadError, UsageError
-from edgead.models._pdn import PDN
+from edgead.networks.pdn import PDN
 from edgead.teachers import pdn
 from edgead.teachers._download import Published
 from edgead.teachers.pdn import SHIPPED, load_pdn_teacher

@@ -13,8 +13,8 @@ import torch
 from torch.nn import functional
 
 from edgead.errors import EdgeadError, UsageError
-from edgead.models import _resnet
-from edgead.models.base import IMAGENET_MEAN, IMAGENET_STD
+from edgead.networks import resnet
+from edgead.networks.inputs import IMAGENET_MEAN, IMAGENET_STD
 from edgead.teachers import sources
 from edgead.teachers.distill import DistillConfig, _Views
 from edgead.teachers.sources import Source, open_source
@@ -52,15 +52,15 @@ def test_patch_features_are_patchcores() -> None:
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Keep the depth of the third stage, by which the two are told apart, and few of the rest."""
     for name, blocks in (("wide_resnet50_2", (1, 1, 6)), ("wide_resnet101_2", (1, 1, 23))):
-        small = dataclasses.replace(_resnet.ARCHITECTURES[name], blocks=blocks, width=4)
-        monkeypatch.setitem(_resnet.ARCHITECTURES, name, small)
+        small = dataclasses.replace(resnet.ARCHITECTURES[name], blocks=blocks, width=4)
+        monkeypatch.setitem(resnet.ARCHITECTURES, name, small)
 
 
 @pytest.mark.usefixtures("small")
 @pytest.mark.parametrize("name", ["wide_resnet50_2", "wide_resnet101_2"])
 def test_a_wide_resnets_weights_are_a_source(name: str, tmp_path: Path) -> None:
     torch.manual_seed(3)
-    trunk = _resnet.Trunk(name).eval()
+    trunk = resnet.Trunk(name).eval()
     torch.save(trunk.state_dict(), tmp_path / "weights.pth")
     source = open_source(tmp_path / "weights.pth", CPU)
     assert source.side == 512
@@ -95,7 +95,7 @@ def test_a_source_sees_the_view_at_its_own_size_and_the_teacher_at_256(tmp_path:
 def test_files_that_are_no_source_are_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"weights\.pth does not exist"):
         open_source(tmp_path / "weights.pth", CPU)
-    torch.save(_resnet.Trunk("resnet18").state_dict(), tmp_path / "weights.pth")
+    torch.save(resnet.Trunk("resnet18").state_dict(), tmp_path / "weights.pth")
     with pytest.raises(EdgeadError, match="does not fit wide_resnet50_2"):
         open_source(tmp_path / "weights.pth", CPU)
     (tmp_path / "network.onnx").write_bytes(b"no")

@@ -10,6 +10,9 @@ from torch import Tensor, nn
 from edgead.artifact.specs import MapSpec
 from edgead.errors import UsageError
 
+TEACHER_CHANNELS = 384
+"""Features that a teacher gives for a patch."""
+
 
 @dataclass(frozen=True)
 class ConvSpec:

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from edgead.errors import UsageError
-from edgead.models.base import IMAGENET_STD
+from edgead.networks.inputs import IMAGENET_STD
 
 LEVELS = ("layer1", "layer2", "layer3")
 DIVISOR = 32
