@@ -81,8 +81,7 @@ class Measurement:
     @property
     def on_gpu(self) -> bool:
         """Whether the network ran on a GPU."""
-        where = f"{self.runtime.name} {self.runtime.provider}".lower()
-        return any(word in where for word in ("tensorrt", "cuda", "gpu"))
+        return self.runtime.device_kind == "gpu"
 
     @property
     def own_cost(self) -> float:

@@ -170,6 +170,8 @@ class _Runtime:
     provider: str
     threads: int | None
     details: dict[str, Any]
+    # Files of earlier versions lack it.
+    device_kind: Literal["cpu", "gpu", "npu"] | None = None
 
 
 @dataclass(frozen=True)

@@ -7,18 +7,20 @@ import os
 import warnings
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from edgead.artifact import Artifact
+from edgead.artifact import ONNX_SUFFIX, Artifact
 from edgead.errors import ArtifactError, EdgeadError, RuntimeUnavailableError, UsageError
 from edgead.runtimes import forks, outputs
 from edgead.runtimes.usage import State, Usage
 
 PRECISIONS = ("f32", "bf16", "f16")
 HINTS = ("latency", "throughput")
+
+DeviceKind = Literal["cpu", "gpu", "npu"]
 
 
 def most_threads() -> int:
@@ -63,12 +65,23 @@ class RuntimeOptions:
 
 @dataclass(frozen=True)
 class RuntimeInfo:
-    """What really runs: for reports, and to see that nothing fell back in silence."""
+    """What really runs: for reports, and to see that nothing fell back in silence.
+
+    Attributes:
+        name: Of the runtime.
+        version: Of its library.
+        provider: What of the library runs the network, in its own words.
+        device: The processor's name.
+        device_kind: Where the network runs. A benchmark reads that part's clock and power.
+        threads: Of one inference; ``None`` where they do not run the network.
+        details: What else a report shows.
+    """
 
     name: str
     version: str
     provider: str
     device: str
+    device_kind: DeviceKind
     threads: int | None
     details: dict[str, Any] = field(default_factory=dict)
 
@@ -119,6 +132,10 @@ class Runtime(abc.ABC):
     name: ClassVar[str]
     speed_rank: ClassVar[int]
     """The order of listings, highest first; ``auto`` asks :meth:`speed_rank_for`."""
+    suffixes: ClassVar[tuple[str, ...]] = (ONNX_SUFFIX,)
+    """Of the files that it opens, lower case (:mod:`edgead.artifact.containers`)."""
+    uses_threads: ClassVar[bool] = True
+    """Whether :attr:`RuntimeOptions.threads` changes how fast it is."""
 
     def __init__(self, artifact: Artifact, options: RuntimeOptions | None = None) -> None:
         self.artifact = artifact
@@ -152,9 +169,12 @@ class Runtime(abc.ABC):
     @classmethod
     def refuses(cls, artifact: Artifact) -> str | None:
         """Say why this runtime cannot open this artifact; ``None`` if it can."""
-        if artifact.path.suffix.lower() != ".onnx":
-            return f"it opens .onnx files, not {artifact.path.suffix or 'files without a suffix'}"
-        return None
+        if artifact.path.suffix.lower() in cls.suffixes:
+            return None
+        return (
+            f"it opens {' and '.join(cls.suffixes)} files, not "
+            f"{artifact.path.suffix or 'files without a suffix'}"
+        )
 
     @classmethod
     def speed_rank_for(cls, artifact: Artifact) -> int:

@@ -14,6 +14,8 @@ from edgead.runtimes.base import ContractError, Runtime, RuntimeOptions
 
 ENTRY_POINT_GROUP = "edgead.runtimes"
 
+# Not entry points of edgead's own package, which are missing where a checkout runs without being
+# installed. Other packages register in the group, and cannot take a name that is here.
 _BUILT_IN = {
     "onnxruntime": "edgead.runtimes.onnxruntime:OnnxRuntime",
     "openvino": "edgead.runtimes.openvino:OpenVinoRuntime",

@@ -20,11 +20,11 @@ from edgead.errors import ArtifactError
 
 ENTRY_POINT_GROUP = "edgead.containers"
 
-ONNX = ".onnx"
-"""The suffix of what every export writes; files of unknown suffixes are read as that, too."""
+ONNX_SUFFIX = ".onnx"
+"""Of what every export writes; files of unknown suffixes are read as that, too."""
 
 _BUILT_IN = {
-    ONNX: "edgead.artifact.sealed_onnx:CONTAINER",
+    ONNX_SUFFIX: "edgead.artifact.sealed_onnx:CONTAINER",
     ".engine": "edgead.artifact.engine:CONTAINER",
 }
 
@@ -64,7 +64,7 @@ def container_of(path: Path) -> Container:
     """
     suffix = path.suffix.lower()
     # The entry points are asked last: looking through all packages takes longer than a file.
-    location = _BUILT_IN.get(suffix) or _others().get(suffix) or _BUILT_IN[ONNX]
+    location = _BUILT_IN.get(suffix) or _others().get(suffix) or _BUILT_IN[ONNX_SUFFIX]
     return _load(location)
 
 

@@ -61,5 +61,5 @@ class TorchReference(Runtime):
     def _describe(self) -> RuntimeInfo:
         """Say which torch is in use."""
         return RuntimeInfo(
-            "torch", torch.__version__, "eager", cpu.model_name(), torch.get_num_threads()
+            "torch", torch.__version__, "eager", cpu.model_name(), "cpu", torch.get_num_threads()
         )

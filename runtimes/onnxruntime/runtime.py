@@ -102,6 +102,7 @@ class OnnxRuntime(Runtime):
             version=onnxruntime.__version__,
             provider=PROVIDER,
             device=cpu.model_name(),
+            device_kind="cpu",
             threads=self._threads,
             details={"spinning": self.options.spinning, "precision": "f32", "hint": "latency"},
         )

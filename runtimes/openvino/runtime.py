@@ -45,7 +45,8 @@ class OpenVinoRuntime(Runtime):
         measured, so there the base install's ONNX Runtime goes first.
         """
         is_x86 = platform.machine().lower() in cpu.X86
-        pays = artifact.manifest.precision == "int8"
+        kind = artifact.manifest.kind
+        pays = kind.quantization == "static" and kind.is_made_for(cls.name)
         return _PREFERRED if is_x86 and pays else cls.speed_rank
 
     @classmethod
@@ -62,7 +63,11 @@ class OpenVinoRuntime(Runtime):
     @classmethod
     def refuses(cls, artifact: Artifact) -> str | None:
         """Say why OpenVINO cannot open this artifact; ``None`` if it can."""
-        if artifact.manifest.precision == "int8-tensorrt":
+        reason = super().refuses(artifact)
+        if reason is not None:
+            return reason
+        kind = artifact.manifest.kind
+        if kind.is_int8 and not kind.is_made_for(cls.name):
             # Measured: off by a quarter of the score range from ONNX Runtime, which is exact.
             return (
                 "it computes other scores than the accuracy gate measured for INT8 files that "
@@ -76,7 +81,7 @@ class OpenVinoRuntime(Runtime):
                 "do: export it again with this version of edgead, whose weights cannot, or use "
                 "ONNX Runtime, which adds them exactly"
             )
-        return super().refuses(artifact)
+        return None
 
     def _open(self) -> None:
         self._compiling = threading.Lock()
@@ -105,6 +110,7 @@ class OpenVinoRuntime(Runtime):
             version=str(openvino.__version__).partition("-")[0],
             provider=",".join(compiled.get_property("EXECUTION_DEVICES")),
             device=cpu.model_name(),
+            device_kind="cpu",
             threads=int(compiled.get_property("INFERENCE_NUM_THREADS")),
             details={
                 "hint": self.options.hint,

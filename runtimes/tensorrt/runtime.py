@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from edgead.artifact import Artifact, EngineSpec, rebuild_command
+from edgead.artifact import ONNX_SUFFIX, Artifact, EngineSpec, rebuild_command
 from edgead.errors import ArtifactError, EdgeadError, RuntimeUnavailableError
 from edgead.runtimes.base import RawOutput, Runtime, RuntimeInfo, Transfers
 from edgead.runtimes.tensorrt import library
@@ -24,6 +24,8 @@ class TensorRT(Runtime):
 
     name: ClassVar[str] = "tensorrt"
     speed_rank: ClassVar[int] = 100
+    suffixes: ClassVar[tuple[str, ...]] = (".engine",)
+    uses_threads: ClassVar[bool] = False
 
     _device: Device | None = None
     _trt: Any = None
@@ -42,8 +44,8 @@ class TensorRT(Runtime):
     @classmethod
     def refuses(cls, artifact: Artifact) -> str | None:
         """Say why TensorRT cannot open an artifact; ``None`` if it can."""
-        if artifact.is_engine:
-            return None
+        if artifact.path.suffix.lower() != ONNX_SUFFIX:
+            return super().refuses(artifact)
         return (
             "it opens .engine files; build one where it shall run: edgead export "
             f"{artifact.path} --out . --tensorrt"
@@ -219,6 +221,7 @@ class TensorRT(Runtime):
             version=str(self._trt.__version__),
             provider=f"TensorRT {self._spec.precision}",
             device=device.name,
+            device_kind="gpu",
             threads=None,
             details={
                 "compute_capability": ".".join(map(str, device.compute_capability)),

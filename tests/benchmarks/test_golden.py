@@ -84,8 +84,8 @@ def measurement(
     )
 
 
-ORT = RuntimeInfo("onnxruntime", "1.23.2", "CPUExecutionProvider", "Arm", 4)
-TRT = RuntimeInfo("tensorrt", "10.3.0", "TensorRT", "Orin (8.7)", None)
+ORT = RuntimeInfo("onnxruntime", "1.23.2", "CPUExecutionProvider", "Arm", "cpu", 4)
+TRT = RuntimeInfo("tensorrt", "10.3.0", "TensorRT", "Orin (8.7)", "gpu", None)
 
 
 def warming(root: Path, zone: str, millidegrees: list[int]) -> Callable[[], Iterator[None]]:
