@@ -50,6 +50,14 @@ def test_what_was_measured_here_is_read(machine: Callable[[Path], Any], tmp_path
     require_repeatable(result, "a.json")
 
 
+def test_a_file_of_a_version_before_the_kind_of_device_is_read(
+    result: Result, tmp_path: Path
+) -> None:
+    older = copy.deepcopy(result)
+    del older["runtime"]["device_kind"]
+    assert read_results(_written(tmp_path, older)) == [older]
+
+
 _FREE = ("artifact", "device", "not_available", "runtime", "notes", "sensors", "timeline")
 
 
@@ -72,6 +80,7 @@ def test_foreign_text_stays_text_on_pages_and_terminals(result: Result, tmp_path
         "invalid_because": [HOSTILE],
         "reasons": [{"code": HOSTILE, "cause": HOSTILE, "advice": HOSTILE}],
     }
+    foreign["runtime"]["device_kind"] = result["runtime"]["device_kind"]  # one of three words
     for sensor, honest in zip(
         foreign["timeline"]["sensors"], result["timeline"]["sensors"], strict=True
     ):
