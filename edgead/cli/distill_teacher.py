@@ -14,21 +14,23 @@ def add_parser(subparsers: _options.Subparsers) -> None:
     """Add the command."""
     parser = subparsers.add_parser(
         "distill-teacher",
-        help="make a teacher from a larger network",
+        help="distil a teacher from a larger network",
         description="Distil a teacher for EfficientAd, or a ResNet-18 for stfpm and "
-        "reverse-distillation-resnet18, from a larger network's features, on photos of anything "
-        "(needs edgead[train]).",
+        "reverse-distillation-resnet18, from the features of a larger network, on "
+        "photos of any subject (needs edgead[train]).",
     )
     parser.add_argument(
         "--from",
         dest="source",
         required=True,
         metavar="FILE",
-        help="source network: torchvision's weights of wide_resnet101_2 (the paper's) or "
-        "wide_resnet50_2, or an .onnx from float32 [N,3,256,256] RGB in 0..1 to [N,384,h,w] "
-        "features",
+        help="source network: torchvision's weights of wide_resnet101_2 (as in the paper) or "
+        "wide_resnet50_2, or an .onnx file with input float32 [N,3,256,256] RGB in 0..1 and "
+        "output features [N,384,h,w]",
     )
-    parser.add_argument("--images", required=True, metavar="DIR", help="photos of anything")
+    parser.add_argument(
+        "--images", required=True, metavar="DIR", help="folder of photos of any subject"
+    )
     parser.add_argument(
         "--model",
         default="efficientad-n",
@@ -39,25 +41,33 @@ def add_parser(subparsers: _options.Subparsers) -> None:
             "efficientad-survey",
             "resnet18",
         ],
-        help="detector that the teacher is for, or resnet18 (default: efficientad-n)",
+        help="detector to make the teacher for, or resnet18 (default: efficientad-n)",
     )
     parser.add_argument("--out", required=True, metavar="FILE.safetensors", help="file to write")
     for option, kind, text in (
         ("--steps", _options.positive_int, "iterations"),
-        ("--batch-size", _options.positive_int, "views an iteration"),
-        ("--window", _options.positive_int, "pixels a side that an iteration takes of a view"),
-        ("--views", _options.positive_int, "crops of each photo"),
-        ("--learning-rate", float, "at its highest"),
-        ("--seed", _options.seed, "of every draw"),
-        ("--name", str, "what manifests call the teacher"),
-        ("--licence", str, "what a user of the teacher must know about its licence"),
+        ("--batch-size", _options.positive_int, "views per step"),
+        (
+            "--window",
+            _options.positive_int,
+            "side of the window of a view that one step uses, in pixels",
+        ),
+        ("--views", _options.positive_int, "random crops per photo"),
+        ("--learning-rate", float, "peak learning rate"),
+        ("--seed", _options.seed, "random seed"),
+        ("--name", str, "name of the teacher in manifests"),
+        (
+            "--licence",
+            str,
+            "licence terms of the teacher, written into its file and into manifests",
+        ),
     ):
         parser.add_argument(option, type=kind, help=text)
     for option, text in (
-        ("--grey", "without colour (default: 0.2)"),
-        ("--light", "darker or brighter (default: 0)"),
-        ("--blur", "out of focus (default: 0)"),
-        ("--turn", "turned by quarters (default: 0)"),
+        ("--grey", "converted to grey (default: 0.2)"),
+        ("--light", "made darker or brighter (default: 0)"),
+        ("--blur", "blurred (default: 0)"),
+        ("--turn", "rotated by multiples of 90 degrees (default: 0)"),
     ):
         parser.add_argument(
             option, type=float, metavar="SHARE", help=f"of the random crops that is {text}"
@@ -68,8 +78,8 @@ def add_parser(subparsers: _options.Subparsers) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Distil and say how to use the result."""
-    from edgead.teachers.changes import Changes
-    from edgead.teachers.distill import DistillConfig, distill_teacher
+    from edgead.distillation import DistillConfig, distill_teacher
+    from edgead.distillation.changes import Changes
 
     options = ("steps", "batch_size", "window", "views", "learning_rate", "seed", "name", "licence")
     given = {name: value for name in options if (value := getattr(args, name)) is not None}

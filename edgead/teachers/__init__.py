@@ -1,1 +1,1 @@
-"""Pretrained teachers: loading them, and distilling new ones. Needs torch."""
+"""Pretrained weights: files of them, their checks, and loading them into networks. Needs torch."""

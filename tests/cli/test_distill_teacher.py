@@ -4,27 +4,28 @@ from pathlib import Path
 
 import pytest
 
+from edgead import distillation
 from edgead.cli import main
-from edgead.teachers import distill
-from edgead.teachers.changes import Changes
+from edgead.distillation import DistillConfig
+from edgead.distillation.changes import Changes
 
 
 def test_what_is_typed_is_what_is_distilled(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    asked: list[distill.DistillConfig] = []
+    asked: list[DistillConfig] = []
 
-    def record(config: distill.DistillConfig, out: Path, device: str) -> float:
+    def record(config: DistillConfig, out: Path, device: str) -> float:
         asked.append(config)
         return 0.5
 
-    monkeypatch.setattr(distill, "distill_teacher", record)
+    monkeypatch.setattr(distillation, "distill_teacher", record)
     words = ["distill-teacher", "--from", "s.onnx", "--images", "p", "--out", "t.safetensors"]
     assert main(words) == 0
     shares = ["--turn", "0.1", "--grey", "0", "--blur", "0.25", "--light", "0.5"]
     assert main([*words, *shares, "--model", "efficientad-s", "--views", "3"]) == 0
     plain, changed = asked
-    assert plain == distill.DistillConfig(Path("s.onnx"), Path("p"), "n")
+    assert plain == DistillConfig(Path("s.onnx"), Path("p"), "n")
     assert changed.changes == Changes(grey=0, light=0.5, blur=0.25, turn=0.1)
     assert (changed.size, changed.views) == ("s", 3)
 

@@ -12,12 +12,13 @@ import pytest
 import torch
 from torch.nn import functional
 
+from edgead.distillation import sources
+from edgead.distillation.config import DistillConfig
+from edgead.distillation.sources import Source, open_source
+from edgead.distillation.views import Views
 from edgead.errors import EdgeadError, UsageError
 from edgead.networks import resnet
 from edgead.networks.inputs import IMAGENET_MEAN, IMAGENET_STD
-from edgead.teachers import sources
-from edgead.teachers.distill import DistillConfig, _Views
-from edgead.teachers.sources import Source, open_source
 from tests.graphs import source_network
 
 CPU = torch.device("cpu")
@@ -85,7 +86,7 @@ def test_a_source_sees_the_view_at_its_own_size_and_the_teacher_at_256(tmp_path:
         return np.zeros((len(views), 384, 64, 64), np.float32)
 
     config = DistillConfig(tmp_path, tmp_path, "s", views=1)
-    views = _Views([tmp_path / "photo.png"], config, Source(512, features), tmp_path)
+    views = Views([tmp_path / "photo.png"], config, Source(512, features), tmp_path)
     pixels, _ = views.get([0])
     assert seen[-1].shape == (1, 512, 512, 3)
     expected = cv2.resize(seen[-1][0], (256, 256), interpolation=cv2.INTER_AREA)

@@ -11,20 +11,15 @@ import numpy as np
 import pytest
 import torch
 
+from edgead.distillation import DistillConfig, distill_teacher
+from edgead.distillation.cells import to_cells
+from edgead.distillation.changes import Changes
+from edgead.distillation.sources import Source
+from edgead.distillation.views import Views, centre, shrunk
+from edgead.distillation.write import described
 from edgead.errors import DataError, EdgeadError, UsageError
 from edgead.networks.pdn import PDN
-from edgead.teachers.changes import Changes
-from edgead.teachers.distill import (
-    DistillConfig,
-    _described,
-    _Views,
-    centre,
-    distill_teacher,
-    shrunk,
-    to_cells,
-)
 from edgead.teachers.pdn import load_pdn_teacher
-from edgead.teachers.sources import Source
 from tests import graphs
 
 
@@ -56,7 +51,7 @@ def test_a_window_comes_with_the_features_of_the_pixels_that_the_teacher_sees_th
         return np.broadcast_to(cells, (len(views), 384, 64, 64)).copy()
 
     config = DistillConfig(tmp_path, tmp_path, size, views=1, window=96)
-    views = _Views([tmp_path / "ramp.png"], config, Source(256, column), tmp_path)
+    views = Views([tmp_path / "ramp.png"], config, Source(256, column), tmp_path)
     pixels, features = views.windows([0] * 8, np.random.default_rng(0))
     first_pixel = pixels[:, 0, 0, 0].numpy()
     assert len(set(first_pixel.tolist())) > 2
@@ -123,7 +118,7 @@ def test_random_views_are_those_of_older_teachers_unless_changes_are_asked_for(
 
     def crops(**shares: float) -> list[np.ndarray]:
         config = DistillConfig(tmp_path, tmp_path, "n", views=12, changes=Changes(**shares))
-        made = _Views([tmp_path / "photo.png"], config, Source(256, constant), tmp_path)
+        made = Views([tmp_path / "photo.png"], config, Source(256, constant), tmp_path)
         return [made.get([view])[0][0].numpy() for view in range(12)]
 
     expected = [photo[:, 22:278]]
@@ -151,8 +146,8 @@ def constant(views: np.ndarray) -> np.ndarray:
 
 def test_provenance_says_how_random_views_were_changed() -> None:
     config = DistillConfig(Path("s"), Path("p"), "n", changes=Changes(grey=0, light=0.125))
-    assert _described(config) == "; of the random ones grey 0 %, light 12.5 %, blur 0 %, turn 0 %"
-    assert _described(dataclasses.replace(config, views=1)) == ""
+    assert described(config) == "; of the random ones grey 0 %, light 12.5 %, blur 0 %, turn 0 %"
+    assert described(dataclasses.replace(config, views=1)) == ""
 
 
 @pytest.mark.parametrize("cells", [33, 50, 60])

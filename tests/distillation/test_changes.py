@@ -4,8 +4,8 @@ import cv2
 import numpy as np
 import pytest
 
+from edgead.distillation.changes import Changes
 from edgead.errors import UsageError
-from edgead.teachers.changes import Changes
 
 
 def a_view() -> np.ndarray:
