@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from edgead.artifact import Artifact, read_artifact
+from edgead.artifact import FP32, Artifact, read_artifact, suffixes
 from edgead.benchmarks import scenarios
 from edgead.benchmarks.load import CpuTimes, Load
 from edgead.benchmarks.measure import Measurement, Subject, idle_watts, open_subject, sizes_of
@@ -30,7 +30,6 @@ from edgead.runtimes.select import runtime_class
 _TURN_SECONDS = 0.5
 _LEAST_TURNS = 20
 _NO_POWER = "several files take turns, and a sensor sees all of them: bench one file for its power"
-_SUFFIXES = (".onnx", ".engine")
 
 
 @dataclass(frozen=True)
@@ -85,7 +84,8 @@ def in_folder(
     if not names:
         runtime_class(runtime)  # says which there are
     found, left_out = [], {}
-    paths = sorted(path for path in folder.iterdir() if path.suffix.lower() in _SUFFIXES)
+    known = suffixes()
+    paths = sorted(path for path in folder.iterdir() if path.suffix.lower() in known)
     for path in paths:
         try:
             artifact = read_artifact(path)
@@ -235,7 +235,8 @@ def _turn(
 def _place(one: Candidate) -> tuple[bool, str, bool]:
     """Order candidates: FP32 in ONNX Runtime, which every install has, is what ratios are to."""
     artifact = one.artifact
-    return artifact.manifest.precision != "fp32", artifact.path.stem, one.runtime != "onnxruntime"
+    is_less = artifact.manifest.kind.arithmetic != FP32.arithmetic
+    return is_less, artifact.path.stem, one.runtime != "onnxruntime"
 
 
 def _unfit(artifact: Artifact, runtime: str) -> str | None:
@@ -243,6 +244,6 @@ def _unfit(artifact: Artifact, runtime: str) -> str | None:
     reason = chosen.unavailable() or chosen.refuses(artifact)
     if reason:
         return reason
-    if not artifact.is_engine and artifact.manifest.precision == "int8-tensorrt":
+    if artifact.manifest.kind.only_builds_engines:
         return "it is what TensorRT builds its engine from; others run it slower than FP32"
     return None

@@ -35,13 +35,11 @@ _MOST = 64
 _LIMITS = {"fp32": 1e-3, "fp16": 1e-2, "int8": 1e-1}
 """Largest score difference from ONNX Runtime, as a share of the score range."""
 
-_SOURCES = {"fp32": "fp32", "fp16": "fp16", "int8-tensorrt": "int8"}
-
 
 def sources(folder: Path) -> list[Artifact]:
     """Find the files of an export folder that engines are made of."""
     found = [read_artifact(path) for path in sorted(folder.glob("*.onnx"))]
-    return [artifact for artifact in found if artifact.manifest.precision in _SOURCES]
+    return [artifact for artifact in found if artifact.manifest.kind.engine is not None]
 
 
 def measure(artifact: Artifact, photos: Sequence[Path], out: Path, python: str) -> dict[str, Any]:
@@ -56,7 +54,8 @@ def measure(artifact: Artifact, photos: Sequence[Path], out: Path, python: str) 
         outputs = [right.infer(photo[None]) for photo in batch]
     name = f"{artifact.path.parent.name}-{artifact.manifest.name}"
     engine = out / f"{name}.engine"
-    precision = _SOURCES[artifact.manifest.precision]
+    precision = artifact.manifest.kind.engine
+    assert precision is not None  # as in sources()
     with tempfile.TemporaryDirectory() as scratch:
         data = Path(scratch, "data.npz")
         np.savez(

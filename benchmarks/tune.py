@@ -72,8 +72,7 @@ def candidates(artifact: Artifact, runtime: str, cores: int) -> list[Candidate]:
         if reason:
             reasons[name] = reason
         else:
-            # An engine runs on a GPU, where threads of the CPU change nothing.
-            counts = [None] if artifact.is_engine else thread_counts(cores)
+            counts = thread_counts(cores) if chosen.uses_threads else [None]
             found += [Candidate(artifact, name, count) for count in counts]
     if not found:
         why = "; ".join(f"{name}: {reason}" for name, reason in reasons.items())

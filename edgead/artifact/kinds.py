@@ -33,6 +33,11 @@ class Kind:
         """Whether most of the network computes in INT8."""
         return self.arithmetic == "int8"
 
+    @property
+    def only_builds_engines(self) -> bool:
+        """Whether it is no file to run: TensorRT builds an engine from it, others run it slowly."""
+        return self.engine is not None and self.made_for == {"tensorrt"}
+
     def is_made_for(self, runtime: str) -> bool:
         """Whether the file is written for a runtime; others may open it, and are slower."""
         return not self.made_for or runtime in self.made_for

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from edgead.artifact import kind_of
 from edgead.compare.results import HERE, Latency, Variant
 from edgead.errors import UsageError
 
@@ -82,10 +83,12 @@ def _match(
     same = [v for v in local if v.sha256 == artifact["sha256"]]
     if same:
         return same, ""
+    arithmetic = kind_of(artifact["precision"]).arithmetic
     named = [
         v
         for v in local
-        if v.model == artifact["model"] and _kind(v.precision) == _kind(artifact["precision"])
+        # Static and dynamic INT8, and INT8 in TensorRT's shape, count as one.
+        if v.model == artifact["model"] and v.kind.arithmetic == arithmetic
     ]
     detectors = {v.detector for v in named}
     if len(detectors) == 1:
@@ -101,8 +104,3 @@ def _match(
         f"{artifact['sha256'][:12]}), which {why}: {', '.join(files)}; bench one of these files on "
         "the device, or leave the JSON out"
     )
-
-
-def _kind(precision: str) -> str:
-    """Static and dynamic INT8, and INT8 in TensorRT's shape, count as one."""
-    return precision.partition("-")[0]

@@ -6,11 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from edgead.artifact import KINDS
 from edgead.compare.recommend import Constraints
 from edgead.compare.results import LeftOut
 from edgead.errors import UsageError
 
-PRECISIONS = ("fp32", "fp16", "int8")
+PRECISIONS = tuple(dict.fromkeys(kind.arithmetic for kind in KINDS.values()))
 MOST_GMAC_ON_CPU = 10.0
 """Without a GPU, larger detectors are trained only when they are named: a step of the smallest one
 above it takes seconds on two cores, and a training thousands of steps."""

@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 
 from edgead import page
+from edgead.artifact import FP16, INT8
 from edgead.compare.results import Variant, pareto_front
 from edgead.markup import Html, element, joined
 
@@ -43,7 +44,7 @@ def accuracy_against_latency(variants: Sequence[Variant], device: str) -> Html:
         parts.append(
             element(
                 "g",
-                _mark(variant.precision, x, y),
+                _mark(variant.kind.arithmetic, x, y),
                 element("title", _hover(variant)),
                 fill=colour if solid else "#ffffff",
                 stroke=colour,
@@ -137,12 +138,12 @@ def _names(front: Sequence[Variant], axes: _Axes) -> list[Html]:
     return parts
 
 
-def _mark(precision: str, x: float, y: float) -> Html:
-    if precision.startswith("int8"):
+def _mark(arithmetic: str, x: float, y: float) -> Html:
+    if arithmetic == INT8.arithmetic:
         tall = 1.25 * _DOT
         corners = ((x, y - tall), (x + tall, y + _DOT), (x - tall, y + _DOT))
         return element("polygon", points=" ".join(f"{a:.1f},{b:.1f}" for a, b in corners))
-    if precision == "fp16":
+    if arithmetic == FP16.arithmetic:
         side = 1.8 * _DOT
         left, top = f"{x - side / 2:.1f}", f"{y - side / 2:.1f}"
         return element("rect", x=left, y=top, width=side, height=side)
@@ -154,10 +155,10 @@ def _legend(shown: Sequence[Variant], colours: dict[str, str], runtimes: Sequenc
     for label in dict.fromkeys(variant.detector for variant in shown):
         dot = element("circle", cx=7, cy=7, r=6, fill=colours[label])
         items.append(element("span", _icon(14, dot), label))
-    for precision in dict.fromkeys(variant.precision.partition("-")[0] for variant in shown):
+    for arithmetic in dict.fromkeys(variant.kind.arithmetic for variant in shown):
         style = {"fill": "none", "stroke": page.INK_COLOUR, "stroke_width": 1.5}
-        mark = element("g", _mark(precision, 8, 8), **style)
-        items.append(element("span", _icon(16, mark), precision.upper()))
+        mark = element("g", _mark(arithmetic, 8, 8), **style)
+        items.append(element("span", _icon(16, mark), arithmetic.upper()))
     if len(runtimes) > 1:
         items.append(element("span", f"filled: {runtimes[0]}"))
         items.append(element("span", f"hollow: {', '.join(runtimes[1:])}"))

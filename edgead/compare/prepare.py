@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import edgead
 from edgead import files, notices, strict_json
-from edgead.artifact import Artifact, Manifest, TeacherSpec, read_artifact
+from edgead.artifact import FP16, FP32, INT8, Artifact, Manifest, TeacherSpec, read_artifact
 from edgead.compare.plan import Contender, Plan
 from edgead.compare.results import Detector, LeftOut
 from edgead.datasets import Dataset
@@ -184,13 +184,13 @@ def _export(
     asked: dict[str, Any] = {
         **manifest.detector,
         "edgead_version": edgead.__version__,
-        "precisions": sorted({"fp32", *plan.precisions}),
+        "precisions": sorted({FP32.arithmetic, *plan.precisions}),
         "max_drop": plan.max_drop,
     }
     if not _is_done(folder, asked):
         options = ExportOptions(
-            fp16="fp16" in plan.precisions,
-            int8="auto" if "int8" in plan.precisions else None,
+            fp16=FP16.arithmetic in plan.precisions,
+            int8="auto" if INT8.arithmetic in plan.precisions else None,
             max_drop=plan.max_drop,
         )
         try:

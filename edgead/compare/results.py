@@ -6,6 +6,8 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
+from edgead.artifact import Kind, kind_of
+
 HERE = "here"
 """The device name of the machine that the comparison ran on."""
 
@@ -109,6 +111,11 @@ class Variant:
     latency: Latency | None = None
     memory_mib: float | None = None
     note: str = ""
+
+    @property
+    def kind(self) -> Kind:
+        """What ``precision`` stands for."""
+        return kind_of(self.precision)
 
     @property
     def name(self) -> str:

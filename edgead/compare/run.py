@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from edgead import cpu, files, images, notices
-from edgead.artifact import Artifact
+from edgead.artifact import FP32, Artifact
 from edgead.compare import accuracy, elsewhere, markdown, pictures, prepare, speed, webpage
 from edgead.compare.accuracy import Accuracy
 from edgead.compare.comparison import Comparison, Machine
@@ -144,7 +144,7 @@ def _open_all(ready: Sequence[Prepared], plan: Plan) -> tuple[list[_Measured], l
     for prepared in ready:
         for artifact in prepared.artifacts:
             label = f"{prepared.detector.label} {artifact.manifest.precision.upper()}"
-            if artifact.manifest.precision == "int8-tensorrt":
+            if artifact.manifest.kind.only_builds_engines:
                 reason = "written for TensorRT, which builds an engine from it on the device"
                 refused.append(LeftOut(label, reason))
                 continue
@@ -252,7 +252,7 @@ def _write(
 ) -> None:
     shown: dict[str, _Measured] = {}
     for entry in measured:
-        if entry.artifact.manifest.precision == "fp32":
+        if entry.artifact.manifest.kind == FP32:
             shown.setdefault(entry.prepared.detector.label, entry)
     accuracies = [entry.accuracy for entry in shown.values() if entry.accuracy is not None]
     chosen = pictures.choose(dataset, accuracies, ready[0].held_out)

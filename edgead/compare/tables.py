@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from edgead.artifact import FP32
 from edgead.compare import survey
 from edgead.compare.comparison import Comparison
 from edgead.compare.results import Detector, Variant, pareto_front
@@ -43,9 +44,9 @@ class _Column:
         timed = comparison.of(detector.label)
         return cls(
             detector,
-            next((v for v in timed if v.precision == "fp32"), None),
+            next((v for v in timed if v.kind == FP32), None),
             next(iter(timed), None),
-            next((v for v in timed if v.precision.startswith("int8")), None),
+            next((v for v in timed if v.kind.is_int8), None),
         )
 
 

@@ -66,3 +66,7 @@ def test_only_static_weights_can_overflow_sums(name: str, may: bool) -> None:
     assert manifest.overflows_16_bits is may
     bounded = dataclasses.replace(spec, largest_weight=64)
     assert not manifest.replace(quantization=bounded).overflows_16_bits
+
+
+def test_only_the_graph_for_tensorrt_is_no_file_to_run() -> None:
+    assert [kind.name for kind in KINDS.values() if kind.only_builds_engines] == ["int8-tensorrt"]
