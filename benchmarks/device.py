@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import platform
 import re
@@ -12,16 +13,10 @@ from typing import Any
 from edgead import cpu
 from edgead.benchmarks.sensors import cpufreq, jetson, nvml
 from edgead.benchmarks.system import System
+from edgead.runtimes import names
+from edgead.runtimes.select import runtime_class
 
-_PACKAGES = (
-    "numpy",
-    "opencv-python-headless",
-    "opencv-python",
-    "onnxruntime",
-    "openvino",
-    "tensorrt",
-    "pycuda",
-)
+_PACKAGES = ("numpy", "opencv-python-headless", "opencv-python")
 
 # What makes a network fast in INT8 or half precision, as the kernel spells it.
 _FEATURES = {
@@ -210,8 +205,9 @@ def _power_mode(system: System) -> str | None:
 
 
 def _packages() -> dict[str, str]:
+    of_runtimes = (runtime_class(name).packages for name in sorted(names()))
     found = {"python": platform.python_version()}
-    for name in _PACKAGES:
+    for name in (*_PACKAGES, *itertools.chain(*of_runtimes)):
         try:
             found[name] = metadata.version(name)
         except metadata.PackageNotFoundError:

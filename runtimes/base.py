@@ -136,6 +136,8 @@ class Runtime(abc.ABC):
     """Of the files that it opens, lower case (:mod:`edgead.artifact.containers`)."""
     uses_threads: ClassVar[bool] = True
     """Whether :attr:`RuntimeOptions.threads` changes how fast it is."""
+    packages: ClassVar[tuple[str, ...]] = ()
+    """Distributions whose versions a benchmark reports, as pip names them."""
 
     def __init__(self, artifact: Artifact, options: RuntimeOptions | None = None) -> None:
         self.artifact = artifact

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edgead import files
-from edgead.artifact.containers import container_of
+from edgead.artifact import sidecar
+from edgead.artifact.containers import container_of, is_known, suffixes
 from edgead.artifact.manifest import Manifest
 from edgead.errors import ArtifactError
 
@@ -60,9 +61,15 @@ def read_artifact(path: str | os.PathLike[str]) -> Artifact:
 
     Raises:
         ArtifactError: The file is missing, truncated, changed after export, an ONNX model without
-            a manifest, an engine without its sidecar, none of both, or of a newer edgead.
+            a manifest, an engine without its sidecar, none of both, of a newer edgead, or of a
+            container that no package here has.
     """
     path = Path(path)
+    if not is_known(path) and sidecar.path_beside(path).is_file():
+        raise ArtifactError(
+            f"{path} has a manifest beside it, and nothing here reads {path.suffix} files, only "
+            f"{', '.join(suffixes())}: install the package of the runtime that it was made for"
+        )
     data = _read_file(path)
     manifest, sha256 = container_of(path).read(path, data)
     return Artifact(path, manifest, sha256, len(data))

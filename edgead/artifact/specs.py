@@ -60,17 +60,17 @@ class MapSpec:
 
 @dataclass(frozen=True)
 class ThresholdSpec:
-    """The score above which a part is called anomalous, and where that number came from.
+    """The score above which a part is anomalous, and how it was chosen.
 
     Attributes:
         value: The score.
-        method: Where it came from.
-        false_positive_rate: The share of good parts that it aims to call anomalous; ``None`` where
-            it was chosen on labelled photos.
-        images: How many photos it was chosen on.
+        method: How the threshold was chosen.
+        false_positive_rate: Target share of good parts above the threshold; ``None`` for a
+            threshold chosen on labelled photos.
+        images: Number of photos that it was chosen on.
         note: A caveat, or empty.
-        false_positive_interval: The rates that those photos cannot rule out, at 95 % confidence;
-            ``None`` where there is no stated rate, and in files of earlier versions.
+        false_positive_interval: 95 % confidence interval of the false-alarm rate, from those
+            photos; ``None`` without a target rate, and in files of earlier versions.
     """
 
     value: float
@@ -82,19 +82,24 @@ class ThresholdSpec:
 
     @property
     def promise(self) -> str:
-        """What it promises about good parts, and how far its photos show that; may be empty."""
+        """The target rate of false alarms and the rates its photos can confirm; may be empty."""
         if self.false_positive_rate is None or self.false_positive_interval is None:
             return ""
         low, high = self.false_positive_interval
+        confirmed = (
+            f"between {100 * low:.1f} and {100 * high:.1f} %"
+            if low
+            else f"below {100 * high:.1f} %"
+        )
         return (
-            f"set for {self.false_positive_rate:.2%} false alarms; its {self.images} photos rule "
-            f"out more than {high:.1%}" + (f" and less than {low:.1%}" if low else "")
+            f"target: {100 * self.false_positive_rate:.4g} % false alarms; {self.images} photos "
+            f"can only confirm a rate {confirmed} (95 % confidence)"
         )
 
 
 @dataclass(frozen=True)
 class ScoreStatistics:
-    """Raw scores of the held-out good photos."""
+    """Statistics of the raw scores of the good validation photos."""
 
     images: int
     mean: float
@@ -106,17 +111,18 @@ class ScoreStatistics:
 
 @dataclass(frozen=True)
 class TeacherSpec:
-    """The pretrained network behind the detector: what it knows, from where, on which terms.
+    """The pretrained network behind the detector: origin, licence and training.
 
     Attributes:
-        name: What its maker calls it.
+        name: Name given by its author.
         source: The network that it was distilled from, or the file that it came in.
-        licence: What a user must know about its terms.
-        sha256: Of its file.
-        images: What it was distilled on; this and what follows where its file says so.
-        recipe: How.
-        validation: How well it learned.
-        date: When.
+        licence: Licence terms that a user must know.
+        sha256: SHA-256 of its file.
+        images: The photos that it was distilled on; ``None``, like the following attributes, if
+            its file does not record it.
+        recipe: Settings of the distillation.
+        validation: Error on validation photos.
+        date: Date of the distillation.
     """
 
     name: str

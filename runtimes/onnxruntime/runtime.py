@@ -21,6 +21,7 @@ class OnnxRuntime(Runtime):
 
     name: ClassVar[str] = "onnxruntime"
     speed_rank: ClassVar[int] = 10
+    packages: ClassVar[tuple[str, ...]] = ("onnxruntime",)
 
     _session: Any = None
 

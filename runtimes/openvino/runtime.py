@@ -36,6 +36,7 @@ class OpenVinoRuntime(Runtime):
 
     name: ClassVar[str] = "openvino"
     speed_rank: ClassVar[int] = 5
+    packages: ClassVar[tuple[str, ...]] = ("openvino",)
 
     @classmethod
     def speed_rank_for(cls, artifact: Artifact) -> int:

@@ -26,6 +26,7 @@ class TensorRT(Runtime):
     speed_rank: ClassVar[int] = 100
     suffixes: ClassVar[tuple[str, ...]] = (".engine",)
     uses_threads: ClassVar[bool] = False
+    packages: ClassVar[tuple[str, ...]] = ("tensorrt", "pycuda")
 
     _device: Device | None = None
     _trt: Any = None

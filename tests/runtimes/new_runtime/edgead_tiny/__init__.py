@@ -1,0 +1,1 @@
+"""A runtime as another package brings it: a format of its own, and NumPy to run it."""
