@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from edgead.benchmarks import report
-from edgead.benchmarks.result import Result
+from edgead.benchmarks.result import SCHEMA, Result
 from edgead.benchmarks.statistics import Ratio, ratio
 from edgead.printable import printable
 
@@ -32,10 +33,15 @@ class Column:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Results side by side; the first is the one that the others are compared with."""
+    """Results side by side; the first is the one that the others are compared with.
+
+    Attributes:
+        columns: One for each result.
+        in_turns: Whether they were measured in turns, in one run.
+    """
 
     columns: tuple[Column, ...]
-    method: str
+    in_turns: bool
 
     @classmethod
     def of_runs(cls, results: Sequence[Result]) -> Comparison:
@@ -46,13 +52,30 @@ class Comparison:
             Column(label, result, ratio(_per_frame(result), base) if index else Ratio(1, 1, 1))
             for index, (label, result) in enumerate(zip(labels, results, strict=True))
         ]
-        return cls(tuple(columns), _APART)
+        return cls(tuple(columns), in_turns=False)
 
     @classmethod
     def of_turns(cls, results: Sequence[Result], ratios: Sequence[Ratio]) -> Comparison:
         """Compare results that took turns in one run."""
         columns = map(Column, _labels(results), results, ratios)
-        return cls(tuple(columns), _IN_TURNS)
+        return cls(tuple(columns), in_turns=True)
+
+    @property
+    def method(self) -> str:
+        """What the ratios are."""
+        return _IN_TURNS if self.in_turns else _APART
+
+    def to_json(self) -> dict[str, Any]:
+        """Return all results and their ratios, as ``edgead bench --json`` writes them."""
+        return {
+            "schema": SCHEMA,
+            "kind": "edgead bench, several",
+            "in_turns": self.in_turns,
+            "ratios": [
+                {"label": column.label, **column.ratio.to_json()} for column in self.columns
+            ],
+            "results": [column.result for column in self.columns],
+        }
 
     def cells(self) -> list[list[str]]:
         """Return the table: a row a result, the first row its heads."""

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import enum
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from edgead.benchmarks.statistics import SAMPLES_FOR
 from edgead.errors import UsageError
@@ -23,9 +26,19 @@ class Scenario(str, enum.Enum):
     OFFLINE = "offline"
 
 
+def _asked(default: Any, *, option: str | None = None, key: str | None = None) -> Any:
+    """Declare a field with its option of ``edgead bench`` and its key in a result's ``config``.
+
+    Both are the field's name where they are not given.
+    """
+    return dataclasses.field(default=default, metadata={"option": option, "key": key})
+
+
 @dataclass(frozen=True)
 class Protocol:
     """A measurement lasts for at least ``seconds`` and at least ``samples`` latencies.
+
+    Every field but ``warm_up`` is an option of ``edgead bench``.
 
     Attributes:
         seconds: Least duration.
@@ -41,16 +54,16 @@ class Protocol:
         warm_up: Seconds of frames that do not count.
     """
 
-    seconds: float = 10.0
-    samples: int = SAMPLES_FOR[90.0]
-    runtime: str = "auto"
-    threads: int | None = None
-    precision: str | None = None
-    hint: str = "latency"
-    batch: int = 1
-    streams: int = 1
-    camera_fps: float | None = None
-    cooldown: float = 0.0
+    seconds: float = _asked(10.0, option="duration", key="duration_s")
+    samples: int = _asked(SAMPLES_FOR[90.0])
+    runtime: str = _asked("auto")
+    threads: int | None = _asked(None)
+    precision: str | None = _asked(None)
+    hint: str = _asked("latency")
+    batch: int = _asked(1)
+    streams: int = _asked(1)
+    camera_fps: float | None = _asked(None)
+    cooldown: float = _asked(0.0, key="cooldown_s")
     warm_up: float = 1.0
 
     def __post_init__(self) -> None:
@@ -88,3 +101,40 @@ class Protocol:
         if self.batch > 1:
             return Scenario.OFFLINE
         return Scenario.MULTI_STREAM if self.streams > 1 else Scenario.SINGLE_STREAM
+
+    @classmethod
+    def of_options(cls, values: Mapping[str, Any]) -> Protocol:
+        """Make a protocol of a command's options; ``None`` and a missing one mean the default."""
+        return cls(
+            **{
+                name: values[option]
+                for name, option in OPTIONS.items()
+                if values.get(option) is not None
+            }
+        )
+
+    @classmethod
+    def of_config(cls, config: Mapping[str, Any]) -> Protocol:
+        """Make the protocol of a stored result again, from its ``config``.
+
+        The warm-up is not taken from there; files of earlier versions lack keys.
+        """
+        return cls(
+            **{name: config[key] for name, key in _KEYS.items() if config.get(key) is not None}
+        )
+
+    def to_config(self) -> dict[str, Any]:
+        """Return the keys of a result's ``config`` that say what was asked."""
+        asked = {key: getattr(self, name) for name, key in _KEYS.items()}
+        return {"scenario": self.scenario.value, **asked, "warm_up_s": self.warm_up}
+
+
+def _names(of: str) -> dict[str, str]:
+    fields = [field for field in dataclasses.fields(Protocol) if field.metadata]
+    return {field.name: field.metadata[of] or field.name for field in fields}
+
+
+OPTIONS = _names("option")
+"""The option of ``edgead bench`` for each field, as argparse names it."""
+
+_KEYS = _names("key")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -13,6 +12,7 @@ from edgead.artifact import Artifact
 from edgead.benchmarks.device import Device
 from edgead.benchmarks.measure import Measurement
 from edgead.benchmarks.memory import Peak
+from edgead.benchmarks.request import Request
 from edgead.benchmarks.sensors.sampler import Series
 from edgead.benchmarks.verdict import Verdict, judge
 
@@ -24,29 +24,16 @@ Result: TypeAlias = dict[str, Any]
 _LEAST_POWER_READINGS = 3
 
 
-@dataclass(frozen=True)
-class Configuration:
-    """What it takes to do the same measurement again.
-
-    Attributes:
-        images: The photos given, or ``None`` for generated frames.
-        governor: What ``--set-governor`` was given.
-    """
-
-    images: tuple[str, ...] | None = None
-    governor: str | None = None
-
-
 def to_result(
     measurement: Measurement,
     artifact: Artifact,
     peak: Peak | None,
     device: Device,
-    configuration: Configuration | None = None,
+    request: Request | None = None,
 ) -> Result:
     """Return the keys that scripts may rely on, and every raw latency."""
-    configuration = configuration or Configuration()
-    summary, samples, protocol = measurement.summary, measurement.samples, measurement.protocol
+    request = request or Request(measurement.protocol)
+    summary, samples = measurement.summary, measurement.samples
     verdict = judge(measurement, device)
     stages = {
         "preprocess": samples.preprocess_ms,
@@ -70,22 +57,11 @@ def to_result(
             "size_bytes": artifact.size_bytes,
         },
         "config": {
-            "scenario": protocol.scenario.value,
+            **measurement.protocol.to_config(),
             "runtime": measurement.runtime.name,
-            "threads": protocol.threads,
-            "precision": protocol.precision,
-            "hint": protocol.hint,
-            "batch": protocol.batch,
-            "streams": protocol.streams,
-            "camera_fps": protocol.camera_fps,
-            "duration_s": protocol.seconds,
-            "samples": protocol.samples,
-            "cooldown_s": protocol.cooldown,
-            "warm_up_s": protocol.warm_up,
-            "images": list(configuration.images) if configuration.images else None,
+            **request.to_config(),
             "frame_size": list(measurement.frame_sizes[0]),
             "frame_sizes": len(measurement.frame_sizes),
-            "set_governor": configuration.governor,
         },
         "latency_ms": {
             "p50": summary.p50,

@@ -3,42 +3,21 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from edgead import cpu, files, notices
 from edgead.cli import _options
-from edgead.errors import EdgeadError, UsageError
+from edgead.errors import UsageError
 from edgead.printable import printable
 
 if TYPE_CHECKING:
-    from edgead.artifact import Artifact
-    from edgead.benchmarks.measure import Measurement
-    from edgead.benchmarks.memory import Peak
-    from edgead.benchmarks.protocol import Protocol
+    from edgead.benchmarks.compare import Comparison
+    from edgead.benchmarks.request import Request
     from edgead.benchmarks.result import Result
-    from edgead.images import Image
-
-_FRAME_SIZE = (1080, 1920)
-
-# Options of the measurement; --rerun takes all of them from its file.
-_PROTOCOL = (
-    "images",
-    "frame_size",
-    "runtime",
-    "threads",
-    "precision",
-    "hint",
-    "batch",
-    "streams",
-    "camera_fps",
-    "duration",
-    "samples",
-    "cooldown",
-    "set_governor",
-    "settings",
-)
+    from edgead.settings import Settings
 
 
 def add_parser(subparsers: _options.Subparsers) -> None:
@@ -157,109 +136,61 @@ def run(args: argparse.Namespace) -> int:
             "--save-settings stores only the runtime and the threads, so that the checked scores "
             "stay valid: leave out --precision and --hint"
         )
-    from edgead.benchmarks.governor import governor
-
     _warn_of_threads(args.threads)
-    with governor(args.set_governor):
-        if args.tune:
-            return _tune(args)
-        if Path(args.artifact).is_dir():
-            return _folder(args)
-        return _file(args)
+    if args.tune:
+        return _tune(args)
+    if Path(args.artifact).is_dir():
+        return _folder(args)
+    return _file(args)
 
 
 def _file(args: argparse.Namespace) -> int:
     from edgead.artifact import read_artifact
+    from edgead.benchmarks import session
+    from edgead.settings import Settings
 
     artifact = read_artifact(args.artifact)
+    settings = None
     if args.settings:
-        _take_settings(args, artifact)
-    result = _measured(args, artifact, _protocol(args), _frames(args))
-    return _finish(args, [result])
-
-
-def _measured(
-    args: argparse.Namespace, artifact: Artifact, protocol: Protocol, frames: Sequence[Image]
-) -> Result:
-    from edgead.benchmarks.device import Device
-    from edgead.benchmarks.measure import measure
-    from edgead.benchmarks.result import to_result
-
-    device = Device.of()
-    measurement = measure(artifact.path, frames, protocol, announce=_announce)
-    peak = _peak(artifact, measurement)
-    return to_result(measurement, artifact, peak, device, _configuration(args))
-
-
-def _peak(artifact: Artifact, measurement: Measurement) -> Peak | None:
-    """Measure memory; figures that are there already are not lost if that fails."""
-    from edgead.benchmarks import memory
-
-    protocol = measurement.protocol
-    try:
-        return memory.peak(
-            artifact.path,
-            protocol.runtime,
-            protocol.threads,
-            measurement.frame_sizes[0],
-            precision=protocol.precision,
-            hint=protocol.hint,
-        )
-    except EdgeadError as error:
-        notices.warn(f"memory was not measured: {error}")
-        return None
-
-
-def _finish(args: argparse.Namespace, results: Sequence[Result]) -> int:
-    """Print and write one result."""
-    from edgead.benchmarks import html_report, report
-
-    (result,) = results
-    print(report.table(result))
-    if args.json:
-        files.write_json(args.json, result)
-    if args.html:
-        html_report.write_result(args.html, result)
-    return _exit_code(args, results)
+        if args.runtime or args.threads:
+            raise UsageError(
+                "--settings sets runtime and threads: leave out --runtime and --threads"
+            )
+        settings = Settings.read(artifact.path, artifact.sha256)
+    result = session.of_file(artifact, _request(args, settings), notices.say)
+    return _show(args, result)
 
 
 def _folder(args: argparse.Namespace) -> int:
-    from edgead.benchmarks import alternation
-    from edgead.benchmarks.compare import Comparison
+    from edgead.benchmarks import session
 
     if args.settings:
         raise UsageError("--settings works with one file: give the file instead of its folder")
-    protocol = _protocol(args)
-    candidates, left_out = alternation.in_folder(
-        Path(args.artifact), protocol.runtime, protocol.threads
-    )
-    turns = alternation.take_turns(candidates, _frames(args), protocol, announce=_announce)
-    results = _results(args, turns, with_memory=True)
-    comparison = Comparison.of_turns(results, turns.ratios)
-    for name, reason in {**left_out, **turns.left_out}.items():
+    found = session.of_folder(Path(args.artifact), _request(args), notices.say)
+    for name, reason in found.left_out.items():
         notices.say(f"not measured: {name}: {reason}")
-    return _side_by_side(args, comparison, [ratio.to_json() for ratio in turns.ratios])
+    return _side_by_side(args, found.comparison)
 
 
 def _tune(args: argparse.Namespace) -> int:
     from edgead.artifact import read_artifact
-    from edgead.benchmarks.compare import Comparison
-    from edgead.benchmarks.tune import tune
+    from edgead.benchmarks import session
 
     if Path(args.artifact).is_dir():
         raise UsageError("--tune works with one file: give the file instead of its folder")
     if args.threads or args.settings:
         raise UsageError("--tune chooses the threads itself: leave out --threads and --settings")
     artifact = read_artifact(args.artifact)
-    tuning = tune(artifact, _frames(args), _protocol(args), _announce)
-    results = _results(args, tuning.turns, with_memory=False)
-    comparison = Comparison.of_turns(results, tuning.turns.ratios)
-    code = _side_by_side(args, comparison, [ratio.to_json() for ratio in tuning.turns.ratios])
-    best = tuning.settings
-    print(
-        f"\nbest here: --runtime {best.runtime} --threads {best.threads} (fewest threads within "
-        "3 % of the fastest)"
-    )
+    found = session.tuned(artifact, _request(args), notices.say)
+    code = _side_by_side(args, found.comparison)
+    best = found.settings
+    if best.threads is None:  # the runtime does not use them
+        print(f"\nbest here: --runtime {best.runtime}")
+    else:
+        print(
+            f"\nbest here: --runtime {best.runtime} --threads {best.threads} (fewest threads "
+            "within 3 % of the fastest)"
+        )
     if args.save_settings:
         path = best.write(artifact.path)
         print(
@@ -273,7 +204,7 @@ def _compare(args: argparse.Namespace) -> int:
     from edgead.benchmarks.compare import Comparison
     from edgead.benchmarks.stored import read_results
 
-    given = [*_given(args), *(["tune"] if args.tune else []), *(["rerun"] if args.rerun else [])]
+    given = [*_given(args), *(["rerun"] if args.rerun else [])]
     if given or args.artifact:
         raise UsageError(
             "--compare only reads files and measures nothing: leave out "
@@ -284,162 +215,90 @@ def _compare(args: argparse.Namespace) -> int:
         raise UsageError(
             "--compare needs at least two results: edgead bench --compare A.json B.json"
         )
-    return _side_by_side(args, Comparison.of_runs(results), None)
+    return _side_by_side(args, Comparison.of_runs(results))
 
 
 def _rerun(args: argparse.Namespace) -> int:
-    from edgead.artifact import read_artifact
+    from edgead.benchmarks import session
     from edgead.benchmarks.compare import Comparison
-    from edgead.benchmarks.governor import governor
-    from edgead.benchmarks.stored import read_results, require_repeatable
+    from edgead.benchmarks.request import Request
 
-    given = [*_given(args), *(["tune"] if args.tune else [])]
+    given = _given(args)
     if given:
         raise UsageError(
             f"--rerun takes all settings from {args.rerun}: leave out "
             f"--{given[0].replace('_', '-')}"
         )
-    results = read_results(args.rerun)
-    if len(results) > 1:
-        raise UsageError(
-            f"{args.rerun} has {len(results)} results, from a folder: run bench on the folder again"
-        )
-    (before,) = results
-    require_repeatable(before, args.rerun)
-    config = before["config"]
-    artifact = read_artifact(args.artifact or before["artifact"]["path"])
-    measured = before["artifact"]["sha256"]
-    if artifact.sha256 != measured:
-        raise UsageError(
-            f"{args.rerun} is a measurement of another file (sha256 {measured[:12]}…) than "
-            f"{artifact.path} ({artifact.sha256[:12]}…); to compare the two: edgead bench "
-            f"{artifact.path} --json NEW.json, then edgead bench --compare {args.rerun} NEW.json"
-        )
-    args.runtime, args.threads = config["runtime"], config["threads"]
-    # Files of earlier versions have neither.
-    args.precision, args.hint = config.get("precision"), config.get("hint")
-    args.batch, args.streams, args.camera_fps = (
-        config["batch"],
-        config["streams"],
-        config["camera_fps"],
-    )
-    args.duration, args.samples = config["duration_s"], config["samples"]
-    args.cooldown, args.set_governor = config["cooldown_s"], config["set_governor"]
-    args.images = config["images"]
-    args.frame_size = None if args.images else tuple(config["frame_size"])
-    with governor(args.set_governor):
-        after = _measured(args, artifact, _protocol(args), _frames(args))
-    code = _finish(args, [after])
+    before, artifact = session.to_repeat(args.rerun, args.artifact)
+    after = session.of_file(artifact, Request.of_result(before), notices.say)
+    code = _show(args, after)
     print()
     print(Comparison.of_runs([before, after]).table())
     return code
 
 
-def _results(args: argparse.Namespace, turns: Any, with_memory: bool) -> list[Result]:
-    from edgead.benchmarks.device import Device
-    from edgead.benchmarks.result import to_result
+def _request(args: argparse.Namespace, settings: Settings | None = None) -> Request:
+    """Read how to measure; the runtime and threads are those of the settings where there are."""
+    from edgead.benchmarks.protocol import Protocol
+    from edgead.benchmarks.request import Request
 
-    device = Device.of()
-    return [
-        to_result(
-            measurement,
-            one.artifact,
-            _peak(one.artifact, measurement) if with_memory else None,
-            device,
-            _configuration(args),
+    found = {"runtime": settings.runtime, "threads": settings.threads} if settings else {}
+    request = Request(
+        Protocol.of_options({**vars(args), **found}),
+        images=tuple(args.images) if args.images else None,
+        governor=args.set_governor,
+    )
+    if args.frame_size is None:
+        return request
+    if args.images:
+        raise UsageError(
+            "--frame-size applies to generated frames: leave out --frame-size or --images"
         )
-        for one, measurement in zip(turns.candidates, turns.measurements, strict=True)
-    ]
+    return dataclasses.replace(request, frame_size=args.frame_size)
 
 
-def _side_by_side(args: argparse.Namespace, comparison: Any, ratios: list[Any] | None) -> int:
+def _given(args: argparse.Namespace) -> list[str]:
+    """Name the options of a measurement that were given."""
+    from edgead.benchmarks.protocol import OPTIONS
+
+    names = ("images", "frame_size", *OPTIONS.values(), "set_governor", "settings")
+    given = [name for name in names if getattr(args, name) is not None]
+    return [*given, *(["tune"] if args.tune else [])]
+
+
+def _show(args: argparse.Namespace, result: Result) -> int:
+    """Print and write one result."""
+    from edgead.benchmarks import html_report, report
+
+    print(report.table(result))
+    if args.json:
+        files.write_json(args.json, result)
+    if args.html:
+        html_report.write_result(args.html, result)
+    return _exit_code(args, [result])
+
+
+def _side_by_side(args: argparse.Namespace, comparison: Comparison) -> int:
     """Print and write several results."""
     from edgead.benchmarks import html_report, report
-    from edgead.benchmarks.result import SCHEMA
 
     results = [column.result for column in comparison.columns]
-    if ratios is not None:
+    if comparison.in_turns:
         print(f"{printable(results[0]['device']['line'])}\n{report.protocol(results[0])}\n")
     print(comparison.table())
     for line in comparison.reasons():
         print(line)
     if args.json:
-        files.write_json(
-            args.json,
-            {
-                "schema": SCHEMA,
-                "kind": "edgead bench, several",
-                "in_turns": ratios is not None,
-                "ratios": [
-                    {"label": column.label, **column.ratio.to_json()}
-                    for column in comparison.columns
-                ],
-                "results": results,
-            },
-        )
+        files.write_json(args.json, comparison.to_json())
     if args.html:
         html_report.write_comparison(args.html, comparison)
     return _exit_code(args, results)
-
-
-def _protocol(args: argparse.Namespace) -> Protocol:
-    from edgead.benchmarks.protocol import Protocol
-
-    asked = {
-        "seconds": args.duration,
-        "samples": args.samples,
-        "runtime": args.runtime,
-        "threads": args.threads,
-        "precision": args.precision,
-        "hint": args.hint,
-        "batch": args.batch,
-        "streams": args.streams,
-        "camera_fps": args.camera_fps,
-        "cooldown": args.cooldown,
-    }
-    return Protocol(**{name: value for name, value in asked.items() if value is not None})
-
-
-def _frames(args: argparse.Namespace) -> list[Image]:
-    from edgead.benchmarks import frames
-
-    if args.images and args.frame_size:
-        raise UsageError(
-            "--frame-size applies to generated frames: leave out --frame-size or --images"
-        )
-    if args.images:
-        return frames.from_photos(args.images)
-    return frames.generated(args.frame_size or _FRAME_SIZE)
-
-
-def _configuration(args: argparse.Namespace) -> Any:
-    from edgead.benchmarks.result import Configuration
-
-    images = tuple(str(Path(path).absolute()) for path in args.images) if args.images else None
-    return Configuration(images, args.set_governor)
-
-
-def _take_settings(args: argparse.Namespace, artifact: Artifact) -> None:
-    from edgead.settings import Settings
-
-    if args.runtime or args.threads:
-        raise UsageError("--settings sets runtime and threads: leave out --runtime and --threads")
-    settings = Settings.read(artifact.path, artifact.sha256)
-    args.runtime, args.threads = settings.runtime, settings.threads
-
-
-def _given(args: argparse.Namespace) -> list[str]:
-    return [name for name in _PROTOCOL if getattr(args, name) is not None]
 
 
 def _warn_of_threads(threads: int | None) -> None:
     cores = cpu.physical_cores()
     if threads and threads > cores:
         notices.warn(f"{threads} threads compete for {cores} physical cores: this may be slower")
-
-
-def _announce(text: str) -> None:
-    notices.say(text)
 
 
 def _exit_code(args: argparse.Namespace, results: Sequence[Result]) -> int:

@@ -141,6 +141,11 @@ def test_commands_take_its_files(
     assert found["runtime"]["name"] == "tiny"
     assert found["runtime"]["device_kind"] == "cpu"
     assert not found["on_gpu"]
+    code, out, _ = cli(
+        capsys, "bench", tiny, "--duration", "0.2", "--frame-size", "60x80", "--tune"
+    )
+    assert code == 0
+    assert out.endswith("\nbest here: --runtime tiny\n")  # without threads, which it does not use
     assert found["peak_rss_mib"] > 20  # measured in another process, which finds the package, too
 
 
@@ -190,7 +195,7 @@ def test_a_damaged_file_is_refused(
 def test_a_file_that_is_exchanged_after_it_was_read_is_not_run(tiny: Path) -> None:
     artifact = read_artifact(tiny)
     tiny.write_bytes(b"another")
-    with pytest.raises(ArtifactError, match="was exchanged or changed after it was opened"):
+    with pytest.raises(ArtifactError, match="was replaced or changed after it was opened"):
         open_runtime(artifact, "tiny")
 
 
