@@ -181,13 +181,13 @@ class Evaluation:
         blank = [entry.photo.path for entry in self.judged if entry.is_blank]
         if blank:
             lines.append(
-                f"photos with parts in which there is nothing to see, anomalous at any score: "
-                f"{len(blank)}, {printable(blank[0])} for example"
+                f"photos with blank regions, anomalous at any score: {len(blank)}, for example "
+                f"{printable(blank[0])}"
             )
         if self.pixel_auroc is None:
             has_masks = any(j.photo.masks for j in self.judged if j.photo.is_anomalous)
             lines.append(
-                "no pixel metrics: the masks in ground_truth mark nothing"
+                "no pixel metrics: all masks in ground_truth are empty"
                 if has_masks
                 else "no pixel metrics: no defective photo has a mask in ground_truth"
             )
@@ -208,25 +208,51 @@ def evaluate(detect: Detect, dataset: Dataset) -> Evaluation:
         DataError: There are no test photos, or a mask does not fit its photo.
         ImageError: A photo cannot be read.
     """
+    (evaluation,) = evaluate_together([detect], dataset)
+    return evaluation
+
+
+def evaluate_together(detectors: Sequence[Detect], dataset: Dataset) -> list[Evaluation]:
+    """Score every labelled photo with several detectors; each photo is read once.
+
+    Args:
+        detectors: As :func:`evaluate` takes one.
+        dataset: Needs test photos.
+
+    Returns:
+        One evaluation for each detector.
+
+    Raises:
+        DataError: As :func:`evaluate`.
+        ImageError: As :func:`evaluate`.
+    """
     photos = dataset.test_photos()
     with_pixels = any(photo.masks for photo in photos if photo.is_anomalous)
-    judged: list[Judged] = []
-    marked: list[_Marked] = []
-    threshold = float("nan")
+    judged: list[list[Judged]] = [[] for _ in detectors]
+    marked: list[list[_Marked]] = [[] for _ in detectors]
+    thresholds = [float("nan")] * len(detectors)
     for photo in progress(photos, total=len(photos), label="evaluating"):
         image = images.read_image(photo.path)
-        detection = detect(image)
-        threshold = detection.threshold
-        is_blank = bool(detection.blank)
-        judged.append(Judged(photo, detection.score, detection.is_anomalous, is_blank))
-        mask = read_mask(photo, detection.photo_size) if with_pixels else None
-        if mask is not None:
-            marked.append(_Marked(photo.kind, mask, detection))
+        mask = read_mask(photo, (image.shape[0], image.shape[1])) if with_pixels else None
+        for index, detect in enumerate(detectors):
+            detection = detect(image)
+            thresholds[index] = detection.threshold
+            is_blank = bool(detection.blank)
+            found = Judged(photo, detection.score, detection.is_anomalous, is_blank)
+            judged[index].append(found)
+            if mask is not None:
+                marked[index].append(_Marked(photo.kind, mask, detection))
+    return [
+        _summarise(found, known, threshold)
+        for found, known, threshold in zip(judged, marked, thresholds, strict=True)
+    ]
 
+
+def _summarise(judged: Sequence[Judged], marked: Sequence[_Marked], threshold: float) -> Evaluation:
     labels = [entry.photo.is_anomalous for entry in judged]
     scores = [entry.score for entry in judged]
     pixel_auroc, au_pro = _pixel_metrics(marked)
-    kinds = sorted({photo.kind for photo in photos if photo.is_anomalous})
+    kinds = sorted({entry.photo.kind for entry in judged if entry.photo.is_anomalous})
     return Evaluation(
         judged=tuple(judged),
         threshold=threshold,

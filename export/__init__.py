@@ -9,12 +9,15 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from edgead.export.pipeline import ExportOptions, export
+    from edgead.export.options import ExportOptions
+    from edgead.export.pipeline import export
 
 __all__ = ["ExportOptions", "export"]
 
+_HOME = {"ExportOptions": "edgead.export.options", "export": "edgead.export.pipeline"}
+
 
 def __getattr__(name: str) -> Any:
-    if name in __all__:
-        return getattr(import_module("edgead.export.pipeline"), name)
+    if name in _HOME:
+        return getattr(import_module(_HOME[name]), name)
     raise AttributeError(f"module 'edgead.export' has no attribute {name!r}")

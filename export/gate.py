@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from edgead import notices
-from edgead.artifact import Artifact, Manifest, ParitySpec
+from edgead.artifact import Manifest, ParitySpec
 from edgead.datasets import Dataset
-from edgead.detector import EdgeDetector
 from edgead.errors import DataError
-from edgead.evaluation import evaluate
 from edgead.export.parity import RUNTIME_TOLERANCE, Scored
 from edgead.maps import to_photo
 from edgead.metrics import au_pro, auroc
@@ -78,26 +76,6 @@ def labelled(folder: str, good: Sequence[str] = ()) -> Dataset:
     return dataset
 
 
-def measure(
-    artifact: Artifact,
-    scored: Scored,
-    masks: Sequence[Mask | None],
-    validate: Dataset | None,
-    runtime: str = "onnxruntime",
-) -> Accuracy:
-    """Measure a graph's accuracy.
-
-    Args:
-        artifact: The draft on disk.
-        scored: What it gave for good photos and synthetic defects of them.
-        masks: Where each of these has a defect, ``None`` for the good ones.
-        validate: Labelled photos, if the user gave some.
-        runtime: What opens the draft.
-    """
-    found = on_synthetic_defects(artifact.manifest, scored, masks)
-    return found if validate is None else on_labelled(found, artifact, validate, runtime)
-
-
 def on_synthetic_defects(
     manifest: Manifest, scored: Scored, masks: Sequence[Mask | None]
 ) -> Accuracy:
@@ -110,15 +88,6 @@ def on_synthetic_defects(
         synthetic_au_pro=au_pro([nothing if mask is None else mask for mask in masks], maps),
         synthetic_defects=sum(mask is not None for mask in masks),
     )
-
-
-def on_labelled(
-    found: Accuracy, artifact: Artifact, validate: Dataset, runtime: str = "onnxruntime"
-) -> Accuracy:
-    """Return a copy with the accuracy on labelled photos."""
-    with EdgeDetector(artifact.path, runtime) as detector:
-        real = evaluate(detector, validate)
-    return replace(found, image_auroc=real.image_auroc, au_pro=real.au_pro)
 
 
 def is_open(

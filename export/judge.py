@@ -7,12 +7,15 @@ some. What was measured of a file once is kept.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from edgead import notices
-from edgead.artifact import Artifact, ParitySpec
+from edgead.artifact import Artifact, Manifest, ParitySpec
 from edgead.calibration.photos import CalibrationPhotos, warnings
 from edgead.datasets import Dataset
+from edgead.detector import EdgeDetector
+from edgead.evaluation import Evaluation, evaluate_together
 from edgead.export import gate, parity
 from edgead.runtimes import Runtime
 
@@ -32,12 +35,16 @@ class Scored:
     outputs: parity.Scored
     on_few: gate.Accuracy | None = None
     on_many: gate.Accuracy | None = None
-    on_labelled: gate.Accuracy | None = None
+    on_labelled: Evaluation | None = None
 
     @property
     def name(self) -> str:
         """Model and precision."""
         return self.artifact.manifest.name
+
+    def describe(self, manifest: Manifest) -> None:
+        """Give the file another manifest: its threshold comes from the scores above."""
+        self.artifact = dataclasses.replace(self.artifact, manifest=manifest)
 
 
 class Judge:
@@ -103,17 +110,26 @@ class Judge:
             return self._on_many(reference), self._on_many(file)
         return before, after
 
+    def label(self, files: Sequence[Scored]) -> None:
+        """Measure files on the labelled photos, where there are some; each photo is read once.
+
+        Args:
+            files: Whose runtimes are open.
+        """
+        waiting = [file for file in files if file.on_labelled is None]
+        if self.validate is None or not waiting:
+            return
+        detectors = [EdgeDetector.from_runtime(file.runtime) for file in waiting]
+        found = evaluate_together(detectors, self.validate)
+        for file, evaluation in zip(waiting, found, strict=True):
+            file.on_labelled = evaluation
+
     def with_labelled(self, file: Scored, found: gate.Accuracy) -> gate.Accuracy:
-        """Return a copy with the accuracy on labelled photos, where there are some."""
-        if self.validate is None:
-            return found
+        """Return a copy with the accuracy on labelled photos (:meth:`label`), if there are some."""
         if file.on_labelled is None:
-            file.on_labelled = gate.on_labelled(
-                found, file.artifact, self.validate, file.runtime.name
-            )
-        return dataclasses.replace(
-            found, image_auroc=file.on_labelled.image_auroc, au_pro=file.on_labelled.au_pro
-        )
+            return found
+        image_auroc, au_pro = file.on_labelled.image_auroc, file.on_labelled.au_pro
+        return dataclasses.replace(found, image_auroc=image_auroc, au_pro=au_pro)
 
     def _on_many(self, file: Scored) -> gate.Accuracy:
         if file.on_many is None:

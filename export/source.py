@@ -5,11 +5,15 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from edgead.artifact import Manifest, read_artifact
 from edgead.errors import UsageError
 from edgead.export.good_photos import GoodPhotos
 from edgead.runtimes import open_runtime
+
+if TYPE_CHECKING:
+    import onnx
 
 
 @dataclass(frozen=True)
@@ -19,12 +23,14 @@ class Source:
     Attributes:
         path: The run folder or the artifact.
         graph: Serialised ONNX model in FP32.
+        model: The same, parsed.
         manifest: Manifest of the FP32 detector.
         photos: The good photos that are known for it.
     """
 
     path: Path
     graph: bytes
+    model: onnx.ModelProto
     manifest: Manifest
     photos: GoodPhotos
 
@@ -49,12 +55,15 @@ class Source:
 
     @classmethod
     def _from_run(cls, path: Path) -> Source:
+        import onnx
+
         from edgead.export.graph import to_onnx
         from edgead.training import Run
 
         run = Run(path)
         model, manifest = run.load_model()
-        return cls(path, to_onnx(model), manifest, GoodPhotos.known_for(path))
+        graph = to_onnx(model)
+        return cls(path, graph, onnx.load_from_string(graph), manifest, GoodPhotos.known_for(path))
 
     @classmethod
     def _from_artifact(cls, path: Path) -> Source:
@@ -73,6 +82,6 @@ class Source:
             )
         with open_runtime(artifact, "onnxruntime").runtime:
             pass  # what cannot be run is refused under its own name, not under a draft's
-        data = artifact.content()
-        read_graph(data, artifact.manifest, str(path))
-        return cls(path, data, artifact.manifest, GoodPhotos.known_for(path))
+        graph = artifact.content()
+        model = read_graph(graph, artifact.manifest, str(path))
+        return cls(path, graph, model, artifact.manifest, GoodPhotos.known_for(path))

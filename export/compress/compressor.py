@@ -19,7 +19,7 @@ from edgead.export.compress.photos import fitting_photos
 from edgead.export.refit import refit_head
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Compressed:
     """A graph with fewer operations.
 
