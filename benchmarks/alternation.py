@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from edgead.artifact import FP32, Artifact, read_artifact, suffixes
+from edgead.artifact import FP32, Artifact, containers, read_artifact
 from edgead.benchmarks import scenarios
 from edgead.benchmarks.load import CpuTimes, Load
 from edgead.benchmarks.measure import Measurement, Subject, idle_watts, open_subject, sizes_of
@@ -84,8 +84,7 @@ def in_folder(
     if not names:
         runtime_class(runtime)  # says which there are
     found, left_out = [], {}
-    known = suffixes()
-    paths = sorted(path for path in folder.iterdir() if path.suffix.lower() in known)
+    paths = sorted(path for path in folder.iterdir() if containers.is_known(path))
     for path in paths:
         try:
             artifact = read_artifact(path)

@@ -1,7 +1,7 @@
 """The artifact: one exported file that describes itself."""
 
 from edgead.artifact.artifact import Artifact, read_artifact
-from edgead.artifact.containers import ONNX_SUFFIX, Container, container_of, suffixes
+from edgead.artifact.containers import ONNX_SUFFIX, Container
 from edgead.artifact.engine import rebuild_command, sidecar_path, write_engine
 from edgead.artifact.kinds import (
     FP16,
@@ -57,12 +57,10 @@ __all__ = [
     "TeacherSpec",
     "ThresholdSpec",
     "TrainingSpec",
-    "container_of",
     "kind_of",
     "read_artifact",
     "rebuild_command",
     "sidecar_path",
-    "suffixes",
     "write_artifact",
     "write_engine",
 ]

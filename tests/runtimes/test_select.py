@@ -5,6 +5,7 @@ import importlib.util
 import platform
 import sys
 from collections.abc import Callable
+from importlib.metadata import EntryPoint
 from typing import ClassVar
 
 import numpy as np
@@ -144,6 +145,19 @@ def test_infer_checks_its_input_and_its_life_cycle(tiny_artifact: Make) -> None:
                 runtime.infer(wrong)
     with pytest.raises(EdgeadError, match="not open"):
         runtime.infer(image)
+
+
+def test_built_in_runtimes_need_no_metadata_and_their_names_cannot_be_taken(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # As in a checkout that runs without being installed, and beside a package that tries.
+    for found in ([], [EntryPoint("onnxruntime", "theirs:Theirs", select.ENTRY_POINT_GROUP)]):
+        monkeypatch.setattr(select, "entry_points", lambda group, found=found: found)
+        select._locations.cache_clear()
+        select.runtime_class.cache_clear()
+        assert set(select._locations()) == {"onnxruntime", "openvino", "tensorrt"}
+        assert select.runtime_class("onnxruntime") is OnnxRuntime
+    select._locations.cache_clear()
 
 
 def test_options_are_checked() -> None:
