@@ -324,7 +324,7 @@ def _check(stored: _Stored, result: Result, source: Source) -> None:
         *((f"timeline.sensors {s.name}", s.values, len(times)) for s in stored.timeline.sensors),
     ):
         if values is not None and len(values) != count:
-            source.fail(f"has {len(values)} values in '{key}', not {count}")
+            source.fail(f"has {len(values)} values in '{key}', expected {count}")
 
 
 def _within(source: Source, key: str, values: Sequence[float], least: float, most: float) -> None:

@@ -86,8 +86,12 @@ def _chosen(evaluation: Evaluation) -> list[tuple[str, list[Judged]]]:
     )
     chosen = []
     for entries, wrong, right in (
-        (defects, "missed defects, worst first", "no defect missed; the closest calls"),
-        (good, "false alarms, worst first", "no false alarm; the closest calls"),
+        (
+            defects,
+            "missed defects, worst first",
+            "no missed defects; the lowest scores of defective photos",
+        ),
+        (good, "false alarms, worst first", "no false alarms; the highest scores of good photos"),
     ):
         if not entries:
             continue

@@ -162,9 +162,10 @@ class Detection:
         worst = min(self.blank, key=lambda cell: cell.contrast / cell.least)
         x, y, width, height = worst.box
         return (
-            f"there is nothing to see in {len(self.blank)} of {GRID**2} parts of the photo (at "
-            f"x={x}, y={y}, {width}x{height} px the contrast is {worst.contrast:.1f} grey levels, "
-            f"in good photos {worst.least:.1f} or more): check camera, lens and light"
+            f"{len(self.blank)} of {GRID**2} image regions "
+            f"{'has' if len(self.blank) == 1 else 'have'} almost no contrast (at x={x}, y={y}, "
+            f"{width}x{height} px: {worst.contrast:.1f} grey levels; good photos have at least "
+            f"{worst.least:.1f}): check camera, lens and light"
         )
 
     def heatmap(self) -> npt.NDArray[np.float32]:

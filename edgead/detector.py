@@ -279,8 +279,8 @@ def open_detector(
         return EdgeDetector(path, runtime, threshold=threshold, threads=threads)
     if runtime not in ("auto", "torch"):
         raise UsageError(
-            f"{path} is a run folder, which only torch can open; export it first "
-            f"(edgead export {path} --out exports) or leave out --runtime {runtime}"
+            f"{path} is a run folder, and only torch can open run folders: export it first (edgead "
+            f"export {path} --out exports), or leave out --runtime {runtime}"
         )
     from edgead.training.reference import TorchReference
 
@@ -290,7 +290,8 @@ def open_detector(
 def _load(frame: Frame | None, index: int) -> images.Image:
     if frame is None:
         raise ImageError(
-            f"frame {index} is none: the camera gave no frame, or cv2.imread could not read a file"
+            f"frame {index} is None: the camera returned no frame, or cv2.imread could not read a "
+            "file"
         )
     if isinstance(frame, (str, os.PathLike)):
         return images.read_image(frame)

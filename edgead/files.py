@@ -131,8 +131,8 @@ def locked_folder(path: str | os.PathLike[str]) -> Iterator[None]:
     try:
         if not _try_lock(handle):
             raise EdgeadError(
-                f"{folder} is in use: another edgead process writes into it; wait until that has "
-                "ended, or choose another folder with --out"
+                f"{folder} is in use: another edgead process writes into it; wait until it has "
+                "finished, or choose another folder with --out"
             )
         sweep(folder)
         yield
@@ -220,7 +220,7 @@ def read_regular(path: str | os.PathLike[str], most_bytes: int | None = None) ->
         if not stat.S_ISREG(found.st_mode):
             raise OSError(errno.EINVAL, "it is a pipe or a device, not a file", name)
         if most_bytes is not None and found.st_size > most_bytes:
-            reason = f"it has {found.st_size:,} bytes, and {most_bytes:,} are the most"
+            reason = f"it has {found.st_size:,} bytes (limit: {most_bytes:,})"
             raise OSError(errno.EFBIG, reason, name)
         with os.fdopen(handle, "rb", closefd=False) as stream:
             if most_bytes is None:

@@ -133,7 +133,7 @@ def _samples(
         stored = samples(data, header)
     except MemoryError as error:
         raise ImageError(
-            f"{path} ({len(data):,} bytes) takes more memory to decode than there is; make it "
+            f"{path} ({len(data):,} bytes) needs more memory to decode than is available; make it "
             "smaller first"
         ) from error
     except Damage as damage:
@@ -145,8 +145,8 @@ def _samples(
     expected = (header.height, header.width)
     if stored.shape[:2] not in (expected, expected[::-1]):
         raise ImageError(
-            f"{path} is damaged: its header says {header.width}x{header.height} px, and it was "
-            f"decoded to {stored.shape[1]}x{stored.shape[0]}; copy it again from its source"
+            f"{path} is damaged: its header has {header.width}x{header.height} px, but it was "
+            f"decoded to {stored.shape[1]}x{stored.shape[0]} px; copy it again from its source"
         )
     return stored, header
 
@@ -180,9 +180,9 @@ def _check_size(path: str | os.PathLike[str], header: Header, size: int, limit: 
     most = min(limit * 1e6, max(0, most_bytes - size) / header.memory)
     if header.pixels > most:
         raise ImageError(
-            f"{path} claims {header.width}x{header.height} px ({header.pixels / 1e6:,.0f} "
-            f"megapixels), and photos of its kind ({header.kind}, {size:,} bytes) are decoded up "
-            f"to {most / 1e6:,.0f} megapixels; {_advice()}"
+            f"{path} has {header.width}x{header.height} px ({header.pixels / 1e6:,.0f} megapixels) "
+            f"in its header, but the limit for this file ({header.kind}, {size:,} bytes) is "
+            f"{most / 1e6:,.0f} megapixels; {_advice()}"
         )
 
 

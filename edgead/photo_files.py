@@ -197,24 +197,24 @@ def _checked(given: str | os.PathLike[str]) -> Path:
         return path
     if path.exists():
         raise DataError(
-            f"{path} is a device or a pipe, not a file or folder of photos: read a camera's frames "
-            "with OpenCV, and give them to edgead.EdgeDetector"
+            f"{path} is a device or a pipe, not a file or folder of photos: read frames from a "
+            "camera with OpenCV and pass them to edgead.EdgeDetector"
         )
     if not glob.has_magic(text):
         raise DataError(f"{path} does not exist")
     fits = next(glob.iglob(text, recursive=True), None)  # noqa: PTH207  # it may be absolute
     if fits is None:
-        raise DataError(f"{path} does not exist, and no file fits it as a pattern")
+        raise DataError(f"{path} does not exist, and no file matches it as a pattern")
     raise DataError(
-        f"{path} is a pattern, which the shell fills in where it has no quotes: leave the quotes "
-        "out, or give the folder"
+        f"{path} is a pattern, which the shell expands only without quotes: leave the quotes out, "
+        "or give the folder"
     )
 
 
 def _frames_of(video: str) -> str:
     return (
         f"save its frames first (ffmpeg -i {shlex.quote(video)} frames/%06d.png), or read them "
-        "with OpenCV and give them to edgead.EdgeDetector"
+        "with OpenCV and pass them to edgead.EdgeDetector"
     )
 
 

@@ -52,7 +52,9 @@ class PhotoReader:
         data = images.read_bytes(path)
         sha256 = hashlib.sha256(data).hexdigest()
         if self._digests.setdefault(path, sha256) != sha256:
-            raise DataError(f"{path} was changed while it was in use: start again")
+            raise DataError(
+                f"{path} was changed while the command was running: start the command again"
+            )
         photo = ReadPhoto(images.decode(data, path), sha256)
         if self._kept_bytes + photo.pixels.nbytes <= self._most_bytes:
             self._kept[path] = photo

@@ -64,7 +64,7 @@ class Settings:
             source.fail(f"is not a settings file of schema {_SCHEMA}")
         settings = strict_json.build(cls, data, source)
         if len(settings.runtime) > _LONGEST_NAME:
-            source.fail(f"has a runtime's name of {len(settings.runtime):,} characters")
+            source.fail(f"has a runtime name of {len(settings.runtime):,} characters")
         if settings.sha256 != sha256:
             raise UsageError(
                 f"{path} was made for another export of the detector (sha256 "

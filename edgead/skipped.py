@@ -34,8 +34,8 @@ class Reason:
 
 BROKEN_LINK = Reason("broken link", "broken links", "", is_warned=True, is_photo=True)
 NO_FILE = Reason(
-    "pipe or device with a photo's name",
-    "pipes or devices with a photo's name",
+    "pipe or device with a photo suffix",
+    "pipes or devices with a photo suffix",
     is_warned=True,
     is_photo=True,
 )
@@ -47,14 +47,14 @@ CLOSED = Reason(
     is_photo=True,
 )
 OTHER_FORMAT = Reason(
-    "picture of a format that is not read",
-    "pictures of formats that are not read",
+    "picture in an unsupported format",
+    "pictures in unsupported formats",
     "convert to PNG or JPEG",
     is_warned=True,
 )
 NO_SUFFIX = Reason(
-    "photo whose name does not end like a photo's",
-    "photos whose names do not end like a photo's",
+    "photo without a photo suffix in its name",
+    "photos without a photo suffix in their names",
     "rename to end in .png, .jpg or the like",
     is_warned=True,
 )
@@ -66,8 +66,8 @@ SYSTEM = Reason(
     "file or folder of a network drive or system", "files and folders of network drives or systems"
 )
 MASKS = Reason("folder of a data set's masks", "folders of data sets' masks")
-OWN = Reason("picture that edgead has drawn", "pictures that edgead has drawn")
-OUTPUT = Reason("folder that this command writes to", "folders that this command writes to")
+OWN = Reason("picture drawn by edgead", "pictures drawn by edgead")
+OUTPUT = Reason("output folder of this command", "output folders of this command")
 UPWARDS = Reason("link to a folder above it", "links to folders above them")
 FOREIGN = Reason("file that is not a photo", "files that are not photos")
 

@@ -142,7 +142,7 @@ def _build(kind: Any, value: Any, source: Source, key: str) -> Any:
     if origin is typing.Literal:
         if value not in arguments:
             known = " or ".join(map(repr, arguments))
-            source.fail(f"has '{key}' = {str(value)[:40]!r}, and only {known} is known")
+            source.fail(f"has '{key}' = {str(value)[:40]!r}, but only {known} is allowed")
         return value
     if origin in (typing.Union, types.UnionType):
         if value is None and type(None) in arguments:
@@ -154,7 +154,7 @@ def _build(kind: Any, value: Any, source: Source, key: str) -> Any:
             _wrong_type(source, key, "a list", value)
         if origin is tuple and arguments[-1] is not Ellipsis:
             if len(value) != len(arguments):
-                source.fail(f"has {len(value)} values in '{key}', not {len(arguments)}")
+                source.fail(f"has {len(value)} values in '{key}', expected {len(arguments)}")
             kinds: tuple[Any, ...] = arguments
         else:
             kinds = (arguments[0],) * len(value)
@@ -213,7 +213,7 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) != len(pairs):
         twice = next(key for index, (key, _) in enumerate(pairs) if key in dict(pairs[:index]))
-        raise ValueError(f"the key {twice[:40]!r} is there twice")
+        raise ValueError(f"the key {twice[:40]!r} occurs twice")
     return found
 
 

@@ -60,7 +60,7 @@ def unpacked(data: bytes) -> TensorFile:
     if stated is not None:
         before, found, after = data.partition(_entry(str(stated)))
         if not found or hashlib.sha256(before + _entry(_EMPTY) + after).hexdigest() != stated:
-            raise ValueError("it does not fit the checksum in it")
+            raise ValueError("it does not match its checksum")
     try:
         tensors = load(data)
     except Exception as error:  # of many kinds: the header may be any JSON

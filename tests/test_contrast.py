@@ -66,7 +66,7 @@ def test_a_training_notes_what_there_is_to_see(exported: Path, shared_dataset: P
         assert not any(detect(photo).blank for photo in photos)
         covered = detect(np.zeros_like(photos[0]))
     assert covered.is_anomalous
-    assert "nothing to see in" in str(covered.doubt)
+    assert "almost no contrast" in str(covered.doubt)
     assert "check camera, lens and light" in str(covered.doubt)
 
 
@@ -103,7 +103,7 @@ def test_predict_says_what_is_wrong_with_the_photo(
     assert main(["predict", str(looking.path), str(photos), "--json", str(out)]) == 0
     said = capsys.readouterr()
     assert "ANOMALOUS" in said.out.splitlines()[0]
-    assert said.err.count("nothing to see in 8 of 16 parts of the photo (at x=48, y=") == 1
+    assert said.err.count("8 of 16 image regions have almost no contrast (at x=48, y=") == 1
     covered, good = json.loads(out.read_text())
     assert covered["is_anomalous"]
     assert covered["blank"][0] == [48, 0, 24, 16]
@@ -120,7 +120,7 @@ def test_evaluation_counts_a_blank_good_photo_as_a_false_alarm(
     with EdgeDetector(looking.path) as detect:
         found = evaluate(detect, Dataset.from_folder(tmp_path / "parts"))
     assert (found.false_positives, found.misses) == (1, 0)
-    assert "nothing to see, anomalous at any score: 2, " in found.table()
+    assert "blank regions, anomalous at any score: 2, " in found.table()
 
 
 def test_another_number_of_cells_is_damage(tiny_artifact: Make) -> None:

@@ -78,7 +78,7 @@ def test_a_closed_detector_an_empty_list_and_bad_frames_are_refused(tiny_artifac
             detect([part(0), part(0).astype(np.float32)])
         with pytest.raises(ImageError, match="cannot read"):
             detect("missing.png")
-        with pytest.raises(ImageError, match=r"frame 0 is none: .*cv2\.imread"):
+        with pytest.raises(ImageError, match=r"frame 0 is None: .*cv2\.imread"):
             detect(None)
         with pytest.raises(ImageError, match="the frame must be a NumPy array .* is a bytes"):
             detect(b"p.png")
@@ -124,7 +124,7 @@ def test_a_stream_ends_with_the_error_of_its_frame_or_its_source(tiny_artifact: 
     with EdgeDetector(tiny_artifact().path) as detect:
         scored = detect.stream([part(0), None])
         next(scored)
-        with pytest.raises(ImageError, match="frame 1 is none"):
+        with pytest.raises(ImageError, match="frame 1 is None"):
             next(scored)
         scored = detect.stream(lost())
         next(scored)

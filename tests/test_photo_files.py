@@ -89,7 +89,7 @@ def test_every_file_that_is_passed_over_is_counted_with_its_reason(
     assert {entry.path.name for entry in listing.unreadable()} == {"e.png", "f.png", "j.png"}
     photo_files.report(listing)
     said = capsys.readouterr().err
-    assert "warning: skipped 2 pictures of formats that are not read (.heic .nef): " in said
+    assert "warning: skipped 2 pictures in unsupported formats (.heic .nef): " in said
     assert "note: skipped 2 files that are not photos (.txt): " in said
     assert said.count("(of 16 files)") == len(said.splitlines()) == 8
 
@@ -151,7 +151,7 @@ def test_own_pictures_and_folders_of_output_are_no_photos(tmp_path: Path) -> Non
         ("https://x.org/a.png", "https://x.org/a.png is an address"),
         ("line.MP4", "line.MP4 is a video"),
         ("*.png", "is a pattern"),
-        ("*.tif", "no file fits it as a pattern"),
+        ("*.tif", "no file matches it as a pattern"),
         ("nowhere", "nowhere does not exist"),
         ("/dev/null", "is a device or a pipe"),
         ("", "is empty"),

@@ -15,7 +15,7 @@ from edgead.settings import Settings
     ("key", "value", "why"),
     [
         ("device", "x" * 100_000, "was made on 'xxx"),
-        ("runtime", "x" * 100_000, "a runtime's name of 100,000 characters"),
+        ("runtime", "x" * 100_000, "a runtime name of 100,000 characters"),
         ("sha256", "x" * 100_000, "another export of the detector"),
         ("threads", "2", "'threads' of the wrong type"),
         ("schema", 2, "not a settings file of schema 1"),

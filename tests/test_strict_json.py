@@ -34,7 +34,7 @@ class _Outer:
         (b"", "Expecting value"),
         (b'{"a": 1', "delimiter"),
         (b"\xff", "utf-8"),
-        (b'{"a": 1, "a": 2}', "'a' is there twice"),
+        (b'{"a": 1, "a": 2}', "'a' occurs twice"),
         (b"[NaN]", "NaN is not a finite number"),
         (b"[1e999]", "not a finite number of 64 bits"),
         (b"[-Infinity]", "-Infinity is not a finite number"),
@@ -80,7 +80,7 @@ def test_values_are_built_by_their_annotations_and_unknown_keys_are_passed_over(
         ("inner", [], "'inner' of the wrong type (expected an object, found list"),
         ("inner", {}, "lacks the key 'inner.values'"),
         ("inner", {"values": [True]}, "'inner.values[0]' of the wrong type (expected float"),
-        ("inner", {"values": [], "pair": [1]}, "has 1 values in 'inner.pair', not 2"),
+        ("inner", {"values": [], "pair": [1]}, "has 1 values in 'inner.pair', expected 2"),
         ("counts", {"x": "1"}, "'counts.x' of the wrong type (expected int"),
     ],
 )
@@ -98,5 +98,5 @@ def test_files_are_regular_and_bounded(tmp_path: Path) -> None:
         strict_json.read(path, ArtifactError, "export again")
     path.write_text('{"a": 1}')
     assert strict_json.read(path, ArtifactError, "export again") == {"a": 1}
-    with pytest.raises(ArtifactError, match="8 bytes, and 4 are the most"):
+    with pytest.raises(ArtifactError, match="8 bytes .limit: 4"):
         strict_json.read(path, ArtifactError, "export again", most_bytes=4)

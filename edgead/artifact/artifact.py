@@ -45,7 +45,7 @@ class Artifact:
         found = container_of(self.path).digest(self.path, data)
         if found != self.sha256:
             raise ArtifactError(
-                f"{self.path} was exchanged or changed after it was opened: it had sha256 "
+                f"{self.path} was replaced or changed after it was opened: it had sha256 "
                 f"{self.sha256[:12]}… and now has {found[:12]}…; open it again"
             )
         return data

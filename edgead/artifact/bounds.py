@@ -131,20 +131,22 @@ def _leaves(value: Any, key: str) -> Iterator[tuple[str, Any]]:
 def _check_leaf(key: str, value: Any, source: Source) -> None:
     if isinstance(value, str):
         if len(value) > MOST_TEXT:
-            source.fail(f"has {len(value):,} characters in '{key}', and {MOST_TEXT:,} are the most")
+            source.fail(f"has {len(value):,} characters in '{key}' (limit: {MOST_TEXT:,})")
         if key in KNOWN and value not in KNOWN[key]:
             known = " or ".join(map(repr, KNOWN[key]))
-            source.fail(f"says {key} is {value[:100]!r}, but this edgead knows only {known}")
+            source.fail(
+                f"has {key} = {value[:100]!r}, but this version of edgead supports only {known}"
+            )
         if key in _PATTERNS and not _PATTERNS[key].fullmatch(value):
             source.fail(
-                f"says {key} is {value[:100]!r}, which does not match {_PATTERNS[key].pattern}"
+                f"has {key} = {value[:100]!r}, which does not match {_PATTERNS[key].pattern}"
             )
     elif isinstance(value, float) and not abs(value) <= _LARGEST_NUMBER:
-        source.fail(f"says {key} is {value}, but it must be at most {_LARGEST_NUMBER:g}")
+        source.fail(f"has {key} = {value}, but it must be at most {_LARGEST_NUMBER:g}")
     if key in _RANGES and isinstance(value, (int, float)):
         low, high = _RANGES[key]
         if not low <= value <= high:
-            source.fail(f"says {key} is {value}, but it must be from {low:g} to {high:g}")
+            source.fail(f"has {key} = {value}, but it must be from {low:g} to {high:g}")
 
 
 def _check_map(cells: MapSpec, size: InputSpec, source: Source) -> None:
@@ -153,11 +155,11 @@ def _check_map(cells: MapSpec, size: InputSpec, source: Source) -> None:
         ("width", cells.width, size.width, cells.left, cells.right),
     ):
         if count > pixels:
-            source.fail(f"says map.{side} is {count}, which is more than input.{side}, {pixels}")
+            source.fail(f"has map.{side} = {count}, more than input.{side} = {pixels}")
         if not (-pixels <= start <= end - 1 and end <= 2 * pixels):
             source.fail(
-                f"says that the map's {side} covers the pixels from {start:g} to {end:g} of "
-                f"{pixels}, which cannot be"
+                f"has a map whose {side} covers the pixels from {start:g} to {end:g} of {pixels}, "
+                "which is impossible"
             )
 
 
@@ -166,14 +168,16 @@ def _check_engine(spec: EngineSpec, source: Source) -> None:
     if not smallest <= tuned <= largest:
         source.fail(f"has no valid 'engine.batch': {spec.batch}")
     if "/" in spec.onnx or spec.onnx in ("", ".", "..") or printable(spec.onnx) != spec.onnx:
-        source.fail(f"says engine.onnx is {spec.onnx[:100]!r}, which is not the name of a file")
+        source.fail(f"has engine.onnx = {spec.onnx[:100]!r}, which is not a file name")
     for option, (low, high) in _OPTIONS_OF_COMMANDS.items():
         value = spec.options.get(option)
         if value is not None and not (type(value) is int and low <= value <= high):
             source.fail(
-                f"says engine.options.{option} is {str(value)[:100]!r}, but it must be a whole "
+                f"has engine.options.{option} = {str(value)[:100]!r}, but it must be a whole "
                 f"number from {low} to {high}"
             )
     calibrator = spec.options.get("calibrator")
     if calibrator is not None and not NAME.fullmatch(str(calibrator)):
-        source.fail(f"says engine.options.calibrator is {str(calibrator)[:100]!r}, not a name")
+        source.fail(
+            f"has engine.options.calibrator = {str(calibrator)[:100]!r}, which is not a name"
+        )

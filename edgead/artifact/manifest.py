@@ -109,8 +109,8 @@ class Manifest:
         """
         if len(text) > MOST_CHARACTERS:
             raise ArtifactError(
-                f"the manifest of {where} has {len(text):,} characters, and {MOST_CHARACTERS:,} "
-                f"are the most: {_AGAIN}"
+                f"the manifest of {where} has {len(text):,} characters (limit: "
+                f"{MOST_CHARACTERS:,}): {_AGAIN}"
             )
         source = Source(f"the manifest of {where}", ArtifactError, _AGAIN)
         data = strict_json.parse(text, source)
@@ -121,8 +121,9 @@ class Manifest:
             source.fail("has no valid 'schema' number")
         if schema > SCHEMA:
             raise ArtifactError(
-                f"{where} has manifest schema {schema} and this edgead reads up to {SCHEMA}: "
-                "upgrade edgead here (pip install -U edgead) or export again with this version"
+                f"{where} has manifest schema {schema}, but this version of edgead reads schemas "
+                f"up to {SCHEMA}: upgrade edgead here (pip install -U edgead), or export again "
+                "with this version"
             )
         manifest: Manifest = strict_json.build(cls, data, source)
         bounds.check(manifest, source)

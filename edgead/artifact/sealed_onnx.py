@@ -54,15 +54,14 @@ def _read(path: Path, data: bytes) -> tuple[Manifest, str]:
     manifest = Manifest.from_json(metadata[_MANIFEST_KEY].text, str(path))
     if manifest.engine is not None:
         raise ArtifactError(
-            f"{path} is an ONNX file whose manifest says that it is a TensorRT engine: export it "
-            "again"
+            f"{path} is an ONNX file with the manifest of a TensorRT engine: export it again"
         )
     seal = _seal(path, metadata)
     found = _digest_without(data, seal.start)
     if found != seal.text:
         raise ArtifactError(
-            f"{path} was changed or damaged after export: its seal says sha256 {seal.text[:12]}… "
-            f"and its content has {found[:12]}…; copy it again or export it again"
+            f"{path} was changed or damaged after the export: its seal has sha256 "
+            f"{seal.text[:12]}…, its content {found[:12]}…; copy it again or export it again"
         )
     return manifest, seal.text
 
@@ -85,8 +84,8 @@ def _read_metadata(path: Path, data: bytes) -> dict[str, _onnx_file.Text]:
         ) from error
     if not is_whole:
         raise ArtifactError(
-            f"{path} keeps weights in another file (external data), which no seal covers: store "
-            "them inside of the model, or export it again"
+            f"{path} has weights in another file (external data), which the seal does not cover: "
+            "store them inside the model, or export it again"
         )
     return metadata
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 SCORE = "maximum of anomaly_map"
-"""What the graph's output ``score`` is, as the manifest records it; thresholds rest on it."""
+"""Definition of the graph's output ``score`` in the manifest; thresholds depend on it."""
 
 
 @dataclass(frozen=True)
@@ -163,12 +163,12 @@ class PhotoSizes:
 
 @dataclass(frozen=True)
 class TrainingSpec:
-    """Where the detector was trained, on how much, and how.
+    """The training of the detector.
 
-    ``photo_sizes`` are those of the held-out photos. ``least_contrast`` is the lowest that a good
-    photo had in each cell of a grid (:mod:`edgead.contrast`), held-out ones and those learned from,
-    but for ``contrast_left_out`` of them, which show nearly nothing. All three are ``None`` in
-    files of earlier versions.
+    ``photo_sizes`` are the sizes of the validation photos. ``least_contrast`` is the lowest
+    contrast of the good photos in each cell of a grid (:mod:`edgead.contrast`), from training and
+    validation photos without the ``contrast_left_out`` photos that have almost no contrast. All
+    three are ``None`` in files of earlier versions.
     """
 
     dataset: str
@@ -184,10 +184,10 @@ class TrainingSpec:
 
 @dataclass(frozen=True)
 class ParitySpec:
-    """How far this graph is from its source on the photos checked when it was exported.
+    """Difference between this graph and its source on the photos checked at export.
 
-    Differences are of the raw score; ``relative`` divides by the range of the reference scores.
-    The rank correlation is Spearman's, over good photos and synthetic defects of them.
+    Differences of the raw score; ``relative``: divided by the range of the reference scores.
+    The rank correlation is Spearman's, over good photos and the same photos with synthetic defects.
     """
 
     reference: str
@@ -202,7 +202,7 @@ class ParitySpec:
 
 @dataclass(frozen=True)
 class QuantizationSpec:
-    """How the weights and activations were made INT8.
+    """The quantization of weights and activations to INT8.
 
     ``largest_weight`` is the bound on the magnitude of every INT8 weight.
     """
@@ -218,22 +218,22 @@ class QuantizationSpec:
 
 @dataclass(frozen=True)
 class EngineSpec:
-    """What a TensorRT engine was built from, how, and where; it only runs there.
+    """The build of a TensorRT engine; it only runs where it was built.
 
     Attributes:
-        tensorrt: Version, all four numbers.
-        gpu: The driver's name for it.
+        tensorrt: TensorRT version, all four numbers.
+        gpu: Name of the GPU from the driver.
         compute_capability: ``major.minor``.
-        multiprocessors: Of the GPU.
-        platform: Such as ``linux-aarch64``.
-        precision: ``"fp32"``, ``"fp16"`` or ``"int8"``.
-        batch: Smallest, tuned and largest batch.
+        multiprocessors: Number of multiprocessors of the GPU.
+        platform: Platform, such as ``linux-aarch64``.
+        precision: Precision: ``"fp32"``, ``"fp16"`` or ``"int8"``.
+        batch: Smallest, tuned and largest batch size.
         shares_profile: Whether several execution contexts may be open at once.
-        options: What else the build was told.
+        options: Other options of the build.
         onnx: Name of the artifact that it was built from.
-        onnx_sha256: Of that file.
-        sha256: Of the engine.
-        build_seconds: How long the build took.
+        onnx_sha256: SHA-256 of that file.
+        sha256: SHA-256 of the engine.
+        build_seconds: Duration of the build.
     """
 
     tensorrt: str
@@ -253,9 +253,9 @@ class EngineSpec:
 
 @dataclass(frozen=True)
 class CompressionSpec:
-    """How operations were taken out of the trained networks (docs/notes/compression-method.md).
+    """The compression of the trained networks (docs/notes/compression-method.md).
 
-    ``directions``, ``channels`` and ``ranks`` say what was kept: principal directions of a
+    ``directions``, ``channels`` and ``ranks`` list what was kept: principal directions of a
     difference of features, output channels of a convolution, and the inner channels of one that
     became two. ``predicted_loss`` is a share of the differences' energy.
     """

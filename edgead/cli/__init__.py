@@ -46,7 +46,7 @@ def _with_streams(words: list[str]) -> int:
         from edgead import files
 
         reason = files.described(printed.failure, "standard output")
-        notices.error(f"{reason}; what was printed is not complete, files are")
+        notices.error(f"{reason}; the printed output is incomplete, the files are complete")
         return code or 1
 
 
@@ -71,7 +71,7 @@ def _reported(words: list[str]) -> int:
     except (MemoryError, RuntimeError) as error:
         if isinstance(error, RuntimeError) and not _OUT_OF_MEMORY.search(str(error)):
             raise
-        reason = (str(error) or "no more is to be had").splitlines()[0]
+        reason = (str(error) or "an allocation failed").splitlines()[0]
         notices.error(
             f"not enough memory ({reason}): use smaller photos or batches, or a machine with more"
         )

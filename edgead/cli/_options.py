@@ -45,7 +45,7 @@ def _whole(text: str, least: int, most: int, what: str) -> int:
         value = -1
     if not least <= value <= most:
         shown = text if len(text) <= 40 else f"{text[:40]}…"
-        raise argparse.ArgumentTypeError(f"'{shown}' is not {what} and at most {most}")
+        raise argparse.ArgumentTypeError(f"'{shown}' is not {what} (largest: {most})")
     return value
 
 
@@ -142,7 +142,7 @@ def add_runtime(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--runtime",
         default="auto",
-        help="runtime to use (default: the first that can open the file; see 'edgead runtimes')",
+        help="runtime to use (default: chosen automatically; see 'edgead runtimes')",
     )
     parser.add_argument(
         "--threads",
@@ -160,7 +160,7 @@ def add_good(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="NAME",
-        help="a folder of train and test, besides 'good', whose photos are of good parts; may be "
+        help="another folder in train and test, besides 'good', with photos of good parts; may be "
         "given several times",
     )
 
@@ -172,8 +172,7 @@ def add_max_drop(parser: argparse.ArgumentParser) -> None:
         type=points,
         default=0.5,
         metavar="POINTS",
-        help="largest loss of accuracy that an export may have, in points of a hundred "
-        "(default: 0.5)",
+        help="largest allowed loss of accuracy, in points (0.01 of a metric; default: 0.5)",
     )
 
 
@@ -184,29 +183,28 @@ def add_trainings(parser: argparse.ArgumentParser) -> None:
         type=listed,
         default=(),
         metavar="N|MODEL=N,...",
-        help="iterations, for all or by detector (default: each detector's own)",
+        help="training steps, for all detectors or for one (default: each detector's own)",
     )
     parser.add_argument(
         "--teacher",
         action="append",
         default=[],
         metavar="MODEL=FILE",
-        help="teacher or backbone weights of one detector; may be given several times",
+        help="teacher or backbone weights for one detector; may be given several times",
     )
     parser.add_argument(
         "--option",
         action="append",
         default=[],
         metavar="MODEL:NAME=VALUE",
-        help="one of a detector's own options, as 'edgead models' lists them; may be given several "
-        "times",
+        help="an option of one detector (listed by 'edgead models'); may be given several times",
     )
     parser.add_argument(
         "--image-size",
         type=image_size,
         default=(256, 256),
         metavar="HxW",
-        help="every network's input in pixels (default: 256x256)",
+        help="input size of every network in pixels (default: 256x256)",
     )
 
 
@@ -216,5 +214,5 @@ def add_device(parser: argparse.ArgumentParser) -> None:
         "--device",
         default="auto",
         choices=["auto", "cpu", "cuda", "mps"],
-        help="where to train (default: a GPU if there is one)",
+        help="device to train on (default: a GPU if there is one)",
     )

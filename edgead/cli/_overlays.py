@@ -49,9 +49,11 @@ class Overlays:
         except EdgeadError as error:
             self.failed += 1
             self._failures_in_a_row += 1
-            notices.error(f"{error}; the scores go on without")
+            notices.error(f"{error}; scoring continues without it")
             if self._failures_in_a_row == _MOST_FAILURES:
-                notices.error(f"{_MOST_FAILURES} overlays in a row failed: no more are drawn")
+                notices.error(
+                    f"{_MOST_FAILURES} overlays in a row failed: the remaining ones are not drawn"
+                )
 
 
 def names(photos: Sequence[Path], folder: Path) -> dict[Path, str]:

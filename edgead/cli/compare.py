@@ -17,25 +17,29 @@ def add_parser(subparsers: _options.Subparsers) -> None:
     parser = subparsers.add_parser(
         "compare",
         help="compare detectors on your data and machine, with a recommendation",
-        description="Train (or take) detectors, export every precision that passes its gate, "
-        "measure accuracy, speed and memory here, and write one report with a recommendation. "
-        "Started again after an interruption, it goes on where it was. Exit code 3 when no variant "
-        "keeps the limits.",
+        description="Train detectors or use trained ones, export every precision that passes its "
+        "gate, measure accuracy, speed and memory on this machine, and write one "
+        "report with a recommendation. The same command continues an interrupted "
+        "comparison. Exit code 3: no variant is within the limits.",
     )
     parser.add_argument("data", help="folder in MVTec AD layout, or photos of good parts")
-    parser.add_argument("--out", required=True, metavar="DIR", help="folder for everything")
+    parser.add_argument("--out", required=True, metavar="DIR", help="output folder")
     parser.add_argument(
         "--models",
         type=_options.listed,
         default=(),
         metavar="A,B,RUN",
-        help="detectors to train, and run folders to take as they are (default: every detector "
+        help="detectors to train, and run folders of trained detectors (default: every detector "
         "that this machine trains in reasonable time)",
     )
     _options.add_good(parser)
     _options.add_trainings(parser)
     parser.add_argument(
-        "--seed", type=_options.seed, default=0, metavar="N", help="of every training"
+        "--seed",
+        type=_options.seed,
+        default=0,
+        metavar="N",
+        help="random seed of every training (default: 0)",
     )
     parser.add_argument(
         "--train-device",
@@ -48,37 +52,43 @@ def add_parser(subparsers: _options.Subparsers) -> None:
         type=_options.listed,
         default=("fp32", "fp16", "int8"),
         metavar="LIST",
-        help="what to export besides FP32 (default: fp32,fp16,int8)",
+        help="precisions to export; FP32 is always included (default: fp32,fp16,int8)",
     )
     _options.add_max_drop(parser)
     limits = parser.add_argument_group("limits, for the recommendation")
     limits.add_argument(
-        "--max-latency", type=float, metavar="MS", help="of nine whole frames of ten"
+        "--max-latency",
+        type=float,
+        metavar="MS",
+        help="maximum 90th-percentile latency of a whole frame",
     )
     limits.add_argument(
-        "--max-memory", type=float, metavar="MIB", help="peak of a process that only predicts"
+        "--max-memory",
+        type=float,
+        metavar="MIB",
+        help="maximum peak memory of a process that only predicts",
     )
-    limits.add_argument("--min-auroc", type=float, metavar="X", help="image AUROC, 0 to 1")
+    limits.add_argument("--min-auroc", type=float, metavar="X", help="minimum image AUROC, 0 to 1")
     limits.add_argument(
         "--device",
         default="here",
         metavar="NAME",
-        help="where they must hold: 'here', or a name from --measure-on (default: here)",
+        help="device that the limits apply to: 'here', or a name from --measure-on (default: here)",
     )
     parser.add_argument(
         "--measure-on",
         action="append",
         default=[],
         metavar="[NAME=]FILE",
-        help="speed from another device: what 'edgead bench --json' wrote there for a file "
-        "exported here; may be given several times",
+        help="speed of another device: a file of 'edgead bench --json' from that device, for a "
+        "file exported here; may be given several times",
     )
     parser.add_argument(
         "--duration",
         type=float,
         default=5.0,
         metavar="S",
-        help="seconds of the speed measurement for each variant (default: 5)",
+        help="seconds of the speed measurement of each variant (default: 5)",
     )
     parser.add_argument(
         "--threads",
@@ -130,7 +140,7 @@ def run(args: argparse.Namespace) -> int:
     )
     chosen = comparison.recommendation.chosen
     if chosen is None:
-        notices.say("edgead: no variant keeps the limits")
+        notices.say("edgead: no variant is within the limits")
         return 3
     print(printable(f"next: {shlex.join(['edgead', 'bench', str(out / chosen.file)])}"))
     return 0
@@ -143,8 +153,6 @@ def _benches(words: list[str]) -> dict[str, Path]:
         given = Path(path) if equals else Path(word)
         name = name if equals else given.stem
         if name in found or name == "here":
-            raise UsageError(
-                f"--measure-on: there is another device called '{name}'; write NAME={given}"
-            )
+            raise UsageError(f"--measure-on: two devices are called '{name}'; write NAME={given}")
         found[name] = given
     return found

@@ -18,18 +18,18 @@ def add_parser(subparsers: _options.Subparsers) -> None:
     parser = subparsers.add_parser(
         "demo",
         help="try everything on a small rendered inspection task",
-        description="Render a small inspection task, then train, export, evaluate, predict and "
-        "bench on it and write an HTML report. Takes a few minutes without a GPU.",
+        description="Render a small inspection task, train, export, evaluate, predict and bench on "
+        "it, and write an HTML report. Takes a few minutes without a GPU.",
     )
     parser.add_argument(
-        "--out", default="edgead-demo", metavar="DIR", help="folder to make (default: edgead-demo)"
+        "--out", default="edgead-demo", metavar="DIR", help="folder to write (default: edgead-demo)"
     )
     parser.add_argument(
         "--steps",
         type=_options.positive_int,
         default=_STEPS,
         metavar="N",
-        help=f"iterations of the training (default: {_STEPS})",
+        help=f"training steps (default: {_STEPS})",
     )
     parser.set_defaults(run=run)
 
@@ -45,7 +45,7 @@ def run(args: argparse.Namespace) -> int:
     out = Path(args.out)
     if out.exists():
         raise UsageError(
-            f"{out} exists already; remove it, or choose another folder with --out DIR"
+            f"{out} already exists; remove it, or choose another folder with --out DIR"
         )
     parts = write_parts(out / "parts")
     run_folder, exports = out / "run", out / "exports"

@@ -17,8 +17,8 @@ def add_parser(subparsers: _options.Subparsers) -> None:
     )
     parser.add_argument("detector", help="run folder or exported .onnx file")
     parser.add_argument("data", help="folder in MVTec AD layout")
-    parser.add_argument("--json", metavar="FILE", help="write all figures and scores")
-    parser.add_argument("--sheet", metavar="FILE", help="write a picture of the worst errors")
+    parser.add_argument("--json", metavar="FILE", help="write all metrics and scores")
+    parser.add_argument("--sheet", metavar="FILE", help="write a picture with the worst errors")
     _options.add_good(parser)
     _options.add_runtime(parser)
     parser.set_defaults(run=run)
@@ -38,7 +38,7 @@ def run(args: argparse.Namespace) -> int:
         evaluation = evaluate(detect, dataset)
         print(evaluation.table())
         if detect.manifest.threshold.promise:
-            print(f"the threshold: {detect.manifest.threshold.promise}")
+            print(f"threshold: {detect.manifest.threshold.promise}")
         print(f"runtime {detect.runtime.name} {detect.runtime.version}")
         if args.json:
             files.write_json(args.json, evaluation.to_json())

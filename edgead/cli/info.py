@@ -20,8 +20,8 @@ def add_parser(subparsers: _options.Subparsers) -> None:
     """Add the command."""
     parser = subparsers.add_parser(
         "info",
-        help="show what an exported file says about itself",
-        description="Check an exported file's seal and show its manifest.",
+        help="show the manifest of an exported file",
+        description="Check the seal of an exported file and show its manifest.",
     )
     parser.add_argument("artifact", metavar="ARTIFACT", help="exported .onnx or .engine file")
     parser.add_argument("--json", action="store_true", help="print the manifest as JSON")
@@ -90,17 +90,17 @@ def _options_of(values: Mapping[str, Any]) -> str:
 
 def _blank(training: TrainingSpec) -> str:
     if training.least_contrast is None:
-        return "not looked for: trained by an earlier edgead"
+        return "not checked: trained with an earlier version of edgead"
     rule = (
-        f"called anomalous where a {GRID}x{GRID} part has less than {LEAST_SHARE:.0%} of the "
+        f"anomalous if a cell of a {GRID}x{GRID} grid has less than {LEAST_SHARE:.0%} of the "
         "contrast of good photos"
     )
     if training.contrast_left_out is None:
         return rule
     left_out = training.contrast_left_out
     seen = training.images + training.held_out - left_out
-    odd = f", {left_out} left out that showed nearly nothing" if left_out else ""
-    return f"{rule} ({seen} of them{odd})"
+    odd = f", {left_out} without contrast left out" if left_out else ""
+    return f"{rule} ({seen} photos{odd})"
 
 
 def _teacher(teacher: TeacherSpec | None) -> list[tuple[str, str]]:

@@ -12,8 +12,8 @@ def add_parser(subparsers: _options.Subparsers) -> None:
     parser = subparsers.add_parser(
         "models",
         help="list the detectors and their options",
-        description="List the detectors that can be trained, and the options that 'edgead train "
-        "--option NAME=VALUE' takes for each (needs edgead[train]).",
+        description="List the detectors that can be trained, and the options of each for 'edgead "
+        "train --option NAME=VALUE' (needs edgead[train]).",
     )
     parser.set_defaults(run=run)
 

@@ -27,11 +27,16 @@ def add_parser(subparsers: _options.Subparsers) -> None:
         help="score photos",
         description="Score photos with an exported detector; draw heat maps with --out.",
     )
-    parser.add_argument("detector", metavar="ARTIFACT", help="exported .onnx file, or a run folder")
+    parser.add_argument("detector", metavar="ARTIFACT", help="exported file, or a run folder")
     parser.add_argument("images", nargs="+", help="photos and folders of photos")
     parser.add_argument("--out", metavar="DIR", help="write a heat-map overlay for each photo")
-    parser.add_argument("--json", metavar="FILE", help="write scores and regions")
-    parser.add_argument("--threshold", type=float, metavar="X", help="use instead of its own")
+    parser.add_argument("--json", metavar="FILE", help="write scores and regions of all photos")
+    parser.add_argument(
+        "--threshold",
+        type=float,
+        metavar="X",
+        help="threshold to use instead of the detector's own",
+    )
     _options.add_runtime(parser)
     parser.set_defaults(run=run)
 

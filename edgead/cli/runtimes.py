@@ -12,9 +12,9 @@ def add_parser(subparsers: _options.Subparsers) -> None:
     parser = subparsers.add_parser(
         "runtimes",
         help="show which runtimes work here",
-        description="Show which runtimes work here, and why the others do not, in the order in "
-        "which they are tried for most files; for static INT8 on x86, OpenVINO comes before ONNX "
-        "Runtime.",
+        description="Show which runtimes work on this machine and why the others do not, in the "
+        "order in which they are tried. For static INT8 on x86, OpenVINO is tried "
+        "before ONNX Runtime.",
     )
     parser.set_defaults(run=run)
 

@@ -86,15 +86,15 @@ def _changed(**changes: object) -> str:
     [
         ("{", "not valid JSON"),
         ("[]", "not a JSON object"),
-        (_changed(schema=2), "schema 2 and this edgead reads up to 1: upgrade"),
+        (_changed(schema=2), "schema 2, but this version of edgead reads schemas up to 1: upgrade"),
         (_changed(schema="1"), "no valid 'schema'"),
         (_changed(threshold=None), "lacks the key 'threshold'"),
         (_changed(threshold__value=None), "lacks the key 'threshold.value'"),
         (_changed(threshold__value="high"), r"'threshold.value'.*expected float, found str"),
         (_changed(input__height=True), r"'input.height'.*expected int, found bool"),
         (_changed(model=[]), r"'model' of the wrong type .expected an object, found list"),
-        (_changed(input__color="RGB"), "input.color is 'RGB'.*only 'BGR'"),
-        (_changed(map__height=0), "map.height is 0"),
+        (_changed(input__color="RGB"), "input.color = 'RGB'.*only 'BGR'"),
+        (_changed(map__height=0), "map.height = 0"),
         (_changed().replace("0.5", "NaN", 1), "not a finite number"),
     ],
 )

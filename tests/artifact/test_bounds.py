@@ -118,7 +118,7 @@ def test_values_that_cannot_be_are_refused_in_one_line(key: str, value: Any) -> 
         ("[" * 100_000, "levels"),
         (_manifest().replace("0.5", "1" + "0" * 400, 1), "does not fit into 64 bits"),
         (_manifest().replace("0.5", "1e400", 1), "not a finite number"),
-        (_manifest()[:-1] + ', "score": "x"}', "there twice"),
+        (_manifest()[:-1] + ', "score": "x"}', "occurs twice"),
         (_manifest(threshold__note="\ud800"), "surrogates"),
         (" " * (1 << 20) + _manifest(), "characters"),
     ],
@@ -150,7 +150,7 @@ def test_an_engine_in_capitals_and_exchanged(tmp_path: Path) -> None:
     assert artifact.is_engine
     assert artifact.content() == b"plan"
     write_engine(path, b"another", manifest_for(32, 32, (8, 8)).replace(engine=ENGINE))
-    with pytest.raises(ArtifactError, match="exchanged"):
+    with pytest.raises(ArtifactError, match="was replaced"):
         artifact.content()
     sidecar_path(path).write_bytes(b"\xff")
     with pytest.raises(ArtifactError, match="is not text"):
@@ -160,7 +160,7 @@ def test_an_engine_in_capitals_and_exchanged(tmp_path: Path) -> None:
 def test_an_onnx_file_is_no_engine(tmp_path: Path) -> None:
     written = tmp_path / "a.onnx"
     write_artifact(written, tiny_model(), manifest_for(32, 32, (8, 8)).replace(engine=ENGINE))
-    with pytest.raises(ArtifactError, match="says that it is a TensorRT engine"):
+    with pytest.raises(ArtifactError, match="with the manifest of a TensorRT engine"):
         read_artifact(written)
 
 

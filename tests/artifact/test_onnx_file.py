@@ -168,7 +168,7 @@ def test_content_is_what_was_read_or_an_error(tiny_artifact: Callable[..., Artif
     data = artifact.path.read_bytes()
     assert artifact.content() == data
     tiny_artifact(bias=0.25)  # a whole artifact again, but another one
-    with pytest.raises(ArtifactError, match="exchanged or changed after it was opened"):
+    with pytest.raises(ArtifactError, match="replaced or changed after it was opened"):
         artifact.content()
     artifact.path.write_bytes(data[:-1])
     with pytest.raises(ArtifactError, match="not a whole ONNX file"):

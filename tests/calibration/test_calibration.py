@@ -26,7 +26,7 @@ def test_few_scores_get_a_caveat_and_a_threshold_above_them_all() -> None:
     spec = threshold.from_good_scores(scores, 0.01)
     assert spec.value > max(scores)
     assert "4 held-out good photos cannot show" in spec.note
-    assert "set for 1.00% false alarms; its 4 photos rule out more than 60.2%" in spec.promise
+    assert "target: 1 % false alarms; 4 photos can only confirm a rate below 60.2 %" in spec.promise
 
 
 def test_a_threshold_from_one_photos_score_clears_it() -> None:

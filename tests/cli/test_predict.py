@@ -59,7 +59,7 @@ def test_what_edgead_before_drew_into_the_same_folder_is_not_scored(
     write_photo(tmp_path / "photos/overlays/a.png.png", part(1))
     _, results = predict(photo.parent, "--out", photo.parent / "overlays")
     assert len(results) == 1
-    assert "note: skipped 1 folder that this command writes to" in capsys.readouterr().err
+    assert "note: skipped 1 output folder of this command" in capsys.readouterr().err
 
 
 def test_the_longest_names_have_overlays(predict: Predict, tmp_path: Path) -> None:
@@ -127,7 +127,7 @@ def test_one_overlay_that_fails_costs_no_other(
     assert (code, len(results)) == (1, 9)
     said = capsys.readouterr().err
     assert said.count("no overlay") == 3
-    assert "no more are drawn" in said
+    assert "the remaining ones are not drawn" in said
 
 
 def test_names_that_are_not_utf8_are_in_the_json(
@@ -176,7 +176,7 @@ def test_what_has_a_photos_name_and_cannot_be_read_has_its_entry(
         assert (found[name]["score"], found[name]["is_anomalous"]) == (None, None)
         assert why in found[name]["error"]
     said = capsys.readouterr().err
-    assert "warning: skipped 1 picture of a format that is not read (.heic)" in said
+    assert "warning: skipped 1 picture in an unsupported format (.heic)" in said
     assert said.count("edgead: error: cannot read") == 2
 
 

@@ -230,5 +230,5 @@ def test_a_file_that_was_exchanged_after_it_was_checked_is_not_run(
     artifact = tiny_artifact("one.onnx")
     other = tiny_artifact("two.onnx", bias=0.5)
     other.path.replace(artifact.path)
-    with pytest.raises(ArtifactError, match="exchanged or changed"):
+    with pytest.raises(ArtifactError, match="replaced or changed"):
         kind(artifact, ONE_THREAD).open()
