@@ -25,10 +25,16 @@ _NAMED = (RANDOM, DISTILLED, ANOMALIB)
 LARGEST_BATCH = 4096
 """Photos of one iteration; a signal to stop waits for the iteration's end."""
 
+OF_STEPS = ("steps", "batch_size", "learning_rate", "precision")
+"""What belongs to training by gradient steps: for other detectors, all of them are ``None``."""
+
 
 @dataclass(frozen=True)
 class TrainConfig:
     """A training. ``None`` means the model's own default for this machine.
+
+    ``steps``, ``batch_size``, ``learning_rate``, ``penalty_images`` and ``precision`` belong to
+    detectors that train by gradient steps; for others they stay ``None``.
 
     Paths are kept absolute, so that a run can be resumed and exported from any folder.
 

@@ -8,8 +8,9 @@ import torch
 
 from edgead import cpu, files
 from edgead.errors import TrainingError, UsageError
+from edgead.models import GradientModel
 from edgead.models.registry import model_class
-from edgead.training.config import TrainConfig
+from edgead.training.config import OF_STEPS, TrainConfig
 from edgead.training.run import Run
 
 
@@ -18,6 +19,9 @@ def resolve(config: TrainConfig, run: Run, device: str, resume: bool) -> TrainCo
     require_usable(run, resume)
     if resume:
         stored = with_all_options(run.read_record().config)
+        require_of_its_kind(stored, run)
+        if config.model == stored.model:
+            refuse_what_does_not_apply(config)
         changes = [
             (field.name, getattr(config, field.name), getattr(stored, field.name), field.default)
             for field in dataclasses.fields(config)
@@ -74,8 +78,14 @@ def with_defaults(config: TrainConfig, device: str) -> TrainConfig:
     Args:
         config: With ``None`` for defaults.
         device: ``"auto"``, ``"cpu"``, ``"cuda"`` and so on, as :func:`train` takes it.
+
+    Raises:
+        UsageError: An option does not apply to the model, or it does not take its value.
     """
+    refuse_what_does_not_apply(config)
     chosen = model_class(config.model)
+    if not issubclass(chosen, GradientModel):
+        return dataclasses.replace(config, options=chosen.resolve_options(config.options))
     on_cpu = device == "cpu" or not (torch.cuda.is_available() or torch.backends.mps.is_available())
     native = cpu.has_bfloat16() if on_cpu else _gpu_has_bfloat16()
     own = chosen.recipe.cpu_options if on_cpu else {}
@@ -89,6 +99,38 @@ def with_defaults(config: TrainConfig, device: str) -> TrainConfig:
         precision=config.precision or ("bf16-mixed" if native else "32-true"),
         options=options,
     )
+
+
+def refuse_what_does_not_apply(config: TrainConfig) -> None:
+    """Refuse what a detector's training has no use for.
+
+    Raises:
+        UsageError: Names the options and the detector.
+    """
+    chosen = model_class(config.model)
+    if issubclass(chosen, GradientModel):
+        if config.penalty_images is not None and not chosen.recipe.wants_penalty:
+            raise UsageError(f"{config.model} uses no penalty images; leave --penalty-images out")
+        return
+    given = [name for name in (*OF_STEPS, "penalty_images") if getattr(config, name) is not None]
+    if given:
+        options = " and ".join(f"--{name.replace('_', '-')}" for name in given)
+        raise UsageError(f"{config.model} does not train by gradient steps; leave {options} out")
+
+
+def require_of_its_kind(stored: TrainConfig, run: Run) -> None:
+    """Check that a recorded training has steps if its detector still trains by them.
+
+    Raises:
+        TrainingError: The detector was changed since; says what to do.
+    """
+    has_steps = stored.steps is not None
+    if issubclass(model_class(stored.model), GradientModel) != has_steps:
+        raise TrainingError(
+            f"the training in {run.path} was begun {'with' if has_steps else 'without'} gradient "
+            f"steps, and {stored.model} now trains {'without' if has_steps else 'with'} them: "
+            "train into a new folder"
+        )
 
 
 def _gpu_has_bfloat16() -> bool:

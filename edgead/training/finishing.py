@@ -25,7 +25,7 @@ from edgead.calibration import threshold as thresholds
 from edgead.contrast import GoodContrast
 from edgead.datasets import Dataset, Photo
 from edgead.errors import TrainingError
-from edgead.models import AnomalyModel
+from edgead.models import AnomalyModel, GradientModel
 from edgead.networks.cost import count_macs, parameter_count
 from edgead.printable import printable
 from edgead.training import photos
@@ -61,7 +61,6 @@ def describe(
     Raises:
         NotFiniteError: A score of a labelled photo is not a finite number.
     """
-    assert config.steps is not None
     if not labelled:
         threshold = thresholds.from_good_scores(scores, config.false_positive_rate)
     else:
@@ -94,7 +93,7 @@ def describe(
             dataset=printable(dataset.root.resolve().name),
             images=len(split.training),
             held_out=len(split.held_out),
-            steps=config.steps,
+            steps=config.steps or 0,
             seed=config.seed,
             finished=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
             photo_sizes=PhotoSizes.of([images.read_image(p).shape[:2] for p in split.held_out]),
@@ -120,9 +119,13 @@ def score(model: AnomalyModel, pixels: npt.NDArray[np.uint8], label: str) -> lis
         for batch in photos.batches(pixels, label):
             scores += model(batch)[1].tolist()
     if not all(map(math.isfinite, scores)):
+        other = (
+            "--precision 32-true or a lower --learning-rate"
+            if isinstance(model, GradientModel)
+            else "other options of the detector"
+        )
         raise NotFiniteError(
             "the trained detector gives scores that are not finite numbers: train into a new "
-            "folder with --precision 32-true or a lower --learning-rate, and look whether the "
-            "photos show the part"
+            f"folder with {other}, and look whether the photos show the part"
         )
     return scores

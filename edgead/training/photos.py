@@ -17,6 +17,7 @@ from torch import Tensor
 from edgead import files, images
 from edgead.datasets import FEWEST_TRAINING_PHOTOS, copies
 from edgead.errors import DataError
+from edgead.models import PhotoBatches
 from edgead.progress import progress
 
 HELD_OUT_SHARE = 0.1  # as in the reference implementation's split of MVTec AD's train folder
@@ -122,6 +123,17 @@ def batches(pixels: npt.NDArray[np.uint8], label: str) -> Iterator[Tensor]:
     starts = range(0, len(pixels), BATCH)
     for start in progress(starts, total=len(starts), label=label):
         yield torch.from_numpy(pixels[start : start + BATCH])
+
+
+def passes(pixels: npt.NDArray[np.uint8], device: torch.device, label: str) -> PhotoBatches:
+    """Return what a detector calls for each pass over photos; arguments as in :func:`batches`.
+
+    Args:
+        pixels: Photos of one size.
+        device: Where the batches are wanted.
+        label: What to call this in the progress line.
+    """
+    return lambda: (batch.to(device) for batch in batches(pixels, label))
 
 
 def digest(paths: Sequence[Path]) -> str:

@@ -14,7 +14,6 @@ the weights. Runs of earlier versions carry the last alone, and are read as befo
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 import secrets
@@ -23,23 +22,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from edgead import files, strict_json, tensor_files
 from edgead.artifact import Manifest
-from edgead.errors import EdgeadError, TrainingError, UsageError
+from edgead.errors import TrainingError, UsageError
 from edgead.models import AnomalyModel, create_model
 from edgead.models.registry import model_class
 from edgead.strict_json import Source
-from edgead.tensor_files import TensorFile
-from edgead.training import _sealed_json
-from edgead.training.config import TrainConfig
+from edgead.training import _metrics, _run_files, _sealed_json
+from edgead.training._run_files import COPY
+from edgead.training.config import OF_STEPS, TrainConfig
 
 FORMAT = 1
 
 _AGAIN = "train again into a new folder"
-_COPY = "copy the run folder again from where it was whole, or train again into a new folder"
 
 
 @dataclass(frozen=True)
@@ -122,7 +119,7 @@ class Run:
         if self.read_record().run is None:
             lines = self.metrics()
             return _number(lines[-1], "seconds") if lines and lines[-1].get("finished") else None
-        data, source = self._read_of_this_run(self._manifest_file, _COPY)
+        data, source = self._read_of_this_run(self._manifest_file, COPY)
         return strict_json.build(float, data.get("training_seconds"), source, "training_seconds")
 
     def metrics(self) -> list[dict[str, Any]]:
@@ -131,13 +128,7 @@ class Run:
         Raises:
             TrainingError: It cannot be read.
         """
-        try:
-            data = files.read_regular(self.metrics_file)
-        except FileNotFoundError:
-            return []
-        except OSError as error:
-            raise TrainingError(f"cannot read {self.metrics_file}: {error.strerror}") from error
-        return [line for line in map(_parsed, data.splitlines()) if line is not None]
+        return _metrics.read(self.metrics_file)
 
     def write_record(self, record: RunRecord) -> None:
         """Write ``run.json``."""
@@ -150,7 +141,7 @@ class Run:
             "held_out": [str(path) for path in record.held_out],
             "held_out_sha256": list(record.held_out_sha256),
         }
-        files.write_json(self._record_file, _signed(content, record.run))
+        files.write_json(self._record_file, _run_files.signed(content, record.run))
 
     def read_record(self) -> RunRecord:
         """Read ``run.json``.
@@ -164,8 +155,8 @@ class Run:
                 f"{self.path} is not a run folder (it has no run.json); make one with: "
                 f"edgead train DATA --out {self.path}"
             )
-        source = Source(str(self._record_file), TrainingError, _COPY)
-        data = _object(self._record_file, source)
+        source = Source(str(self._record_file), TrainingError, COPY)
+        data = _run_files.read_object(self._record_file, source)
         if data.get("format") != FORMAT:
             raise TrainingError(
                 f"{self._record_file} has format {str(data.get('format'))[:40]} and this edgead "
@@ -182,9 +173,11 @@ class Run:
             )
         if any("\0" in path for path in stored.held_out):
             source.fail("has a zero in the name of a file")
-        for name in ("steps", "batch_size", "learning_rate", "precision"):
-            if getattr(config, name) is None:
-                source.fail(f"has no value of 'config.{name}'")
+        of_steps = {name: getattr(config, name) for name in OF_STEPS}
+        if any(value is not None for value in of_steps.values()):  # none: it trains without steps
+            for name, value in of_steps.items():
+                if value is None:
+                    source.fail(f"has no value of 'config.{name}'")
         return RunRecord(
             config=config,
             photos_sha256=stored.photos_sha256,
@@ -212,7 +205,9 @@ class Run:
         run = self.read_record().run
         if run is not None:
             metadata["run"] = run
-        files.write_bytes(self._checkpoint_file, tensor_files.packed(_plain(tensors), metadata))
+        files.write_bytes(
+            self._checkpoint_file, tensor_files.packed(_run_files.plain(tensors), metadata)
+        )
 
     def read_checkpoint(self) -> Checkpoint:
         """Read the checkpoint.
@@ -226,7 +221,7 @@ class Run:
             "remove it, and --resume begins again at the first step",
         )
         record = self.read_record()
-        file = _read_tensors(self._checkpoint_file, source)
+        file = _run_files.read_tensors(self._checkpoint_file, source)
         if file.metadata.get("run") != record.run:
             source.fail("is of another training than run.json beside it")
         if record.run is not None and not file.is_sealed:
@@ -234,18 +229,17 @@ class Run:
         parts: dict[str, dict[str, Tensor]] = {"weights": {}, "optimizer": {}}
         for name, value in file.tensors.items():
             part, _, key = name.partition("/")
-            if part not in parts or not _is_finite(value):
+            if part not in parts or not _run_files.is_finite(value):
                 source.fail(f"is damaged (in the tensor '{name[:80]}')")
             parts[part][key] = value
         try:
             step, seconds = int(file.metadata["step"]), float(file.metadata["seconds"])
         except (KeyError, ValueError):
             source.fail("is damaged (in its step or its seconds)")
-        assert record.config.steps is not None
-        if not (0 < step <= record.config.steps and 0 <= seconds < math.inf):
+        steps = record.config.steps or 0
+        if not (0 < step <= steps and 0 <= seconds < math.inf):
             source.fail(
-                f"says that {step} of {record.config.steps} steps were made in {seconds} s, which "
-                "cannot be"
+                f"says that {step} of {steps} steps were made in {seconds} s, which cannot be"
             )
         return Checkpoint(step, seconds, **parts)
 
@@ -259,7 +253,7 @@ class Run:
         Raises:
             TrainingError: They are another network's.
         """
-        _load(model, checkpoint.weights, self._checkpoint_file)
+        _run_files.load(model, checkpoint.weights, self._checkpoint_file)
 
     def finish(self, model: AnomalyModel, manifest: Manifest, seconds: float) -> None:
         """Write the finished detector; the manifest last, because it means "finished".
@@ -272,16 +266,16 @@ class Run:
         from safetensors.torch import save
 
         run = self.read_record().run
-        files.write_bytes(self.model_file, save(_plain(model.state_dict())))
+        files.write_bytes(self.model_file, save(_run_files.plain(model.state_dict())))
         manifest = manifest.replace(source_sha256=files.sha256_file(self.model_file))
         content = {**json.loads(manifest.to_json()), "training_seconds": seconds}
-        files.write_json(self._manifest_file, _signed(content, run))
+        files.write_json(self._manifest_file, _run_files.signed(content, run))
         self.forget_checkpoint()
 
     def fail(self, reason: str) -> None:
         """Note that the training ended without a detector, and why."""
         content = {"reason": reason}
-        files.write_json(self._failure_file, _signed(content, self.read_record().run))
+        files.write_json(self._failure_file, _run_files.signed(content, self.read_record().run))
 
     def failure(self) -> str | None:
         """Return why the training ended without a detector; ``None`` where it did not.
@@ -312,7 +306,7 @@ class Run:
                 f"the training in {self.path} has not finished; go on with: edgead train "
                 f"{record.config.data} --out {self.path} --resume"
             )
-        data, _ = self._read_of_this_run(self._manifest_file, _COPY)
+        data, _ = self._read_of_this_run(self._manifest_file, COPY)
         return Manifest.from_json(json.dumps(data), str(self._manifest_file))
 
     def load_model(self) -> tuple[AnomalyModel, Manifest]:
@@ -322,11 +316,11 @@ class Run:
             TrainingError: The training has not finished, or the weights are damaged.
         """
         manifest = self.read_manifest()
-        source = Source(str(self.model_file), TrainingError, _COPY)
-        file = _read_tensors(self.model_file, source, manifest.source_sha256)
+        source = Source(str(self.model_file), TrainingError, COPY)
+        file = _run_files.read_tensors(self.model_file, source, manifest.source_sha256)
         options = model_class(manifest.model.name).recorded_options(manifest.model.options)
         model = create_model(manifest.model.name, manifest.input.size, **options)
-        _load(model, file.tensors, self.model_file)
+        _run_files.load(model, file.tensors, self.model_file)
         return model.eval(), manifest
 
     @property
@@ -349,7 +343,7 @@ class Run:
         """Read a JSON file that must be whole and belong to ``run.json``."""
         run = self.read_record().run
         source = Source(str(path), TrainingError, advice)
-        data = _object(path, source)
+        data = _run_files.read_object(path, source)
         if run is not None:
             _sealed_json.check(data, source)
         if data.get("run") != run:
@@ -370,68 +364,6 @@ class _Stored:
     held_out_sha256: tuple[str, ...] = ()
 
 
-def _signed(content: Mapping[str, Any], run: str | None) -> dict[str, Any]:
-    return dict(content) if run is None else _sealed_json.sealed({**content, "run": run})
-
-
-def _object(path: Path, source: Source) -> dict[str, Any]:
-    data = strict_json.read(path, source.error, source.advice)
-    if not isinstance(data, dict):
-        source.fail("is damaged (not an object)")
-    return data
-
-
-def _parsed(line: bytes) -> dict[str, Any] | None:
-    try:
-        data = strict_json.parse(line, Source("a line", EdgeadError, ""))
-    except EdgeadError:
-        return None
-    return data if isinstance(data, dict) else None
-
-
 def _number(line: Mapping[str, Any], key: str) -> float | None:
     value = line.get(key)
     return float(value) if isinstance(value, (int, float)) else None
-
-
-def _plain(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    return {name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}
-
-
-def _read_tensors(path: Path, source: Source, sha256: str | None = None) -> TensorFile:
-    """Read a file once, so that what is checked is what is used."""
-    try:
-        data = files.read_regular(path)
-    except OSError as error:
-        raise source.error(f"cannot read {path}: {error.strerror}; {source.advice}") from error
-    if sha256 is not None and hashlib.sha256(data).hexdigest() != sha256:
-        source.fail(
-            "was changed or damaged, or is another run's (its sha256 is not the one in "
-            "manifest.json beside it)"
-        )
-    try:
-        return tensor_files.unpacked(data)
-    except ValueError as error:
-        source.fail(f"is damaged ({error})")
-
-
-def _load(model: AnomalyModel, tensors: dict[str, Tensor], path: Path) -> None:
-    try:
-        model.load_state_dict(tensors)
-    except RuntimeError as error:
-        raise TrainingError(
-            f"{path} does not hold the tensors of {model.name} ({_first_fault(error)}): {_COPY}"
-        ) from error
-
-
-def _first_fault(error: RuntimeError) -> str:
-    """Return the first of the lines in which torch lists names and shapes."""
-    lines = str(error).splitlines()
-    return (lines[1] if len(lines) > 1 else lines[0]).strip()[:300]
-
-
-def _is_finite(value: Tensor) -> bool:
-    try:
-        return bool(torch.isfinite(value).all())
-    except (RuntimeError, NotImplementedError):  # of a dtype that no network here has
-        return False

@@ -1,43 +1,35 @@
-"""The training loop."""
+"""A training from its request to its finished run folder."""
 
 from __future__ import annotations
 
 import contextlib
-import functools
-import json
 import shlex
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from lightning_fabric import Fabric
-from torch import Tensor
 
 import edgead
 from edgead import files, notices
 from edgead.artifact import Manifest, TeacherSpec
 from edgead.calibration import threshold as thresholds
 from edgead.datasets import Dataset, Photo, identical
-from edgead.errors import TrainingError, UsageError
-from edgead.models import AnomalyModel, StepBatch, create_model
+from edgead.errors import TrainingError
+from edgead.models import AnomalyModel, GradientModel, create_model
 from edgead.models.base import PhotoBatches
 from edgead.models.options import spelled
 from edgead.networks.inputs import channels_last
-from edgead.progress import progress
-from edgead.training import _state, finishing, penalty, photo_checks, photos
-from edgead.training._signals import HeldSignals
+from edgead.training import _metrics, finishing, penalty, photo_checks, photos
 from edgead.training.config import TrainConfig
 from edgead.training.defaults import require_usable, resolve
 from edgead.training.device import launch
 from edgead.training.finishing import NotFiniteError
-from edgead.training.run import Checkpoint, Run, RunRecord, new_run
-
-LOG_EVERY = 10
-CHECKPOINT_SECONDS = 60.0
+from edgead.training.run import Run, RunRecord, new_run
+from edgead.training.steps import fit_by_steps
 
 
 def train(
@@ -54,7 +46,7 @@ def train(
         out: The run folder; new, unless ``resume``.
         device: ``"auto"``, ``"cpu"``, ``"cuda"`` or what else lightning-fabric takes.
         resume: Go on from the run folder's last checkpoint, or from the start if the training
-            was stopped before the first.
+            was stopped before the first, or has no gradient steps.
 
     Returns:
         The finished detector's manifest.
@@ -71,8 +63,7 @@ def train(
     dataset = Dataset.from_folder(config.data, config.good)
     labelled = _labelled(config, dataset)
     split = photos.Split.of(dataset.train_photos(), config.seed)
-    assert config.precision is not None
-    fabric = launch(device, config.precision)
+    fabric = launch(device, config.precision or "32-true")
     torch.manual_seed(config.seed)
     model = create_model(config.model, config.image_size, **config.options)
     teacher = model.load_teacher(config.teacher)
@@ -98,25 +89,24 @@ def train(
     with _writing(run, config, fabric, resume):
         if fabric.is_global_zero:
             run.write_record(record)
-        recipe = model.recipe
-        if is_default and config.steps != recipe.steps:
-            taken = {k: v for k, v in recipe.cpu_options.items() if config.options[k] == v}
-            notices.note(
-                f"without a GPU {config.model} trains {config.steps:,} steps{spelled(taken)}, not "
-                f"the {recipe.steps:,} of its recipe ({recipe.reference}); --steps N trains longer"
-            )
         model = channels_last(model.to(fabric.device))
-        seconds = _fit(fabric, model, run, config, training, pool, resume)
+        if isinstance(model, GradientModel):
+            if is_default and fabric.is_global_zero:
+                _announce_few_steps(model, config)
+            seconds = fit_by_steps(fabric, model, run, config, training, pool, resume)
+        else:
+            seconds = _fit_in_passes(model, photos.passes(training, fabric.device, "fitting"))
         model.eval()
         if fabric.is_global_zero:
-            model.fit_normalisation(_batches(held_out, fabric.device, "fitting map quantiles"))
+            model.fit_normalisation(photos.passes(held_out, fabric.device, "fitting map quantiles"))
             model.cpu()
             scores = finishing.score(model, held_out, "scoring held-out photos")
             manifest = finishing.describe(
                 model, config, dataset, split, scores, labelled, teacher, seen
             )
             run.finish(model, manifest, round(seconds, 1))
-            _log(run, {"finished": True, "seconds": round(seconds, 1)})
+            line = {"finished": True, "seconds": round(seconds, 1)}
+            _metrics.append(run.metrics_file, line)
             photo_checks.warn_of_odd_score(split.held_out, scores)
         fabric.barrier()
     return run.read_manifest()
@@ -180,146 +170,42 @@ def _check_same(record: RunRecord, digest: str, teacher: TeacherSpec | None) -> 
 
 
 def _penalty_pool(model: AnomalyModel, config: TrainConfig) -> npt.NDArray[np.uint8] | None:
-    if not model.recipe.wants_penalty:
-        if config.penalty_images is not None:
-            raise UsageError(f"{config.model} uses no penalty images; leave --penalty-images out")
+    if not (isinstance(model, GradientModel) and model.recipe.wants_penalty):
         return None
     if config.penalty_images is not None:
         return penalty.from_folder(config.penalty_images, config.image_size, config.seed)
     return penalty.generate(penalty.GENERATED, config.image_size, config.seed)
 
 
-def _fit(
-    fabric: Fabric,
-    model: AnomalyModel,
-    run: Run,
-    config: TrainConfig,
-    training: npt.NDArray[np.uint8],
-    pool: npt.NDArray[np.uint8] | None,
-    resume: bool,
-) -> float:
-    """Run the steps; return the seconds they took, earlier sessions included."""
-    assert config.steps is not None
-    assert config.learning_rate is not None
-    start, spent = 0, 0.0
-    checkpoint = run.read_checkpoint() if resume and run.has_checkpoint else None
-    if resume and checkpoint is None:
-        _drop_later_metrics(run, 0)
-    if checkpoint is not None:
-        run.load_checkpoint_weights(model, checkpoint)
-        start, spent = checkpoint.step, checkpoint.seconds
-        _drop_later_metrics(run, start)
-    model.eval()
-    model.fit(_batches(training, fabric.device, "teacher features"))
-    model.train()
-    optimizer, schedule = model.make_optimizer(config.steps, config.learning_rate)
-    if checkpoint is not None:
-        try:
-            _state.restore(optimizer, schedule, checkpoint.optimizer, start)
-        except (ValueError, KeyError) as error:
-            raise TrainingError(
-                f"the checkpoint in {run.path} has another optimizer's state ({error}): train "
-                "again into a new folder"
-            ) from error
-    wrapped, wrapped_optimizer = fabric.setup(model, optimizer)
-    wrapped.mark_forward_method("training_losses")
-
-    began = saved = time.monotonic()
-    steps = progress(range(start, config.steps), total=config.steps, label="training", done=start)
-    with HeldSignals() as signals:
-        for step in steps:
-            # Dropout draws from torch's own generator; seeding it by the step makes resuming exact.
-            torch.manual_seed(_mix(config.seed, step, fabric.global_rank))
-            batch = _draw(config, step, fabric, training, pool)
-            # Fabric enters its precision by itself only for forward(), and for other methods of a
-            # model that it has wrapped for several devices.
-            with fabric.autocast():
-                losses = wrapped.training_losses(batch)
-            total = torch.stack(list(losses.values())).sum()
-            losses = {name: loss.detach() for name, loss in losses.items()}
-            wrapped_optimizer.zero_grad()
-            fabric.backward(total)
-            last = step + 1 == config.steps
-            due = last or signals.any or time.monotonic() - saved > CHECKPOINT_SECONDS
-            if (step + 1) % LOG_EVERY == 0 or due:
-                _check_finite(losses, step)
-                if fabric.is_global_zero:
-                    values = {name: round(float(value), 6) for name, value in losses.items()}
-                    rate = schedule.get_last_lr()[0]
-                    elapsed = round(spent + time.monotonic() - began, 2)
-                    line = {"step": step + 1, **values, "learning_rate": rate, "seconds": elapsed}
-                    _log(run, line)
-            wrapped_optimizer.step()
-            schedule.step()
-            if due and fabric.is_global_zero:
-                _check_finite(dict(model.named_parameters()), step)
-                saved = time.monotonic()
-                seconds = spent + saved - began
-                state = _state.flatten(optimizer)
-                run.write_checkpoint(Checkpoint(step + 1, seconds, model.state_dict(), state))
-            if due:
-                signals.deliver()
-    return spent + time.monotonic() - began
-
-
-def _draw(
-    config: TrainConfig,
-    step: int,
-    fabric: Fabric,
-    training: npt.NDArray[np.uint8],
-    pool: npt.NDArray[np.uint8] | None,
-) -> StepBatch:
-    """Draw a step's batch as a function of seed, step and process alone."""
-    assert config.batch_size is not None
-    rng = np.random.default_rng([config.seed, 4, step, fabric.global_rank])
-    first = (step * fabric.world_size + fabric.global_rank) * config.batch_size
-    indices = []
-    for position in range(first, first + config.batch_size):
-        epoch, place = divmod(position, len(training))
-        indices.append(int(_order(config.seed, epoch, len(training))[place]))
-    drawn = None if pool is None else penalty.draw(pool, config.batch_size, rng)
-    return StepBatch(
-        photos=torch.from_numpy(training[indices]).to(fabric.device),
-        indices=indices,
-        penalty=None if drawn is None else torch.from_numpy(drawn).to(fabric.device),
-        rng=rng,
+def _announce_few_steps(model: GradientModel, config: TrainConfig) -> None:
+    """Say that a machine without a GPU does not take all steps of the recipe."""
+    recipe = model.recipe
+    if config.steps == recipe.steps:
+        return
+    taken = {k: v for k, v in recipe.cpu_options.items() if config.options[k] == v}
+    notices.note(
+        f"without a GPU {config.model} trains {config.steps:,} steps{spelled(taken)}, not "
+        f"the {recipe.steps:,} of its recipe ({recipe.reference}); --steps N trains longer"
     )
 
 
-@functools.lru_cache(maxsize=2)
-def _order(seed: int, epoch: int, count: int) -> npt.NDArray[np.int64]:
-    return np.random.default_rng([seed, 5, epoch]).permutation(count)
+def _fit_in_passes(model: AnomalyModel, batches: PhotoBatches) -> float:
+    """Let a detector learn that needs no steps; return the seconds that it took.
 
+    There is no checkpoint: a training that is stopped starts again.
 
-def _mix(*values: int) -> int:
-    return int(np.random.SeedSequence(values).generate_state(1, np.uint64)[0] >> 1)
-
-
-def _batches(pixels: npt.NDArray[np.uint8], device: torch.device, label: str) -> PhotoBatches:
-    return lambda: (batch.to(device) for batch in photos.batches(pixels, label))
-
-
-def _check_finite(values: Mapping[str, Tensor], step: int) -> None:
-    """Stop at losses or weights that are not finite, before they reach a checkpoint."""
-    broken = next((name for name, value in values.items() if not value.isfinite().all()), None)
-    if broken is not None:
-        raise NotFiniteError(
-            f"training stopped: '{broken}' is not a finite number at step {step + 1}; train into a "
-            "new folder with a lower --learning-rate or with --precision 32-true"
-        )
-
-
-def _log(run: Run, values: dict[str, Any]) -> None:
-    with run.metrics_file.open("a") as stream:
-        stream.write(json.dumps(values) + "\n")
-
-
-def _drop_later_metrics(run: Run, step: int) -> None:
-    """Forget lines after the checkpoint, so that a resumed log has each step once."""
-    kept = [line for line in run.metrics() if _is_until(line.get("step", 0), step)]
-    if run.metrics_file.exists():
-        files.write_text(run.metrics_file, "".join(json.dumps(line) + "\n" for line in kept))
-
-
-def _is_until(value: Any, step: int) -> bool:
-    return isinstance(value, (int, float)) and value <= step
+    Raises:
+        NotFiniteError: A value that it learned is not a finite number.
+    """
+    began = time.monotonic()
+    model.eval()
+    with torch.no_grad():
+        model.fit(batches)
+    for name, value in model.state_dict().items():
+        if not value.isfinite().all():
+            raise NotFiniteError(
+                f"training stopped: '{name}' of {model.name} is not a finite number after it was "
+                "fitted to the photos; train into a new folder with other photos, or with other "
+                "options of the detector"
+            )
+    return time.monotonic() - began

@@ -157,6 +157,6 @@ def test_what_the_system_refuses_is_a_sentence(
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("edgead.training.trainer._log", full)
+    monkeypatch.setattr("edgead.training._metrics.append", full)
     words = ("train", shared_dataset, "--out", tmp_path / "run", "--image-size", "96x128")
     assert "disk is full" in refused(capsys, *words, "--steps", "1")

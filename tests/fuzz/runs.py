@@ -20,7 +20,7 @@ import torch
 from edgead.detector import open_detector
 from edgead.export import export
 from edgead.models import StepBatch
-from edgead.training import Run, TrainConfig, train, trainer
+from edgead.training import Run, TrainConfig, steps, train
 from tests.conftest import part, write_dataset, write_photo
 from tests.fuzz.campaign import WrongError
 from tests.fuzz.mutation import Rng, mutate_bytes, mutate_json
@@ -76,18 +76,18 @@ def _config(data: Path) -> TrainConfig:
 @contextlib.contextmanager
 def _stopping(step: int) -> Iterator[None]:
     """Stop a training at a step, as Ctrl-C does, with a checkpoint after every step before."""
-    draw, seconds = trainer._draw, trainer.CHECKPOINT_SECONDS
+    draw, seconds = steps._draw, steps.CHECKPOINT_SECONDS
 
     def stopping_draw(config: TrainConfig, at: int, *rest: Any) -> StepBatch:
         if at == step:
             raise _StoppedError
         return draw(config, at, *rest)
 
-    trainer._draw, trainer.CHECKPOINT_SECONDS = stopping_draw, 0.0
+    steps._draw, steps.CHECKPOINT_SECONDS = stopping_draw, 0.0
     try:
         yield
     finally:
-        trainer._draw, trainer.CHECKPOINT_SECONDS = draw, seconds
+        steps._draw, steps.CHECKPOINT_SECONDS = draw, seconds
 
 
 def load(folder: Path, scratch: Path) -> Corpus:

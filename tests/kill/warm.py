@@ -111,10 +111,10 @@ def _main(words: Sequence[str], log: Path, checkpoint_seconds: float | None) -> 
     os.dup2(handle, 1)
     os.dup2(handle, 2)
     from edgead.cli import main
-    from edgead.training import trainer
+    from edgead.training import steps
 
     if checkpoint_seconds is not None:
-        trainer.CHECKPOINT_SECONDS = checkpoint_seconds
+        steps.CHECKPOINT_SECONDS = checkpoint_seconds
     sys.argv = ["edgead", *words]
     code = main()
     sys.stdout.flush()

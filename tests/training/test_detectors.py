@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 
 from edgead.errors import UsageError
 from edgead.models.efficientad import EfficientAd
-from edgead.training import Run, TrainConfig, defaults, train, trainer
+from edgead.training import Run, TrainConfig, defaults, steps, train
 
 LEARNING = {"recolouring": 0.2, "penalty": 1.0}
 """EfficientAd's options that decide how it learns, by default."""
@@ -56,7 +56,7 @@ def test_a_resumed_training_ends_with_the_same_bits(
 ) -> None:
     asked = config(shared_dataset, model, **options)
     whole = train(asked, tmp_path / "whole", device="cpu")
-    real = trainer._draw
+    real = steps._draw
 
     def draw(cfg: TrainConfig, at: int, *rest: object) -> object:
         if at == 2:
@@ -64,8 +64,8 @@ def test_a_resumed_training_ends_with_the_same_bits(
         return real(cfg, at, *rest)  # type: ignore[arg-type]
 
     with monkeypatch.context() as patch:
-        patch.setattr(trainer, "CHECKPOINT_SECONDS", 0.0)
-        patch.setattr(trainer, "_draw", draw)
+        patch.setattr(steps, "CHECKPOINT_SECONDS", 0.0)
+        patch.setattr(steps, "_draw", draw)
         with pytest.raises(_Stopped):
             train(asked, tmp_path / "parts", device="cpu")
     resumed = train(
@@ -114,7 +114,7 @@ def test_options_are_checked_stored_and_cannot_change_when_resuming(
     def draw(*_: object) -> object:
         raise _Stopped
 
-    monkeypatch.setattr(trainer, "_draw", draw)
+    monkeypatch.setattr(steps, "_draw", draw)
     with pytest.raises(_Stopped):
         train(config(shared_dataset, "stfpm"), tmp_path / "run", device="cpu")
     assert Run(tmp_path / "run").read_record().config.options == {"fusion": "product"}
@@ -145,7 +145,7 @@ def test_a_training_begun_before_there_was_an_option_goes_on_as_it_was(
     asked = TrainConfig("efficientad-n", str(shared_dataset), (96, 96), steps=1)
     run = Run(tmp_path / "run")
     with monkeypatch.context() as patch:
-        patch.setattr(trainer, "_draw", draw)
+        patch.setattr(steps, "_draw", draw)
         with pytest.raises(_Stopped):
             train(asked, run.path, device="cpu")
     record = earlier(run.path / "run.json")
@@ -210,7 +210,7 @@ def test_few_steps_for_want_of_a_gpu_are_announced(
     def draw(*_: object) -> object:
         raise _Stopped
 
-    monkeypatch.setattr(trainer, "_draw", draw)
+    monkeypatch.setattr(steps, "_draw", draw)
     asked = TrainConfig("stfpm", str(shared_dataset), (64, 96), teacher="random")
     with pytest.raises(_Stopped):
         train(asked, tmp_path / "run", device="cpu")

@@ -14,7 +14,7 @@ import pytest
 
 from edgead import files
 from edgead.errors import EdgeadError, UsageError
-from edgead.training import Run, TrainConfig, train, trainer
+from edgead.training import Run, TrainConfig, steps, train
 from edgead.training._signals import HeldSignals
 
 STEPS = 6
@@ -50,7 +50,7 @@ def test_a_training_that_is_asked_to_end_writes_a_checkpoint_first(
 ) -> None:
     number = getattr(signal, name)
     before = signal.signal(number, signal.default_int_handler)
-    real = trainer._draw
+    real = steps._draw
 
     def draw(cfg: TrainConfig, at: int, *rest: object) -> object:
         if at == 3:
@@ -59,7 +59,7 @@ def test_a_training_that_is_asked_to_end_writes_a_checkpoint_first(
 
     try:
         with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-            patch.setattr(trainer, "_draw", draw)
+            patch.setattr(steps, "_draw", draw)
             train(config(shared_dataset), tmp_path / "run", device="cpu")
         assert signal.getsignal(number) is signal.default_int_handler
     finally:

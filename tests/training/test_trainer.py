@@ -14,7 +14,7 @@ from edgead.artifact import Manifest
 from edgead.errors import DataError, TrainingError, UsageError
 from edgead.models import StepBatch
 from edgead.models.efficientad import EfficientAdN
-from edgead.training import Run, TrainConfig, train, trainer
+from edgead.training import Run, TrainConfig, steps, train
 from edgead.training.photos import Split, digest
 from tests.conftest import part, write_photo
 
@@ -31,14 +31,14 @@ class _Stopped(Exception):
 
 
 def stop_at(step: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    real = trainer._draw
+    real = steps._draw
 
     def draw(cfg: TrainConfig, at: int, *rest: object) -> object:
         if at == step:
             raise _Stopped
         return real(cfg, at, *rest)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(trainer, "_draw", draw)
+    monkeypatch.setattr(steps, "_draw", draw)
 
 
 def test_a_resumed_training_ends_with_the_same_bits(
@@ -46,7 +46,7 @@ def test_a_resumed_training_ends_with_the_same_bits(
 ) -> None:
     whole = train(config(shared_dataset), tmp_path / "whole", device="cpu")
     with monkeypatch.context() as patch:
-        patch.setattr(trainer, "CHECKPOINT_SECONDS", 0.0)
+        patch.setattr(steps, "CHECKPOINT_SECONDS", 0.0)
         stop_at(5, patch)
         with pytest.raises(_Stopped):
             train(config(shared_dataset), tmp_path / "parts", device="cpu")
@@ -61,8 +61,8 @@ def test_a_resumed_training_ends_with_the_same_bits(
     assert all(torch.equal(first[key], second[key]) for key in first)
     assert resumed.threshold == whole.threshold
     lines = [json.loads(x) for x in Run(tmp_path / "parts").metrics_file.read_text().splitlines()]
-    steps = [line["step"] for line in lines if "step" in line]
-    assert steps == sorted(set(steps))
+    logged = [line["step"] for line in lines if "step" in line]
+    assert logged == sorted(set(logged))
     with pytest.raises(UsageError, match="nothing to resume"):
         train(config(shared_dataset), tmp_path / "parts", device="cpu", resume=True)
 
@@ -107,7 +107,7 @@ def test_a_folder_with_something_in_it_is_left_alone(tmp_path: Path, shared_data
 def test_resuming_on_other_photos_is_refused(
     tmp_path: Path, dataset: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(trainer, "CHECKPOINT_SECONDS", 0.0)
+    monkeypatch.setattr(steps, "CHECKPOINT_SECONDS", 0.0)
     with monkeypatch.context() as patch:
         stop_at(2, patch)
         with pytest.raises(_Stopped):
@@ -153,7 +153,7 @@ def test_weights_that_are_not_finite_reach_no_checkpoint(
     tmp_path: Path, shared_dataset: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A finite loss may have a gradient that is not."""
-    monkeypatch.setattr(trainer, "CHECKPOINT_SECONDS", 0.0)
+    monkeypatch.setattr(steps, "CHECKPOINT_SECONDS", 0.0)
     real = EfficientAdN.training_losses
 
     def losses(self: EfficientAdN, batch: StepBatch) -> dict[str, torch.Tensor]:
