@@ -8,6 +8,7 @@ from statistics import NormalDist
 
 import numpy as np
 
+from edgead.artifact.manifest import Manifest
 from edgead.artifact.specs import ScoreStatistics, ThresholdSpec
 from edgead.errors import DataError
 from edgead.metrics import best_f1, rate_interval
@@ -74,6 +75,20 @@ def from_good_scores(scores: Sequence[float], false_positive_rate: float) -> Thr
     return ThresholdSpec(
         value, method, false_positive_rate, count, note, rate_interval(above, count)
     )
+
+
+def refitted(manifest: Manifest, scores: Sequence[float]) -> Manifest:
+    """Take score statistics and threshold from a file's own scores of good photos.
+
+    A threshold from labelled photos stays: there are none here, and the head keeps the scale.
+
+    Args:
+        manifest: Of the file.
+        scores: Of validation photos.
+    """
+    rate = manifest.threshold.false_positive_rate
+    threshold = manifest.threshold if rate is None else from_good_scores(scores, rate)
+    return manifest.replace(score_statistics=score_statistics(scores), threshold=threshold)
 
 
 def from_labelled_scores(labels: Sequence[bool], scores: Sequence[float]) -> ThresholdSpec:

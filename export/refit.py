@@ -7,16 +7,12 @@ scores on held-out good photos, not from those of the FP32 graph.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 import numpy.typing as npt
 import onnx
 from onnx import numpy_helper
 
-from edgead.artifact import Manifest
 from edgead.calibration.probe import probe
-from edgead.calibration.threshold import from_good_scores, score_statistics
 from edgead.export.qdq import HEAD
 
 _LOW, _HIGH = 0.9, 0.995  # the quantiles of the map normalisation (EfficientAd, section 3.4)
@@ -76,16 +72,6 @@ def refit_head(
             values = weights if tensor.name == node.input[1] else bias
             tensor.CopyFrom(numpy_helper.from_array(values.astype(np.float32), tensor.name))
     return refitted
-
-
-def refit_manifest(manifest: Manifest, scores: Sequence[float]) -> Manifest:
-    """Take score statistics and threshold from a graph's own scores of held-out good photos.
-
-    A threshold from labelled photos stays: there are none here, and the head keeps the scale.
-    """
-    rate = manifest.threshold.false_positive_rate
-    threshold = manifest.threshold if rate is None else from_good_scores(scores, rate)
-    return manifest.replace(score_statistics=score_statistics(scores), threshold=threshold)
 
 
 def _values(model: onnx.ModelProto, name: str) -> npt.NDArray[np.float32]:

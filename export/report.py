@@ -10,6 +10,7 @@ from typing import Any
 
 from edgead import files, markdown, strict_json
 from edgead.artifact import ParitySpec
+from edgead.artifact.kinds import kind_of
 from edgead.errors import UsageError
 from edgead.export.compress.search import Rung
 from edgead.printable import printable
@@ -108,7 +109,7 @@ def say_what_is_slower(variants: list[Variant]) -> list[Variant]:
     return [
         variant.replace(reason=f"{variant.reason}; smaller, but slower than FP32 here")
         if variant.accepted
-        and variant.precision.startswith("int8")
+        and kind_of(variant.precision).is_int8
         and variant.speed_up is not None
         and variant.speed_up < 1
         else variant
@@ -121,7 +122,7 @@ def keep_fastest_int8(variants: list[Variant]) -> list[Variant]:
     rivals = [
         variant
         for variant in variants
-        if variant.accepted and variant.latency_ms and variant.precision.startswith("int8")
+        if variant.accepted and variant.latency_ms and kind_of(variant.precision).is_int8
     ]
     if not rivals:
         return variants

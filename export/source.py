@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgead.artifact import Manifest, read_artifact
+from edgead.artifact.kinds import FP32
 from edgead.errors import UsageError
 from edgead.export.good_photos import GoodPhotos
 from edgead.runtimes import open_runtime
@@ -75,7 +76,7 @@ class Source:
                 f"{path} is a TensorRT engine and cannot be exported again: use the ONNX file it "
                 f"was built from ({artifact.manifest.engine.onnx})"
             )
-        if artifact.manifest.precision != "fp32":
+        if artifact.manifest.kind is not FP32:
             raise UsageError(
                 f"{path} is {artifact.manifest.precision} and no longer has the FP32 weights: "
                 "export the FP32 file or the run folder it was made from"

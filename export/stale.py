@@ -5,16 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from edgead import notices
-from edgead.artifact import Manifest, read_artifact
+from edgead.artifact import Manifest, containers, read_artifact
 from edgead.errors import ArtifactError
-
-_SUFFIXES = (".onnx", ".engine")
-_OPTIONS = {
-    "fp16": "--fp16",
-    "int8": "--int8 static",
-    "int8-dynamic": "--int8 dynamic",
-    "int8-tensorrt": "--tensorrt int8",
-}
 
 
 def of_another_training(folder: Path, manifest: Manifest) -> dict[Path, Manifest]:
@@ -26,7 +18,7 @@ def of_another_training(folder: Path, manifest: Manifest) -> dict[Path, Manifest
     """
     found = {}
     for path in sorted(folder.iterdir()):
-        if path.suffix.lower() not in _SUFFIXES:
+        if not containers.is_known(path):
             continue
         try:
             other = read_artifact(path).manifest
@@ -48,10 +40,7 @@ def warn(folder: Path, manifest: Manifest) -> None:
 
 
 def _advice(manifest: Manifest) -> str:
-    if manifest.engine is not None:
-        return f"export again with --tensorrt {manifest.engine.precision}, or move it away"
-    words = ["--compress"] if manifest.compression is not None else []
-    if manifest.precision in _OPTIONS:
-        words.append(_OPTIONS[manifest.precision])
-    again = f"export again with {' '.join(words)}, or " if words else ""
+    is_compressed = manifest.compression is not None and manifest.engine is None
+    words = [*(["--compress"] if is_compressed else []), manifest.kind.option]
+    again = f"export again with {' '.join(filter(None, words))}, or " if any(words) else ""
     return f"{again}move it away"

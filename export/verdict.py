@@ -77,7 +77,9 @@ def compare(reference: Scored, file: Scored, name: str = "fp32") -> ParitySpec:
     return parity.compare(reference.outputs, file.outputs, (thresholds[0], thresholds[1]), name)
 
 
-def without_labels(judge: Judge, reference: Scored, file: Scored, allowed: float) -> Verdict:
+def without_labels(
+    judge: Judge, reference: Scored, file: Scored, allowed: float, name: str = "fp32"
+) -> Verdict:
     """Judge a file on good photos and synthetic defects alone.
 
     Args:
@@ -85,15 +87,21 @@ def without_labels(judge: Judge, reference: Scored, file: Scored, allowed: float
         reference: The file whose scores are right.
         file: The file that is judged.
         allowed: Largest loss of accuracy, in points of a hundred.
+        name: What the manifest calls the first file.
     """
-    compared = compare(reference, file)
+    compared = compare(reference, file, name)
     before, after = judge.unlabelled(reference, file, compared, allowed)
     return Verdict(compared, before, after, gate.refusal(before, after, compared, allowed))
 
 
-def with_labels(judge: Judge, reference: Scored, file: Scored, allowed: float) -> Verdict:
-    """Judge a file on all photos; labelled ones were measured before (:meth:`Judge.label`)."""
-    found = without_labels(judge, reference, file, allowed)
+def with_labels(
+    judge: Judge, reference: Scored, file: Scored, allowed: float, name: str = "fp32"
+) -> Verdict:
+    """Judge a file on all photos; labelled ones were measured before (:meth:`Judge.label`).
+
+    Args are those of :func:`without_labels`.
+    """
+    found = without_labels(judge, reference, file, allowed, name)
     before = judge.with_labelled(reference, found.before)
     after = judge.with_labelled(file, found.after)
     refusal = gate.refusal(before, after, found.parity, allowed)

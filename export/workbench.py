@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edgead.artifact import Artifact, Manifest
+from edgead.calibration.threshold import refitted
 from edgead.errors import GateRefused
 from edgead.export import latency, parity
 from edgead.export.judge import Judge, Scored
@@ -106,8 +107,6 @@ class Workbench:
         Raises:
             GateRefused: It does not compute what a detector must.
         """
-        from edgead.export.refit import refit_manifest
-
         if candidate not in self._checked:
             try:
                 checked = self.score(candidate)
@@ -115,8 +114,7 @@ class Workbench:
                 name = candidate.manifest.name
                 raise GateRefused(f"{name} was refused: {error.problem}") from error
             good = checked.scored.outputs.scores[: len(self.judge.photos.good)]
-            refitted = refit_manifest(candidate.manifest, good.tolist())
-            checked.scored.describe(refitted)
+            checked.scored.describe(refitted(candidate.manifest, good.tolist()))
             self._checked[candidate] = checked
         return self._checked[candidate]
 

@@ -88,3 +88,12 @@ def engine_kind(precision: str) -> Kind:
         made_for=frozenset({"tensorrt"}),
         option=f"--tensorrt {precision}",
     )
+
+
+def source_of(engine: str) -> Kind:
+    """Return the kind of ONNX file that a TensorRT engine of one precision is built from.
+
+    Args:
+        engine: ``"fp32"``, ``"fp16"`` or ``"int8"``.
+    """
+    return next(kind for kind in KINDS.values() if kind.engine == engine)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgead.artifact import read_artifact
+from edgead.artifact.kinds import FP32, source_of
 from edgead.cli import _options
 from edgead.errors import GateRefused, RuntimeUnavailableError, UsageError
 
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
 
 _AUTO = "auto"
 _BATCH = 8
-_SOURCE = {"fp16": "fp16", "int8": "int8-tensorrt", "fp32": "fp32"}
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -141,11 +141,11 @@ def build_from_export(args: argparse.Namespace, out: Path, judge: Judge, exporte
 
     variants = exported.variants
     precision = _wanted(args)
-    source = "fp32" if args.tensorrt_calibrator else _SOURCE[precision]
+    source = FP32 if args.tensorrt_calibrator else source_of(precision)
     # The last one: a compressed FP32 file comes after the original.
-    made_from = next((v for v in reversed(variants) if v.precision == source), None)
+    made_from = next((v for v in reversed(variants) if v.precision == source.name), None)
     if made_from is None or made_from.file is None:
-        why = made_from.reason if made_from else f"there is no {source} file"
+        why = made_from.reason if made_from else f"there is no {source.name} file"
         raise GateRefused(f"no {precision} engine can be built: {why}")
     path = out / made_from.file
     reason = _not_here(path, precision, args)
@@ -177,10 +177,13 @@ def _not_here(path: str | Path, precision: str, args: argparse.Namespace) -> str
     command = ["edgead", "export", Path(path).name, "--out", ".", "--tensorrt", precision]
     if args.batch != _BATCH:
         command += ["--batch", str(args.batch)]
-    if args.dla is not None:
-        command += ["--dla", str(args.dla)]
+    for option, value in (("--workspace", args.workspace), ("--dla", args.dla)):
+        if value is not None:
+            command += [option, str(value)]
     if args.tensorrt_calibrator:
         command += ["--tensorrt-calibrator", args.tensorrt_calibrator, "--calibration", "GOOD"]
+    if args.validate:
+        command += ["--validate", "DATA", "--max-drop", f"{args.max_drop:g}"]
     return (
         f"no engine was built: it must be built on the device that runs it, and here {reason}. "
         f"Copy {path} to the Jetson and run there: {shlex.join(command)}"

@@ -33,7 +33,7 @@ def timer(
     def milliseconds(gmac: float) -> float:
         whole = gmac >= compressor.gmac
         model = compressor.original if whole else compressor.outline(gmac)
-        if manifest.precision == "int8":
+        if manifest.kind.is_int8:
             model = _as_int8(model)
         shown = manifest.replace(model=manifest.model.replace(gmac=gmac))
         file = write_artifact(scratch / "outline.onnx", model.SerializeToString(), shown)

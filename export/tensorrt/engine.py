@@ -14,34 +14,28 @@ from edgead.artifact import (
     Artifact,
     EngineSpec,
     Manifest,
-    ParitySpec,
     read_artifact,
     write_engine,
 )
+from edgead.artifact.kinds import INT8, INT8_TENSORRT
 from edgead.calibration.photos import CalibrationPhotos, refuse_test_photos
 from edgead.datasets import Dataset
 from edgead.errors import GateRefused, UsageError
-from edgead.export import gate, latency, parity, report, stale
+from edgead.export import report, stale
 from edgead.export.folder import export_folder, file_in
 from edgead.export.judge import Judge
 from edgead.export.report import Variant
 from edgead.export.tensorrt import timing_cache
 from edgead.export.tensorrt.builder import Built, build
 from edgead.export.tensorrt.calibrator import calibrator
+from edgead.export.tensorrt.check import check_engine
 from edgead.export.tensorrt.frames import generated_photos
 from edgead.export.tensorrt.options import EngineOptions
 from edgead.printable import printable
-from edgead.runtimes import open_runtime
 from edgead.runtimes.base import ContractError
-from edgead.runtimes.tensorrt import TensorRT, library
+from edgead.runtimes.tensorrt import library
 from edgead.runtimes.tensorrt.device import Device, open_device
 from edgead.runtimes.tensorrt.machine import Machine
-
-TOLERANCE = {"fp32": 1e-3, "fp16": 1e-2}
-"""Largest difference of a score from ONNX Runtime's, as a share of the scores' range. INT8 has the
-gate's limits alone."""
-
-_OF_ARTIFACT = {"fp32": "fp32", "fp16": "fp16", "int8-tensorrt": "int8"}
 
 _NO_INT8 = {"5.0", "5.2", "5.3", "6.0", "6.2"}
 _SLOW_FP16 = {"5.0", "5.2", "6.1"}
@@ -70,19 +64,19 @@ def precision_of(artifact: Artifact) -> str:
     Raises:
         UsageError: It is no source of engines: an engine itself, or INT8 in another shape.
     """
-    found = artifact.manifest.precision
     if artifact.manifest.engine is not None:
         raise UsageError(
             f"{artifact.path} is an engine; build engines from the .onnx file "
             f"({artifact.manifest.engine.onnx})"
         )
-    if found not in _OF_ARTIFACT:
+    kind = artifact.manifest.kind
+    if kind.engine is None:
         raise UsageError(
-            f"{artifact.path} is {found} in the form for ONNX Runtime, which TensorRT refuses: use "
-            f"{artifact.manifest.model.name}-int8-tensorrt.onnx, which 'edgead export RUN --int8 "
-            "static' writes into the same folder"
+            f"{artifact.path} is {kind.name} in the form for ONNX Runtime, which TensorRT refuses: "
+            f"use {artifact.manifest.model.name}-{INT8_TENSORRT.name}.onnx, which 'edgead export "
+            f"RUN {INT8.option}' writes into the same folder"
         )
-    return _OF_ARTIFACT[found]
+    return kind.engine
 
 
 def export_engine(
@@ -202,9 +196,10 @@ def build_engine(
     with files.scratch_folder(out) as scratch:
         draft = file_in(scratch, path.name)
         write_engine(draft, built.plan, manifest)
-        checked = _Check(artifact, reference, read_artifact(draft), judge, max_drop)
         try:
-            variants, manifest = checked.run(options)
+            variants, manifest = check_engine(
+                artifact, reference, read_artifact(draft), judge, options, max_drop
+            )
         except ContractError as error:
             raise _refused(path.name, error.problem) from error
     if not variants[1].accepted:
@@ -277,135 +272,6 @@ def _manifest(
     )
     return artifact.manifest.replace(
         precision=options.precision, engine=spec, edgead_version=__version__
-    )
-
-
-class _Check:
-    """The comparison of an engine with the artifact whose scores are right."""
-
-    def __init__(
-        self,
-        source: Artifact,
-        reference: Artifact,
-        draft: Artifact,
-        judge: Judge,
-        max_drop: float,
-    ) -> None:
-        self.source, self.reference, self.draft = source, reference, draft
-        self.judge, self.max_drop = judge, max_drop
-        self.given = bool(judge.photos.paths)
-
-    def run(self, options: EngineOptions) -> tuple[tuple[Variant, Variant], Manifest]:
-        with (
-            open_runtime(self.reference, "onnxruntime").runtime as right,
-            TensorRT(self.draft) as engine,
-        ):
-            expected = self.judge.scored(self.reference, right)
-            if self.given and self.reference is self.source:  # else the export has said so
-                self.judge.doubt(expected)
-            found = self.judge.scored(self.draft, engine, "the engine")
-            manifest = self._refitted(found.outputs, options)
-            compared = parity.compare(
-                expected.outputs,
-                found.outputs,
-                (self.reference.manifest.threshold.value, manifest.threshold.value),
-                f"{self.reference.manifest.name} in onnxruntime"
-                + ("" if self.given else ", on generated frames"),
-            )
-            if self.given:
-                before, after = self.judge.unlabelled(expected, found, compared, self.max_drop)
-            else:
-                before, after = self.judge.on_few(expected), self.judge.on_few(found)
-            names = self.reference.manifest.name, f"{manifest.name}.engine"
-            batch = self.judge.batch[:1]
-            timed = latency.side_by_side({names[0]: right, names[1]: engine}, batch)
-            runtimes = [
-                f"{info.name} {info.version}" for info in (right.describe(), engine.describe())
-            ]
-        before = self.judge.with_labelled(expected, before)
-        after = self.judge.with_labelled(found, after)
-        refused = self._refusal(options, compared, before, after)
-        manifest = manifest.replace(parity=compared, gate=gate.record(before, after, self.max_drop))
-        outputs = expected.outputs
-        same = parity.compare(outputs, outputs, (0.0, 0.0), self.reference.manifest.name)
-        first = _variant(self.reference, same, before, before).replace(
-            name=names[0],
-            latency_ms=timed[names[0]],
-            speed_up=1.0,
-            runtime=runtimes[0],
-            reason="reference for the engine",
-        )
-        note = "" if self.given else "; checked on generated frames (--calibration DIR for photos)"
-        second = _variant(self.draft, compared, before, after).replace(
-            name=names[1],
-            file=None if refused else f"{manifest.name}.engine",
-            latency_ms=timed[names[1]],
-            speed_up=timed[names[0]] / timed[names[1]],
-            runtime=runtimes[1],
-            accepted=refused is None,
-            reason=refused or f"passed the gate{note}",
-        )
-        return (first, second), manifest
-
-    def _refitted(self, found: parity.Scored, options: EngineOptions) -> Manifest:
-        """Fit the threshold again where the engine was calibrated here, else keep it."""
-        if options.calibrator is None:
-            return self.draft.manifest
-        from edgead.calibration.threshold import from_good_scores, score_statistics
-
-        manifest = self.draft.manifest
-        scores = found.scores[: len(self.judge.photos.good)].tolist()
-        rate = manifest.threshold.false_positive_rate
-        return manifest.replace(
-            score_statistics=score_statistics(scores),
-            threshold=manifest.threshold if rate is None else from_good_scores(scores, rate),
-        )
-
-    def _refusal(
-        self,
-        options: EngineOptions,
-        compared: ParitySpec,
-        before: gate.Accuracy,
-        after: gate.Accuracy,
-    ) -> str | None:
-        allowed = TOLERANCE.get(options.precision)
-        if allowed is not None and compared.max_score_diff_relative > allowed:
-            return (
-                f"its scores differ from {compared.reference} by up to "
-                f"{compared.max_score_diff_relative:.1e} of the score range (allowed: "
-                f"{allowed:.0e}); build in fp32, or report this with the report of the build"
-            )
-        if not self.given:
-            # Generated frames show no part, so that they say nothing about its defects.
-            before = dataclasses.replace(
-                after, image_auroc=before.image_auroc, au_pro=before.au_pro
-            )
-            if allowed is not None:
-                compared = dataclasses.replace(compared, rank_correlation=None)
-        return gate.refusal(before, after, compared, self.max_drop)
-
-
-def _variant(
-    artifact: Artifact, compared: ParitySpec, before: gate.Accuracy, after: gate.Accuracy
-) -> Variant:
-    return Variant(
-        name=artifact.manifest.name,
-        file=artifact.path.name,
-        precision=artifact.manifest.precision,
-        gmac=artifact.manifest.model.gmac,
-        parameters=artifact.manifest.model.parameters,
-        size_bytes=artifact.size_bytes,
-        latency_ms=None,
-        speed_up=None,
-        runtime="",
-        score_diff_in_runtimes={},
-        parity=compared,
-        image_auroc=after.image_auroc,
-        image_auroc_drop=gate.points_lost(before.image_auroc, after.image_auroc),
-        au_pro=after.au_pro,
-        au_pro_drop=gate.points_lost(before.au_pro, after.au_pro),
-        accepted=True,
-        reason="",
     )
 
 

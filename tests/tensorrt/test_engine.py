@@ -8,9 +8,8 @@ import shutil
 import sys
 import threading
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -19,6 +18,7 @@ from edgead import EdgeDetector, files
 from edgead.artifact import Artifact, read_artifact
 from edgead.calibration.photos import CalibrationPhotos
 from edgead.cli import main
+from edgead.datasets import Dataset
 from edgead.errors import (
     ArtifactError,
     EdgeadError,
@@ -26,7 +26,8 @@ from edgead.errors import (
     RuntimeUnavailableError,
     UsageError,
 )
-from edgead.export import gate
+from edgead.evaluation import Evaluation
+from edgead.export import gate, judge
 from edgead.export.tensorrt import EngineOptions, export_engine
 from edgead.export.tensorrt.onnx_nodes import nodes, tail
 from edgead.runtimes.tensorrt import TensorRT, libcuda
@@ -304,7 +305,7 @@ def test_damaged_engines_and_sidecars(
         with pytest.raises(ArtifactError, match=said):
             EdgeDetector(path)
     beside.unlink()
-    with pytest.raises(ArtifactError, match=r"no tiny-fp16.engine.json beside it.*copy both"):
+    with pytest.raises(ArtifactError, match=r"needs its sidecar tiny-fp16.engine.json .*copy both"):
         EdgeDetector(path)
 
 
@@ -481,15 +482,17 @@ def test_labelled_photos_can_refuse_an_engine_without_calibration_photos(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     install()
-    real = gate.on_labelled
+    real = judge.evaluate_together
 
-    def worse(*arguments: Any) -> gate.Accuracy:
-        found = real(*arguments)
-        assert found.image_auroc is not None
-        lost = 0.1 if arguments[3] == "tensorrt" else 0.0
-        return dataclasses.replace(found, image_auroc=found.image_auroc - lost)
+    def worse(detectors: Sequence[EdgeDetector], labelled: Dataset) -> list[Evaluation]:
+        found = real(detectors, labelled)
+        lost = [0.1 if detect.runtime.name == "tensorrt" else 0.0 for detect in detectors]
+        return [
+            dataclasses.replace(entry, image_auroc=(entry.image_auroc or 0.0) - less)
+            for entry, less in zip(found, lost, strict=True)
+        ]
 
-    monkeypatch.setattr(gate, "on_labelled", worse)
+    monkeypatch.setattr(judge, "evaluate_together", worse)
     source = onnx_artifact("fp16").path
     words = ("export", source, "--out", tmp_path / "out", "--tensorrt", "--validate", dataset)
     assert "image AUROC falls by 10.00 points" in refused(capsys, 3, *words)
@@ -678,17 +681,18 @@ def test_an_engine_of_another_precision_than_its_source(
 ) -> None:
     """The FP16 file is made first; without a GPU that is where it ends, with the next command."""
     words = ["export", exported, "--out", tmp_path / "out", "--tensorrt", "fp16", "--batch", "4"]
+    words += ["--workspace", "64"]
     words += ["--calibration", shared_dataset / "train/good", "--max-drop", "100"]
     with monkeypatch.context() as patch:
         patch.setattr(libcuda, "LIBRARY", "libcuda-that-is-not-there.so.1")
         assert main([str(word) for word in words]) == 0
     last = capsys.readouterr().out.splitlines()[-1]
-    assert f"copy {tmp_path}/out/efficientad-n-fp16.onnx to the Jetson and run there: " in last
-    assert last.endswith("edgead export efficientad-n-fp16.onnx --out . --tensorrt fp16 --batch 4")
+    assert f"Copy {tmp_path}/out/efficientad-n-fp16.onnx to the Jetson and run there: " in last
+    command = "edgead export efficientad-n-fp16.onnx --out . --tensorrt fp16 --batch 4"
+    assert last.endswith(f"{command} --workspace 64")
     install("8.6.0")
-    command = last.rpartition("run there: ")[2].split()[1:]
     monkeypatch.chdir(tmp_path / "out")
-    assert main(command) == 0
+    assert main(last.rpartition("run there: ")[2].split()[1:]) == 0
     assert "checked on generated frames" in capsys.readouterr().out
     first = read_artifact("efficientad-n-fp16.engine").manifest
     assert first.engine is not None

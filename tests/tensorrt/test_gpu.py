@@ -14,7 +14,7 @@ from edgead.calibration.photos import CalibrationPhotos
 from edgead.errors import ArtifactError, EdgeadError
 from edgead.export import ExportOptions, export
 from edgead.export.tensorrt import EngineOptions, export_engine
-from edgead.export.tensorrt.engine import TOLERANCE
+from edgead.export.tensorrt.check import TOLERANCE
 from edgead.runtimes.tensorrt import TensorRT, library
 
 pytestmark = [

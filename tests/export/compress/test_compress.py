@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +18,8 @@ from edgead.cli import main
 from edgead.datasets import Dataset
 from edgead.detector import EdgeDetector
 from edgead.errors import GateRefused, UsageError
-from edgead.export import ExportOptions, export, gate
+from edgead.evaluation import Evaluation
+from edgead.export import ExportOptions, export, gate, judge
 from edgead.export.compress.compressor import Compressor
 from edgead.export.compress.importance import importance
 from edgead.export.compress.moments import observe
@@ -337,13 +338,19 @@ def test_labelled_photos_can_refuse_but_not_choose(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def worse_when_compressed(
-        found: gate.Accuracy, artifact: Artifact, validate: Dataset, runtime: str
-    ) -> gate.Accuracy:
-        was = 0.9 if artifact.manifest.compression is None else 0.8
-        return dataclasses.replace(found, image_auroc=was)
+    real = judge.evaluate_together
 
-    monkeypatch.setattr(gate, "on_labelled", worse_when_compressed)
+    def worse_when_compressed(
+        detectors: Sequence[EdgeDetector], labelled: Dataset
+    ) -> list[Evaluation]:
+        found = real(detectors, labelled)
+        was = [0.9 if detect.manifest.compression is None else 0.8 for detect in detectors]
+        return [
+            dataclasses.replace(entry, image_auroc=auroc)
+            for entry, auroc in zip(found, was, strict=True)
+        ]
+
+    monkeypatch.setattr(judge, "evaluate_together", worse_when_compressed)
     options = ExportOptions(
         compress=0.15, max_drop=5, validate=str(shared_dataset), calibration=str(good)
     )
