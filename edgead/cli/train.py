@@ -24,11 +24,6 @@ def add_parser(subparsers: _options.Subparsers) -> None:
         metavar="HxW",
         help="the network's input in pixels (default: 256x256)",
     )
-    parser.add_argument("--steps", type=_options.positive_int, metavar="N", help="training steps")
-    parser.add_argument(
-        "--batch-size", type=_options.positive_int, metavar="N", help="photos per step"
-    )
-    parser.add_argument("--learning-rate", type=float, metavar="X", help="peak learning rate")
     parser.add_argument("--seed", type=_options.seed, metavar="N", help="random seed (default: 0)")
     parser.add_argument(
         "--option",
@@ -47,16 +42,6 @@ def add_parser(subparsers: _options.Subparsers) -> None:
         "ResNet-18 of this package. 'random': untrained, where the detector allows it",
     )
     parser.add_argument(
-        "--penalty-images",
-        metavar="DIR",
-        help="images without any part, for the penalty loss (default: generated images)",
-    )
-    parser.add_argument(
-        "--precision",
-        choices=["32-true", "bf16-mixed"],
-        help="training precision (default: bf16-mixed where the processor supports it)",
-    )
-    parser.add_argument(
         "--false-positive-rate",
         type=float,
         metavar="X",
@@ -72,6 +57,27 @@ def add_parser(subparsers: _options.Subparsers) -> None:
     _options.add_device(parser)
     parser.add_argument(
         "--resume", action="store_true", help="continue from the last checkpoint of the run folder"
+    )
+    steps = parser.add_argument_group(
+        "gradient training",
+        "For detectors that train by gradient steps ('edgead models' says which); others refuse "
+        "these options.",
+    )
+    steps.add_argument("--steps", type=_options.positive_int, metavar="N", help="training steps")
+    steps.add_argument(
+        "--batch-size", type=_options.positive_int, metavar="N", help="photos per step"
+    )
+    steps.add_argument("--learning-rate", type=float, metavar="X", help="peak learning rate")
+    steps.add_argument(
+        "--penalty-images",
+        metavar="DIR",
+        help="images without any part, for the penalty loss of EfficientAd (default: generated "
+        "images)",
+    )
+    steps.add_argument(
+        "--precision",
+        choices=["32-true", "bf16-mixed"],
+        help="training precision (default: bf16-mixed where the processor supports it)",
     )
     parser.set_defaults(run=run)
 

@@ -6,11 +6,14 @@ brings others by the entry-point group ``edgead.models`` (docs/how-to/add-a-dete
 
 from edgead.models.base import AnomalyModel, PhotoBatches
 from edgead.models.gradient import GradientModel, Recipe, StepBatch
+from edgead.models.options import Choice, Number
 from edgead.models.registry import create_model, model_names, register_model
 
 __all__ = [
     "AnomalyModel",
+    "Choice",
     "GradientModel",
+    "Number",
     "PhotoBatches",
     "Recipe",
     "StepBatch",

@@ -1,16 +1,23 @@
-"""Detectors by name."""
+"""Detectors by name: those of edgead, and those that packages bring."""
 
 from __future__ import annotations
 
 import functools
 import importlib
-from collections.abc import Callable
-from typing import TypeVar
+import inspect
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any, TypeVar
 
 from edgead.artifact.bounds import LARGEST_SIDE, NAME
 from edgead.errors import UsageError
 from edgead.models.base import AnomalyModel
 from edgead.models.options import OptionValue
+from edgead.printable import printable
+
+ENTRY_POINT_GROUP = "edgead.models"
+"""Packages bring detectors in it: the name that ``--model`` takes, and ``module:class``."""
 
 _FILES = (
     "edgead.models.efficientad",
@@ -23,8 +30,23 @@ _Model = TypeVar("_Model", bound=type[AnomalyModel])
 _registry: dict[str, type[AnomalyModel]] = {}
 
 
+@dataclass(frozen=True)
+class Unusable:
+    """A detector of a package that cannot be used.
+
+    Attributes:
+        name: Of the entry point.
+        reason: A sentence.
+    """
+
+    name: str
+    reason: str
+
+
 def register_model(name: str) -> Callable[[_Model], _Model]:
     """Register a detector class under the name that ``--model`` takes.
+
+    A class of an entry point needs no decorator: it has the entry point's name.
 
     Example:
         >>> @register_model("my-detector")  # doctest: +SKIP
@@ -47,21 +69,29 @@ def register_model(name: str) -> Callable[[_Model], _Model]:
 
 
 def model_names() -> tuple[str, ...]:
-    """Return the names of all detectors."""
+    """Return the names of all detectors that can be used."""
     _load()
     return tuple(sorted(_registry))
+
+
+def unusable_models() -> tuple[Unusable, ...]:
+    """Return the detectors of packages that cannot be used, by name."""
+    return _load()
 
 
 def model_class(name: str) -> type[AnomalyModel]:
     """Return a detector's class.
 
     Raises:
-        UsageError: No detector has that name.
+        UsageError: No detector has that name, or the package that brings it is broken.
     """
-    _load()
-    if name not in _registry:
-        raise UsageError(f"there is no model '{name}'; choose one of: {', '.join(model_names())}")
-    return _registry[name]
+    unusable = _load()
+    if name in _registry:
+        return _registry[name]
+    for broken in unusable:
+        if broken.name == name:
+            raise UsageError(f"the model '{name}' cannot be used: {broken.reason}")
+    raise UsageError(f"there is no model '{name}'; choose one of: {', '.join(model_names())}")
 
 
 def create_model(name: str, image_size: tuple[int, int], **options: OptionValue) -> AnomalyModel:
@@ -85,6 +115,56 @@ def create_model(name: str, image_size: tuple[int, int], **options: OptionValue)
 
 
 @functools.cache
-def _load() -> None:
+def _load() -> tuple[Unusable, ...]:
+    """Register all detectors; return those of packages that cannot be."""
     for module in _FILES:
         importlib.import_module(module)
+    ours = frozenset(_registry)
+    by_name: dict[str, list[EntryPoint]] = {}
+    for point in entry_points(group=ENTRY_POINT_GROUP):
+        by_name.setdefault(point.name, []).append(point)
+    unusable = []
+    for name, points in sorted(by_name.items()):
+        reason = _register_entry_point(name, points, name in ours)
+        if reason is not None:
+            unusable.append(Unusable(printable(name), reason))
+    return tuple(unusable)
+
+
+def _register_entry_point(name: str, points: Sequence[EntryPoint], is_ours: bool) -> str | None:
+    """Register the detector that packages bring under a name, or say why it cannot be."""
+    brought_by = " and ".join(sorted({_package(point) for point in points}))
+    if is_ours:
+        return f"edgead's own detector has that name, so the one of {brought_by} is not used"
+    if len({point.value for point in points}) > 1:
+        return f"{brought_by} bring detectors of the same name; keep one of the packages"
+    if not NAME.fullmatch(name):
+        return f"its name in {brought_by} must match {NAME.pattern}"
+    place = f"{printable(points[0].value)} of {brought_by}"
+    try:
+        found = points[0].load()
+    except Exception as error:  # a stranger's module raises anything, and must not stop the others
+        what = " ".join(printable(f"{type(error).__name__}: {error}").split())
+        return f"{place} cannot be imported ({what[:300]}); install that package again or remove it"
+    fault = _fault_of(found, name)
+    if fault is None and _registry.setdefault(name, found) is not found:
+        fault = "is not the class that the package registers under that name"
+    if fault is not None:
+        return f"{place} {fault}"
+    found.name = name
+    return None
+
+
+def _fault_of(found: Any, name: str) -> str | None:
+    """Say why an object cannot be a detector's class."""
+    if not (inspect.isclass(found) and issubclass(found, AnomalyModel)):
+        return "is not a subclass of edgead.models.AnomalyModel"
+    missing = sorted(getattr(found, "__abstractmethods__", ()))
+    if missing:
+        return f"lacks {', '.join(missing)}"
+    registered = next((key for key, model in _registry.items() if model is found), name)
+    return None if registered == name else f"is registered as '{registered}' already"
+
+
+def _package(point: EntryPoint) -> str:
+    return printable(point.dist.name) if point.dist is not None else "a package"
