@@ -85,16 +85,18 @@ def empty_columns(dataset: Dataset) -> list[str]:
     if not defective:
         has = f"{good} test photos, all good" if good else "no labelled test photos"
         return [
-            f"image AUROC, pixel AUROC and AU-PRO stay empty: {dataset.root} has {has}; {where}"
+            f"image AUROC, pixel AUROC and AU-PRO cannot be measured: {dataset.root} has {has}; "
+            f"{where}"
         ]
     empty = []
     if not good:
         empty.append(
-            f"image AUROC stays empty: {dataset.root / 'test'} has defective photos only; {where}"
+            f"image AUROC cannot be measured: {dataset.root / 'test'} has only defective photos; "
+            f"{where}"
         )
     if not any(photo.masks for photo in defective):
         empty.append(
-            "pixel AUROC and AU-PRO stay empty: no defective photo has a mask in "
+            "pixel AUROC and AU-PRO cannot be measured: no defective photo has a mask in "
             f"{dataset.root / 'ground_truth'}/<kind of defect>"
         )
     return empty
@@ -122,8 +124,9 @@ def uncertainty(dataset: Dataset, aurocs: Sequence[float]) -> str | None:
     typical = min(sorted(aurocs)[len(aurocs) // 2], 1 - 0.5 / min(good, defective))
     error = standard_error(typical, defective, good)
     return (
-        f"{good} good and {defective} defective photos fix an image AUROC near {typical:.3f} to "
-        f"about ±{error:.3f} (one standard error): smaller differences between detectors are noise"
+        f"with {good} good and {defective} defective photos, an image AUROC near {typical:.3f} is "
+        f"certain only to about ±{error:.3f} (one standard error): smaller differences between "
+        "detectors are noise"
     )
 
 

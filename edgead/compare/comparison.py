@@ -16,14 +16,14 @@ SCHEMA = 1
 
 @dataclass(frozen=True)
 class Machine:
-    """Where it was measured.
+    """The machine of the measurement.
 
     Attributes:
-        cpu: Its name.
-        threads: Of one inference.
+        cpu: Name of the CPU.
+        threads: Threads of one inference.
         runtimes: Version of each runtime used, by name.
         unavailable: Why the others were not used, by name.
-        frame_size: ``(height, width)`` of the frames timed.
+        frame_size: ``(height, width)`` of the measured frames.
     """
 
     cpu: str
@@ -35,21 +35,21 @@ class Machine:
 
 @dataclass(frozen=True)
 class Comparison:
-    """What was compared, on what, and what came out.
+    """The content of a comparison report.
 
     Attributes:
-        data: The folder.
-        photos: Counts: ``train``, ``good``, ``defective``.
-        machine: This one.
-        detectors: Those that took part, in the order asked for.
+        data: The data set's folder.
+        photos: Numbers of photos: ``train``, ``good``, ``defective``.
+        machine: This machine.
+        detectors: The compared detectors, in the order given.
         variants: Every file in every runtime, and rows from other devices.
         refused: Precisions that did not pass the accuracy gate, or cannot be run here.
-        left_out: Detectors that did not take part.
-        remarks: What a reader must know: empty columns, uncertainty, warnings about the data.
-        doubts: What speaks against every latency, such as a busy machine.
+        left_out: Detectors that were not compared.
+        remarks: Empty columns, uncertainty, warnings about the data.
+        doubts: Reasons against all latencies, such as a busy machine.
         constraints: The user's limits.
-        recommendation: What to take under them.
-        command: What makes this report again.
+        recommendation: The variant chosen within them.
+        command: The command that repeats this comparison.
     """
 
     data: str

@@ -25,9 +25,9 @@ def read_bench(path: Path) -> list[dict[str, Any]]:
         config = result["config"]
         if config["scenario"] != Scenario.SINGLE_STREAM.value or config["camera_fps"]:
             raise UsageError(
-                f"{path} measured another scenario ({config['scenario']}) than the comparison "
-                "(single stream, frames without a pause): measure again on the device without "
-                "--streams, --batch and --camera-fps"
+                f"{path} is a measurement of another scenario ({config['scenario']}) than the "
+                "comparison (single stream, frames without a pause): measure again on the device "
+                "without --streams, --batch and --camera-fps"
             )
     return results
 
@@ -58,7 +58,7 @@ def measured_elsewhere(
     latency = found["latency_ms"]
     doubt = None
     if found["verdict"] == "INVALID":
-        doubt = "its own verdict is INVALID: " + "; ".join(found["invalid_because"])
+        doubt = "its verdict is INVALID: " + "; ".join(found["invalid_because"])
     return local.replace(
         runtime=runtime,
         device=device,
@@ -95,12 +95,12 @@ def _match(
         return named, "matched by model and precision, not by file"
     files = sorted({f"{v.detector} {v.precision} ({v.sha256[:12]})" for v in local})
     why = (
-        f"fits several detectors here ({', '.join(sorted(detectors))})"
+        f"matches several detectors here ({', '.join(sorted(detectors))})"
         if detectors
-        else "is none of the files compared here"
+        else "is not one of the files compared here"
     )
     raise UsageError(
-        f"{path} measured {artifact['file']} ({artifact['model']} {artifact['precision']}, sha256 "
-        f"{artifact['sha256'][:12]}), which {why}: {', '.join(files)}; bench one of these files on "
-        "the device, or leave the JSON out"
+        f"{path} is a measurement of {artifact['file']} ({artifact['model']} "
+        f"{artifact['precision']}, sha256 {artifact['sha256'][:12]}), which {why}: "
+        f"{', '.join(files)}; bench one of these files on the device, or leave the JSON out"
     )

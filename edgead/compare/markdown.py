@@ -27,10 +27,10 @@ def document(comparison: Comparison) -> str:
         ),
         "## Recommendation",
         recommendation(comparison),
-        "## The survey's table, measured",
+        "## Comparison",
         survey_table(comparison),
-        "In brackets what the survey claims for the method as published. Latency is the median of "
-        "whole frames, single-stream, all variants in alternating rounds of one run.",
+        "Latency is the median of whole frames, single-stream; all variants were measured "
+        "interleaved, in one run.",
     ]
     for device in comparison.devices:
         parts += [
@@ -43,20 +43,20 @@ def document(comparison: Comparison) -> str:
         if v.latency is not None and v.latency.doubt
     ]
     if doubts:
-        parts += ["`?`: not to be relied on.", bullets(doubts)]
+        parts += ["`?`: the latency is not reliable.", bullets(doubts)]
     notes = [f"{v.name} on {v.device}: {v.note}" for v in comparison.variants if v.note]
     parts += [bullets(notes)] if notes else []
     tree = decision_tree(comparison.variants, comparison.detectors, comparison.constraints.device)
     parts += [
-        "## The survey's decision tree, answered by measurement",
+        "## Which detector?",
         markdown_table(
-            ("question", "survey", "measured"),
-            [(branch.question, branch.survey, branch.measured) for branch in tree],
+            ("question", "measured answer"),
+            [(branch.question, branch.measured) for branch in tree],
         ),
     ]
     for title, entries in (
         ("Not compared", comparison.left_out),
-        ("Not written or not run", comparison.refused),
+        ("Not written or not measured", comparison.refused),
     ):
         if entries:
             parts += [f"## {title}", _left_out(entries)]
@@ -67,32 +67,26 @@ def document(comparison: Comparison) -> str:
     ]
     if details:
         parts += ["## Remarks", bullets(details)]
-    parts += ["## Again", f"    {printable(comparison.command)}"]
+    parts += ["## Command", f"    {printable(comparison.command)}"]
     return "\n\n".join(parts) + "\n"
 
 
 def recommendation(comparison: Comparison) -> str:
-    """Say what to take, or what is nearest, with the reasons as a list."""
+    """Return the recommended variant, or the nearest one, with the reasons as a list."""
     found = comparison.recommendation
     if found.chosen is not None:
         head = f"**{plain(found.chosen.name)}** ({plain(found.chosen.file)})."
     elif found.nearest is not None:
-        head = f"**None keeps every limit; the nearest is {plain(found.nearest.name)}.**"
+        head = f"**No variant is within every limit; the nearest is {plain(found.nearest.name)}.**"
     else:
-        head = "**None.**"
-    doubts = [f"not to be relied on: {doubt}" for doubt in comparison.doubts]
+        head = "**No variant.**"
+    doubts = [f"not reliable: {doubt}" for doubt in comparison.doubts]
     return "\n".join([head, "", bullets([*found.reasons, *doubts])])
 
 
 def survey_table(comparison: Comparison) -> str:
     """Return the table whose columns are detectors."""
-    rows = [
-        (
-            row.subject,
-            *(f"{c.measured} ({c.claim})" if c.claim else c.measured for c in row.cells),
-        )
-        for row in tables.survey_table(comparison)
-    ]
+    rows = [(row.subject, *row.cells) for row in tables.survey_table(comparison)]
     return markdown_table(("", *(detector.label for detector in comparison.detectors)), rows)
 
 
@@ -105,8 +99,8 @@ def variant_table(comparison: Comparison, device: str) -> str:
 def _photos(comparison: Comparison) -> str:
     counts = comparison.photos
     return (
-        f"{counts['train']} photos of good parts to learn from; tested on {counts['good']} good "
-        f"and {counts['defective']} defective ones."
+        f"{counts['train']} training photos of good parts; test photos: {counts['good']} good "
+        f"and {counts['defective']} defective."
     )
 
 

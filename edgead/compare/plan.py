@@ -62,7 +62,7 @@ class Plan:
         unknown = [name for name in self.precisions if name not in PRECISIONS]
         if unknown:
             raise UsageError(
-                f"there is no precision '{unknown[0]}'; choose from: {', '.join(PRECISIONS)}"
+                f"unknown precision '{unknown[0]}'; choose from: {', '.join(PRECISIONS)}"
             )
         if not self.seconds > 0:
             raise UsageError(f"the duration must be above 0 seconds, not {self.seconds:g}")
@@ -105,7 +105,7 @@ def contenders(plan: Plan) -> tuple[list[Contender], list[LeftOut]]:
     words = [word if word in model_names() else str(Path(word)) for word in asked]
     repeated = next((word for word in words if words.count(word) > 1), None)
     if repeated:
-        raise UsageError(f"'{repeated}' is in --models twice; name every detector once")
+        raise UsageError(f"'{repeated}' is in --models twice; give each detector once")
     models = {word: word if word in model_names() else _model_of(Path(word)) for word in words}
     found = [
         _to_train(plan, word) if word in model_names() else _taken(Path(word), models)
@@ -115,8 +115,8 @@ def contenders(plan: Plan) -> tuple[list[Contender], list[LeftOut]]:
     same = next((contender for contender in found if labels.count(contender.label) > 1), None)
     if same is not None:
         raise UsageError(
-            f"two runs in --models would both be called '{same.label}' ({same.run} is one), and "
-            "one would take the other's place: name every run once, or rename a folder"
+            f"two runs in --models have the same name '{same.label}' (one is {same.run}), and one "
+            "would overwrite the other: give each run once, or rename a folder"
         )
     left_out: list[LeftOut] = []
     trained = {contender.model for contender in found if not contender.is_taken}
@@ -206,9 +206,9 @@ def _without_the_slow(
             kept.append(contender)
         else:
             reason = (
-                f"{gmac:.0f} GMAC an image take hours to train without a GPU; to train it all the "
-                f"same, name it in --models (--steps {contender.model}=N for a short training), or "
-                "give the run folder of a training done elsewhere"
+                f"a detector of {gmac:.0f} GMAC per image takes hours to train without a GPU; to "
+                f"train it anyway, name it in --models (--steps {contender.model}=N for a short "
+                "training), or give the run folder of a training from another machine"
             )
             left_out.append(LeftOut(contender.label, reason))
     return kept, left_out

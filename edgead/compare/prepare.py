@@ -92,22 +92,22 @@ def require_same(contender: Contender, plan: Plan) -> None:
         was, now = getattr(begun, field.name), getattr(wanted, field.name)
         if field.name not in ("data", "options", "good") and was != now:
             raise UsageError(
-                f"{run.path} was trained with {field.name.replace('_', ' ')} {was}, and {now} is "
-                "asked for now: choose another folder with --out, or remove that one"
+                f"{run.path} was trained with {field.name.replace('_', ' ')} {was}, and this "
+                f"command has {now}: choose another folder with --out, or remove that one"
             )
     for name, now in wanted.options.items():
         was = begun.options[name]
         if was != now:
             raise UsageError(
-                f"{run.path} was trained with the option {name}={was}, and {now} is asked for now: "
-                f"add --option {contender.model}:{name}={was} to go on with it, choose another "
+                f"{run.path} was trained with the option {name}={was}, and this command has {now}: "
+                f"add --option {contender.model}:{name}={was} to continue with it, choose another "
                 "folder with --out, or remove that one"
             )
     if record.photos_sha256 != _training_digest(
         Dataset.from_folder(plan.data, plan.good), plan.seed
     ):
         raise UsageError(
-            f"{run.path} was trained on other photos than {plan.data} holds now: choose another "
+            f"{run.path} was trained on other photos than those now in {plan.data}: choose another "
             "folder with --out, or remove that one"
         )
 
@@ -137,7 +137,7 @@ def trained(contender: Contender, plan: Plan) -> Run:
 
     run = Run(contender.run)
     if run.is_finished:
-        notices.say(f"{contender.label}: trained already, {run.path} is used")
+        notices.say(f"{contender.label}: already trained, using {run.path}")
     else:
         train(_config(contender, plan), run.path, plan.train_device, resume=run.exists)
     return run
@@ -155,7 +155,7 @@ def _weights_note(teacher: TeacherSpec | None) -> tuple[str, ...]:
     if teacher is None or not teacher.source.startswith("random"):
         return ()
     return (
-        "its frozen network has random weights, not pretrained ones: what is measured here is not "
+        "its frozen network has random weights, not pretrained ones: these figures do not show "
         "what the method can do",
     )
 
@@ -169,8 +169,9 @@ def _notes(
     notes = [f"trained before, in {contender.run}"]
     if not dataset.train or photos_sha256 != _training_digest(dataset, seed):
         notes.append(
-            f"trained on other photos than {dataset.root} holds for training: its figures cannot "
-            "be compared with the others', and test photos may be among those that it learned from"
+            f"trained on other photos than the training photos in {dataset.root}: its figures "
+            "cannot be compared with the other detectors, and test photos may have been used for "
+            "training"
         )
     return tuple(notes)
 
@@ -201,7 +202,7 @@ def _export(
             notices.say(f"{contender.label}: {error}")
         files.write_json(folder / _MARK, asked)
     else:
-        notices.say(f"{contender.label}: exported already, {folder} is used")
+        notices.say(f"{contender.label}: already exported, using {folder}")
     artifacts, refused = [], []
     for variant in report.read(folder):
         if variant.accepted and variant.file:

@@ -88,7 +88,10 @@ class Miss:
         digits = {"latency": ".1f", "memory": ".0f", "image AUROC": ".4f"}
         unit, form = units[self.what], digits[self.what]
         if self.found is None:
-            return f"{self.what} was not measured, so the limit of {self.limit:g}{unit} is open"
+            return (
+                f"{self.what} was not measured, so the limit of {self.limit:g}{unit} cannot be "
+                "checked"
+            )
         side = "below" if self.found < self.limit else "above"
         off = f"{abs(self.found - self.limit):{form}}{unit}"
         return (
@@ -156,13 +159,15 @@ def _nearest(measured: Sequence[Variant], constraints: Constraints) -> Recommend
 
     nearest = min(measured, key=distance)
     misses = constraints.misses(nearest)
-    count = f"none of the {len(measured)} variants measured on {nearest.device} keeps every limit"
+    count = (
+        f"none of the {len(measured)} variants measured on {nearest.device} is within every limit"
+    )
     reasons = [f"{count}; the nearest is {nearest.name}: {'; '.join(str(miss) for miss in misses)}"]
     for what in ("latency", "memory", "image AUROC"):
         every = [next((m for m in constraints.misses(v) if m.what == what), None) for v in measured]
         if all(every):
             kept = min((m for m in every if m is not None), key=lambda m: m.size)
-            reasons.append(f"no variant keeps that limit at all: the best {kept}")
+            reasons.append(f"no variant is within that limit: the best {kept}")
     return Recommendation(None, nearest, misses, tuple(reasons))
 
 
@@ -175,35 +180,35 @@ def _reasons(
     reasons = []
     if constraints.any:
         reasons.append(
-            f"{len(fitting)} of the {len(measured)} variants measured on {chosen.device} keep "
-            f"every limit ({_limits(constraints)})"
+            f"{len(fitting)} of the {len(measured)} variants measured on {chosen.device} are "
+            f"within every limit ({_limits(constraints)})"
         )
     assert chosen.latency is not None
-    speed = f"{chosen.latency.p50:.1f} ms ({chosen.latency.fps:.0f} frames a second)"
+    speed = f"{chosen.latency.p50:.1f} ms ({chosen.latency.fps:.0f} frames per second)"
     if chosen.image_auroc is None:
         reasons.append(
-            f"accuracy is unknown, because the data has no labelled defects; of these, "
-            f"{chosen.name} is the fastest: {speed}"
+            f"the accuracy is unknown, because the data has no labelled defects; {chosen.name} is "
+            f"the fastest of these: {speed}"
         )
         return tuple(reasons)
     best = max(fitting, key=lambda v: v.image_auroc or 0.0)
     assert best.image_auroc is not None
     if _only_accuracy_is_limited(constraints):
         reasons.append(
-            f"only accuracy is limited, so the fastest of these is taken: {speed} at image AUROC "
-            f"{chosen.image_auroc:.4f}"
+            f"only accuracy has a limit, so the fastest of these is chosen: {speed} with image "
+            f"AUROC {chosen.image_auroc:.4f}"
         )
     elif best.image_auroc - chosen.image_auroc > 1e-9:
         slower = f" and takes {_ratio(best, chosen)} as long" if best.latency else ""
         reasons.append(
             f"{best.name} has the highest image AUROC, {best.image_auroc:.4f}{slower}; "
-            f"{chosen.name} is within {100 * EQUAL_AUROC:g} points of it with "
-            f"{chosen.image_auroc:.4f} and is the fastest that is: {speed}"
+            f"{chosen.name} is the fastest variant within {100 * EQUAL_AUROC:g} points of it, with "
+            f"{chosen.image_auroc:.4f}: {speed}"
         )
     else:
         reasons.append(
-            f"none is more accurate (image AUROC {chosen.image_auroc:.4f}), and none as accurate "
-            f"is faster: {speed}"
+            f"no variant is more accurate (image AUROC {chosen.image_auroc:.4f}), and none of the "
+            f"same accuracy is faster: {speed}"
         )
     better = [v for v in measured if v not in fitting and _above(v, chosen)]
     if better:

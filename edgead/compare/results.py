@@ -22,11 +22,11 @@ class Detector:
         run: Its run folder.
         parameters: Weights and biases.
         gmac: Multiply-accumulates of one image, in billions.
-        steps: Of the training.
-        training_photos: Good photos that it learned from.
-        training_seconds: As the run recorded it; ``None`` where it did not.
-        teacher: What its pretrained network is called, or ``None``.
-        notes: What a reader must know before comparing it.
+        steps: Training steps.
+        training_photos: Number of training photos.
+        training_seconds: Duration of the training; ``None`` if the run did not record it.
+        teacher: Name of its pretrained network, or ``None``.
+        notes: Caveats.
     """
 
     label: str
@@ -48,10 +48,10 @@ class Latency:
     Attributes:
         p50: Median.
         p90: ``None`` where the samples do not support it.
-        mean: FPS comes from it.
+        mean: Mean; FPS is computed from it.
         maximum: The slowest frame.
         samples: Frames measured.
-        doubt: Why not to trust it, or ``None``.
+        doubt: Why the latency is not reliable, or ``None``.
     """
 
     p50: float
@@ -68,7 +68,7 @@ class Latency:
 
     @property
     def to_rely_on(self) -> float:
-        """What a limit is held against: nine frames of ten, or all where there are too few."""
+        """The latency compared with a limit: the 90th percentile, or the maximum of few frames."""
         return self.maximum if self.p90 is None else self.p90
 
 
@@ -84,15 +84,15 @@ class Variant:
         device: :data:`HERE`, or the name of a device measured elsewhere.
         file: Exported file, relative to the comparison's folder.
         sha256: The artifact's seal.
-        size_bytes: Of the file.
-        image_auroc: On the labelled photos, ``None`` where it does not apply.
-        pixel_auroc: The same.
-        au_pro: The same.
+        size_bytes: Size of the file.
+        image_auroc: Image AUROC on the labelled photos, or ``None``.
+        pixel_auroc: Pixel AUROC, or ``None``.
+        au_pro: AU-PRO, or ``None``.
         false_positives: Good photos called anomalous; ``None`` without labelled photos.
         misses: Defective photos called good; ``None`` without labelled photos.
-        latency: ``None`` where it was not measured.
+        latency: Latency of whole frames; ``None`` where it was not measured.
         memory_mib: Peak resident memory of a process that only predicts.
-        note: How a value came here that was not measured in this row.
+        note: Source of a value that was not measured in this row.
     """
 
     detector: str
@@ -119,7 +119,7 @@ class Variant:
 
     @property
     def name(self) -> str:
-        """For sentences: detector, precision and runtime."""
+        """Detector, precision and runtime, for sentences."""
         return f"{self.detector} {self.precision.upper()} in {self.runtime}"
 
     def replace(self, **changes: Any) -> Variant:

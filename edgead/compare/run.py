@@ -118,9 +118,9 @@ def _check_device(plan: Plan) -> None:
     if plan.constraints.device not in known:
         name = plan.constraints.device
         raise UsageError(
-            f"nothing is known of the device '{name}' (known: {', '.join(known)}): run 'edgead "
-            f"bench FILE.onnx --json {name}.json' on it with the files exported here, and give "
-            f"--measure-on {name}={name}.json"
+            f"there are no measurements of the device '{name}' (known devices: "
+            f"{', '.join(known)}): run 'edgead bench FILE.onnx --json {name}.json' on it with the "
+            f"files exported here, and add --measure-on {name}={name}.json"
         )
 
 
@@ -132,7 +132,7 @@ def _check_folder(out: Path) -> None:
     names = {entry.name for entry in out.iterdir() if not entry.name.startswith(".")}
     if names and not names & {JSON_NAME, "runs", "exports"}:
         raise UsageError(
-            f"{out} exists already and is not the folder of a comparison; choose another one with "
+            f"{out} already exists and is not the folder of a comparison; choose another one with "
             "--out"
         )
 
@@ -145,7 +145,7 @@ def _open_all(ready: Sequence[Prepared], plan: Plan) -> tuple[list[_Measured], l
         for artifact in prepared.artifacts:
             label = f"{prepared.detector.label} {artifact.manifest.precision.upper()}"
             if artifact.manifest.kind.only_builds_engines:
-                reason = "written for TensorRT, which builds an engine from it on the device"
+                reason = "only input for TensorRT, which builds an engine from it on the device"
                 refused.append(LeftOut(label, reason))
                 continue
             for name in names:
@@ -237,8 +237,7 @@ def _remarks(dataset: Dataset, variants: Sequence[Variant]) -> tuple[str, ...]:
     if (words := accuracy.uncertainty(dataset, aurocs)) is not None:
         found.append(words)
         found.append(
-            "the recommendation is chosen on these test photos: confirm it on photos that took no "
-            "part in the choice"
+            "the recommendation was chosen on these test photos: confirm it on other photos"
         )
     return tuple(found)
 

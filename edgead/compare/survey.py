@@ -1,6 +1,6 @@
-"""What the survey behind this project claims, to print beside what was measured.
+"""The methods and the questions of the survey behind this project, answered by measurement.
 
-The claims are quoted, not believed: docs/notes/survey.md holds each against its source.
+Its claims are not repeated in reports: docs/notes/survey.md compares each with its source.
 """
 
 from __future__ import annotations
@@ -16,21 +16,14 @@ REAL_TIME_FPS = 30.0
 
 @dataclass(frozen=True)
 class Family:
-    """A method of the survey: its claims, and what the networks here are made of.
+    """A published method and the networks it consists of.
 
     Attributes:
-        year: Of the publication.
+        year: Year of the publication.
         teacher: The fixed network, as published.
         student: The trained network, as published.
-        extra: What there is besides.
-        loss: As published.
-        parameters: The survey's claim, as are all that follow; teacher and student.
-        image_auroc: On MVTec AD.
-        pixel_auroc: On MVTec AD.
-        latency: Of one image, GPU and CPU.
-        fps: GPU and CPU.
-        memory: Of the process.
-        training: Duration.
+        extra: Further networks, as published.
+        loss: The loss, as published.
     """
 
     year: int
@@ -38,13 +31,6 @@ class Family:
     student: str
     extra: str
     loss: str
-    parameters: str
-    image_auroc: str
-    pixel_auroc: str
-    latency: str
-    fps: str
-    memory: str
-    training: str
 
 
 _STFPM = Family(
@@ -53,13 +39,6 @@ _STFPM = Family(
     student="the same network from scratch",
     extra="none",
     loss="squared distance of normalised features",
-    parameters="11 M + 11 M",
-    image_auroc="96.8 %",
-    pixel_auroc="96.2 %",
-    latency="GPU 20-40 ms, CPU impossible",
-    fps="GPU 25-50",
-    memory="500 MB-1 GB",
-    training="1-2 h",
 )
 _REVERSE = Family(
     year=2022,
@@ -67,13 +46,6 @@ _REVERSE = Family(
     student="decoder that never sees the photo",
     extra="trained bottleneck between them",
     loss="cosine distance",
-    parameters="5-10 M + 15-20 M",
-    image_auroc="98.6 %",
-    pixel_auroc="98.5 %",
-    latency="GPU 100-200 ms, CPU impossible",
-    fps="GPU 5-10",
-    memory="500 MB-1 GB",
-    training="3-5 h",
 )
 _EFFICIENTAD = Family(
     year=2024,
@@ -81,20 +53,13 @@ _EFFICIENTAD = Family(
     student="the same with twice the outputs",
     extra="autoencoder of the features",
     loss="hardest features, penalty, autoencoder",
-    parameters="50 K + 50 K",
-    image_auroc="97.8 %",
-    pixel_auroc="97.2 %",
-    latency="GPU 1-5 ms, CPU 10-20 ms",
-    fps="GPU 200-1000, CPU 50-100",
-    memory="< 200 MB",
-    training="2-3 h",
 )
 FAMILIES = {
     "stfpm": _STFPM,
     "reverse-distillation": _REVERSE,
     "efficientad": _EFFICIENTAD,
 }
-"""By the beginning of a registered name."""
+"""Method by the beginning of a registered name."""
 
 _OWN_NETWORKS = {
     "reverse-distillation-resnet18": {"teacher": "ResNet-18, layers 1-3, frozen"},
@@ -108,7 +73,7 @@ _OWN_NETWORKS = {
 
 
 def family(model: str) -> Family | None:
-    """Return the survey's method that a registered detector belongs to; ``None`` for others."""
+    """Return the method that a registered detector belongs to; ``None`` for others."""
     return next((found for name, found in FAMILIES.items() if model.startswith(name)), None)
 
 
@@ -123,7 +88,7 @@ def structure(model: str) -> dict[str, str]:
 
 @dataclass(frozen=True)
 class Branch:
-    """A question of the survey's decision tree, its answer, and what was measured."""
+    """A question of the survey's decision tree, the survey's answer, and the measured one."""
 
     question: str
     survey: str
@@ -133,7 +98,7 @@ class Branch:
 def decision_tree(
     variants: Sequence[Variant], detectors: Sequence[Detector], device: str
 ) -> list[Branch]:
-    """Answer the survey's questions from the variants measured on one device."""
+    """Answer the questions from the variants measured on one device."""
     measured = [v for v in variants if v.device == device and v.latency is not None]
     if not measured:
         return []
@@ -169,14 +134,14 @@ def _fastest(measured: Sequence[Variant]) -> str:
     assert fastest.latency is not None
     reach = sorted({v.detector for v in measured if v.latency and v.latency.fps >= REAL_TIME_FPS})
     return (
-        f"{fastest.name}: {fastest.latency.p50:.1f} ms, {fastest.latency.fps:.0f} frames a second; "
-        f"{REAL_TIME_FPS:.0f} a second are reached by {', '.join(reach) or 'none'}"
+        f"{fastest.name}: {fastest.latency.p50:.1f} ms, {fastest.latency.fps:.0f} frames per "
+        f"second; detectors with {REAL_TIME_FPS:.0f} or more: {', '.join(reach) or 'none'}"
     )
 
 
 def _smallest(measured: Sequence[Variant]) -> str:
     file = min(measured, key=lambda v: v.size_bytes)
-    text = f"all of these ran on this device; smallest file: {file.name}, {_mb(file.size_bytes)}"
+    text = f"all of them ran on this device; smallest file: {file.name}, {_mb(file.size_bytes)}"
     with_memory = [v for v in measured if v.memory_mib is not None]
     if with_memory:
         least = min(with_memory, key=lambda v: v.memory_mib or 0.0)

@@ -15,24 +15,16 @@ EMPTY = "-"
 
 
 @dataclass(frozen=True)
-class Cell:
-    """What was measured, and what the survey claims, or an empty text."""
-
-    measured: str
-    claim: str = ""
-
-
-@dataclass(frozen=True)
 class Row:
-    """One subject of the survey's table, with a cell a detector."""
+    """One subject of the comparison table, with one cell for each detector."""
 
     subject: str
-    cells: tuple[Cell, ...]
+    cells: tuple[str, ...]
 
 
 @dataclass(frozen=True)
 class _Column:
-    """A detector with its variants that the table speaks of."""
+    """A detector with its variants in the table."""
 
     detector: Detector
     fp32: Variant | None
@@ -51,41 +43,36 @@ class _Column:
 
 
 def survey_table(comparison: Comparison) -> list[Row]:
-    """Return the survey's comparison table, measured on this data and machine.
+    """Return the comparison table: the rows of the survey's table, measured here.
 
     A column is a detector; where it has several variants, accuracy and memory are those of FP32
     in its fastest runtime, unless the row says otherwise.
     """
     columns = [_Column.of(detector, comparison) for detector in comparison.detectors]
-    subjects: list[tuple[str, Callable[[_Column], str], str]] = [
-        ("published", _year, ""),
-        ("teacher", lambda c: survey.structure(c.detector.model).get("teacher", EMPTY), ""),
-        ("student", lambda c: survey.structure(c.detector.model).get("student", EMPTY), ""),
-        ("besides", lambda c: survey.structure(c.detector.model).get("extra", EMPTY), ""),
-        ("loss", lambda c: survey.structure(c.detector.model).get("loss", EMPTY), ""),
-        ("pretrained weights", lambda c: c.detector.teacher or "none", ""),
-        ("parameters", lambda c: f"{c.detector.parameters / 1e6:.2f} M", "parameters"),
-        ("GMAC an image", lambda c: f"{c.detector.gmac:.2f}", ""),
-        ("training", _training, "training"),
-        ("image AUROC, FP32", lambda c: _of(c.fp32, "image_auroc"), "image_auroc"),
-        ("image AUROC, INT8", _int8_auroc, ""),
-        ("pixel AUROC, FP32", lambda c: _of(c.fp32, "pixel_auroc"), "pixel_auroc"),
-        ("AU-PRO, FP32", lambda c: _of(c.fp32, "au_pro"), ""),
-        ("latency, FP32", lambda c: _latency(c.fp32), "latency"),
-        ("latency, fastest", lambda c: _latency(c.fastest, named=True), ""),
-        ("frames a second, fastest", _fps, "fps"),
-        ("peak memory, FP32", lambda c: _memory(c.fp32), "memory"),
-        ("file, FP32 / INT8", _files, ""),
+    subjects: list[tuple[str, Callable[[_Column], str]]] = [
+        ("published", _year),
+        ("teacher", lambda c: survey.structure(c.detector.model).get("teacher", EMPTY)),
+        ("student", lambda c: survey.structure(c.detector.model).get("student", EMPTY)),
+        ("other networks", lambda c: survey.structure(c.detector.model).get("extra", EMPTY)),
+        ("loss", lambda c: survey.structure(c.detector.model).get("loss", EMPTY)),
+        ("pretrained weights", lambda c: c.detector.teacher or "none"),
+        ("parameters", lambda c: f"{c.detector.parameters / 1e6:.2f} M"),
+        ("GMAC per image", lambda c: f"{c.detector.gmac:.2f}"),
+        ("training", _training),
+        ("image AUROC, FP32", lambda c: _of(c.fp32, "image_auroc")),
+        ("image AUROC, INT8", _int8_auroc),
+        ("pixel AUROC, FP32", lambda c: _of(c.fp32, "pixel_auroc")),
+        ("AU-PRO, FP32", lambda c: _of(c.fp32, "au_pro")),
+        ("latency, FP32", lambda c: _latency(c.fp32)),
+        ("latency, fastest", lambda c: _latency(c.fastest, named=True)),
+        ("frames per second, fastest", _fps),
+        ("peak memory, FP32", lambda c: _memory(c.fp32)),
+        ("file, FP32 / INT8", _files),
     ]
-    rows = []
-    for subject, measured, claim in subjects:
-        cells = []
-        for column in columns:
-            family = survey.family(column.detector.model)
-            said = str(getattr(family, claim)) if claim and family is not None else ""
-            cells.append(Cell(measured(column), said))
-        rows.append(Row(subject, tuple(cells)))
-    return rows
+    return [
+        Row(subject, tuple(measured(column) for column in columns))
+        for subject, measured in subjects
+    ]
 
 
 VARIANT_HEAD = (

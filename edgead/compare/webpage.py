@@ -16,8 +16,7 @@ from edgead.markup import Html, element, joined
 _STYLE = """
 body { max-width: 1240px; }
 .scroll { overflow-x: auto; } .scroll table { font-size: 14px; }
-th, td { vertical-align: top; padding: 5px 16px 5px 0; } td small { display: block;
-  color: var(--soft); }
+th, td { vertical-align: top; padding: 5px 16px 5px 0; }
 .wide td, .wide th { text-align: left; } .best td { background: #eef6f1; font-weight: 600; }
 .mark { display: inline-block; width: 10px; height: 10px; border-radius: 5px; margin-right: 7px; }
 .legend { display: flex; flex-wrap: wrap; gap: 4px 18px; max-width: none; color: var(--soft);
@@ -39,27 +38,26 @@ def write(path: str | os.PathLike[str], comparison: Comparison, maps: Html) -> N
     body = page.lines(
         _head(comparison),
         *_plots(comparison),
-        element("h2", "The survey's table, measured on this data and machine"),
+        element("h2", "Comparison"),
         _survey_table(comparison),
         page.soft(
-            "Small print in a cell is what the survey claims for the method as published; whether "
-            "its sources agree is in docs/notes/survey.md. Latency is the median of whole frames, "
-            "single-stream; all variants were timed in alternating rounds of one run."
+            "Latency is the median of whole frames, single-stream; all variants were measured "
+            "interleaved, in one run."
         ),
         element("h2", "Maps side by side"),
         page.soft(
-            "Of each kind the typical and the hardest photo, by the detectors' mean ranking. Green "
-            "outline: the marked defect. Colour starts at half a detector's own threshold and is "
-            "full at twice of it; white outline: above the threshold."
+            "The typical and the hardest photo of each kind, by the mean ranking of the detectors. "
+            "Green outline: the marked defect. Colour starts at half the detector's threshold and "
+            "is full at twice the threshold; white outline: above the threshold."
         ),
         maps,
-        element("h2", "The survey's decision tree, answered by measurement"),
+        element("h2", "Which detector?"),
         _tree(comparison),
         *_variants(comparison),
         _left_out("Not compared", comparison.left_out),
-        _left_out("Not written or not run", comparison.refused),
+        _left_out("Not written or not measured", comparison.refused),
         _remarks(comparison),
-        element("h2", "Again"),
+        element("h2", "Command"),
         element("p", element("code", comparison.command)),
     )
     page.write(path, "edgead compare", body, _STYLE)
@@ -71,8 +69,8 @@ def _head(comparison: Comparison) -> Html:
     return joined(
         element("h1", f"Detectors compared on {Path(comparison.data).resolve().name}"),
         page.soft(
-            f"{counts['train']} photos of good parts to learn from; tested on {counts['good']} "
-            f"good and {counts['defective']} defective ones. {machine.cpu}, {threads}."
+            f"{counts['train']} training photos of good parts; test photos: {counts['good']} "
+            f"good and {counts['defective']} defective. {machine.cpu}, {threads}."
         ),
         _headline(comparison),
         _recommendation(comparison),
@@ -90,8 +88,8 @@ def _headline(comparison: Comparison) -> Html:
         (
             (title, f"{shown.detector} {shown.precision.upper()}"),
             ("image AUROC", auroc),
-            ("a frame, median", f"{shown.latency.p50:.1f} ms"),
-            ("frames a second", f"{shown.latency.fps:.0f}"),
+            ("latency of a frame, median", f"{shown.latency.p50:.1f} ms"),
+            ("frames per second", f"{shown.latency.fps:.0f}"),
             ("peak memory", memory),
             ("file", f"{shown.size_bytes / 1e6:.1f} MB"),
         )
@@ -110,10 +108,8 @@ def _recommendation(comparison: Comparison) -> Html:
             element("code", found.chosen.file),
         )
     else:
-        head = element("b", "No variant keeps every limit.")
-    doubts = (
-        element("p", f"Not to be relied on: {doubt}", class_="bad") for doubt in comparison.doubts
-    )
+        head = element("b", "No variant is within every limit.")
+    doubts = (element("p", f"Not reliable: {doubt}", class_="bad") for doubt in comparison.doubts)
     block = element(
         "div",
         element("p", head),
@@ -144,13 +140,7 @@ def _survey_table(comparison: Comparison) -> Html:
     for detector in comparison.detectors:
         colour = f"background:{colours.get(detector.label, '#999')}"
         head.append(joined(element("span", class_="mark", style=colour), detector.label))
-    rows = []
-    for row in tables.survey_table(comparison):
-        cells = []
-        for cell in row.cells:
-            claim = element("small", f"survey: {cell.claim}") if cell.claim else Html()
-            cells.append(joined(cell.measured, claim))
-        rows.append((row.subject, *cells))
+    rows = [(row.subject, *row.cells) for row in tables.survey_table(comparison)]
     return element("div", page.table(("", *head), rows), class_="scroll wide")
 
 
@@ -174,8 +164,8 @@ def _variant_table(comparison: Comparison, device: str) -> Html:
     return joined(
         element("div", element("table", *lines), class_="scroll"),
         page.soft(
-            "front: no other variant is faster and more accurate. Memory: peak of a process that "
-            "only predicts. ?: not to be relied on."
+            "front: no other variant is both faster and more accurate. Memory: peak of a process "
+            "that only predicts. ?: the latency is not reliable."
         ),
         _list(list(dict.fromkeys(marks)), "soft"),
     )
@@ -190,15 +180,15 @@ def _tree(comparison: Comparison) -> Html:
     branches = decision_tree(
         comparison.variants, comparison.detectors, comparison.constraints.device
     )
-    rows = [(branch.question, branch.survey, branch.measured) for branch in branches]
-    return element("div", page.table(("question", "survey", "measured here"), rows), class_="wide")
+    rows = [(branch.question, branch.measured) for branch in branches]
+    return element("div", page.table(("question", "measured answer"), rows), class_="wide")
 
 
 def _left_out(title: str, entries: Sequence[LeftOut]) -> Html:
     if not entries:
         return Html()
     rows = [(entry.what, entry.reason) for entry in entries]
-    table = page.table(("what", "why, and what to do"), rows)
+    table = page.table(("what", "reason and next step"), rows)
     return joined(element("h2", title), element("div", table, class_="wide"))
 
 

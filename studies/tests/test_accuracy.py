@@ -48,7 +48,7 @@ def test_a_matrix_is_trained_once(
     assert capsys.readouterr().err.count("not measured again") == 2
     words[words.index("--steps") + 1] = "3"  # figures of other trainings must not pass for these
     assert accuracy.main(words) == 2
-    assert "trained with steps 2, and 3 is asked for now" in capsys.readouterr().err
+    assert "trained with steps 2, and this command has 3" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -94,7 +94,9 @@ def test_the_page_stands_alone_and_shows_every_kind(compared: Path, shared_datas
     shown = [photo for photo in Dataset.from_folder(shared_dataset).test if photo.path.name in page]
     assert {photo.kind for photo in shown} == {"good", "blot"}
     assert page.count("data:image/jpeg") == 4 * 3  # typical and hardest of two kinds, two detectors
-    assert page.count("survey: 97.8 %") == page.count("survey: 96.8 %") == 1
+    assert ">Comparison<" in page
+    assert ">Which detector?<" in page
+    assert "survey:" not in page  # its claims stay in the documentation
     assert "<polyline" in page
     text = (compared / "compare.md").read_text()
     assert "| image AUROC, FP32 |" in text
@@ -114,8 +116,8 @@ def test_started_again_it_keeps_what_is_done(
     assert code == 3  # nothing is that fast
     assert {path: path.stat().st_mtime_ns for path in compared.glob("*/*/*.*")} == kept
     said = capsys.readouterr()
-    assert "trained already" in said.err
-    assert "exported already" in said.err
+    assert "already trained" in said.err
+    assert "already exported" in said.err
     assert "the nearest is" in said.out
     again = json.loads((compared / "compare.json").read_text())
     assert again["recommendation"]["chosen"] is None
@@ -129,12 +131,12 @@ def test_another_configuration_in_the_same_folder_is_refused(
 ) -> None:
     words = (shared_dataset, "--models", "stfpm", "--teacher", "stfpm=random", "--out", compared)
     assert compare(*words, "--steps", 4) == 2
-    assert "trained with steps 2, and 4 is asked for now" in capsys.readouterr().err
+    assert "trained with steps 2, and this command has 4" in capsys.readouterr().err
     assert compare(*words, "--steps", 2, "--seed", 1) == 2
     assert "seed" in capsys.readouterr().err
     assert compare(*words, "--steps", 2, "--option", "stfpm:fusion=max") == 2
     said = capsys.readouterr().err
-    assert "fusion=mean, and max is asked for now: add --option stfpm:fusion=mean" in said
+    assert "fusion=mean, and this command has max: add --option stfpm:fusion=mean" in said
 
 
 def test_speed_of_another_device_is_put_beside_accuracy_from_here(
@@ -188,7 +190,7 @@ def test_runs_in_folders_of_one_name_are_told_apart_too(tmp_path: Path, trained_
     ]
     (tmp_path / "link").symlink_to(tmp_path / "seed0")
     words.append(str(tmp_path / "link" / "run"))
-    with pytest.raises(UsageError, match="two runs in --models would both be called"):
+    with pytest.raises(UsageError, match="two runs in --models have the same name"):
         contenders(Plan(Path("data"), tmp_path / "out", tuple(words)))
 
 
@@ -207,7 +209,7 @@ def test_photos_of_good_parts_alone(
     out = tmp_path / "out"
     assert compare(tmp_path / "parts", "--models", trained_run, "--out", out) == 0
     said = capsys.readouterr().out
-    assert "image AUROC, pixel AUROC and AU-PRO stay empty" in said
+    assert "image AUROC, pixel AUROC and AU-PRO cannot be measured" in said
     assert "accuracy is unknown" in said
     (variant,) = {
         v["detector"]: v for v in json.loads((out / "compare.json").read_text())["variants"]
@@ -283,10 +285,10 @@ def test_columns_that_stay_empty_are_named(tmp_path: Path) -> None:
     assert accuracy.empty_columns(Dataset.from_folder(data)) == []
     shutil.rmtree(data / "ground_truth")
     (sentence,) = accuracy.empty_columns(Dataset.from_folder(data))
-    assert sentence.startswith("pixel AUROC and AU-PRO stay empty")
+    assert sentence.startswith("pixel AUROC and AU-PRO cannot be measured")
     dataset = Dataset.from_folder(data)
     only = dataclasses.replace(dataset, test=tuple(p for p in dataset.test if p.is_anomalous))
-    assert accuracy.empty_columns(only)[0].startswith("image AUROC stays empty")
+    assert accuracy.empty_columns(only)[0].startswith("image AUROC cannot be measured")
     assert accuracy.uncertainty(only, []) is None
 
 
@@ -302,7 +304,7 @@ def test_the_standard_error_is_that_of_repeated_draws() -> None:
     assert expected == pytest.approx(float(np.std(aurocs)), rel=0.15)
 
 
-def test_every_detector_has_its_structure_in_the_surveys_table() -> None:
+def test_every_detector_has_its_structure_in_the_comparison_table() -> None:
     from edgead.compare.survey import structure
 
     for name in model_names():
