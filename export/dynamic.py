@@ -12,7 +12,7 @@ import tempfile
 import onnx
 
 from edgead import files
-from edgead.export import qdq
+from edgead.export import roles
 from edgead.runtimes.onnxruntime.library import load_quantization
 
 SCHEME = "ConvInteger, uint8 activations scaled per frame, int8 weights per tensor"
@@ -32,7 +32,7 @@ def dynamic_int8(model: onnx.ModelProto) -> onnx.ModelProto:
                 source,
                 target,
                 op_types_to_quantize=["Conv"],
-                nodes_to_exclude=[node.name for node in model.graph.node if qdq.is_head(node)],
+                nodes_to_exclude=[node.name for node in model.graph.node if roles.is_head(node)],
                 weight_type=quantization.QuantType.QInt8,
             )
             return onnx.load(target)

@@ -18,7 +18,7 @@ import numpy.typing as npt
 import onnx
 from onnx import numpy_helper
 
-from edgead.export.qdq import channel_count
+from edgead.export.roles import channel_count
 
 _LINEAR = {"AveragePool", "Resize"}
 """Operators that act on each channel apart and are linear."""

@@ -13,7 +13,7 @@ import onnx
 from onnx import numpy_helper
 
 from edgead.calibration.probe import probe
-from edgead.export.qdq import HEAD
+from edgead.export.roles import HEAD
 
 _LOW, _HIGH = 0.9, 0.995  # the quantiles of the map normalisation (EfficientAd, section 3.4)
 

@@ -21,7 +21,7 @@ from onnx import helper, numpy_helper
 
 from edgead.calibration.probe import probe
 from edgead.calibration.ranges import Batches
-from edgead.export import qdq
+from edgead.export import qdq, roles
 
 Floats = npt.NDArray[np.float32]
 
@@ -45,10 +45,10 @@ def round_weights(model: onnx.ModelProto, photos: Batches) -> onnx.ModelProto:
     changed = onnx.ModelProto()
     changed.CopyFrom(model)
     tensors = {tensor.name: tensor for tensor in changed.graph.initializer}
-    chosen = set(qdq.convolutions(model))
+    chosen = set(roles.convolutions(model))
     nodes = [node for node in changed.graph.node if node.name in chosen]
     # Transposed convolutions that overlap stay FP32 in one of the two graphs: leave them alone.
-    nodes = [node for node in nodes if node.op_type == "Conv" or qdq.is_tiling(node)]
+    nodes = [node for node in nodes if node.op_type == "Conv" or roles.is_tiling(node)]
     shapes = {node.name: tuple(tensors[node.input[1]].dims) for node in nodes}
     for group in _groups(nodes, shapes):
         for node, patches in zip(group, _patches(model, group, photos), strict=True):
@@ -82,7 +82,7 @@ def _round_node(
     patches: Floats,
 ) -> None:
     weights = numpy_helper.to_array(tensors[node.input[1]]).astype(np.float64)
-    axis = qdq.output_axis(node)
+    axis = roles.output_axis(node)
     # Rows are what one output sums over; a transposed convolution has one for each place in its
     # kernel, and they share the scale of their output channel.
     rows = weights if axis == 0 else weights.transpose(1, 2, 3, 0)

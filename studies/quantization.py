@@ -136,12 +136,12 @@ def _with_integer_autoencoder(model: Any) -> Any:
     """Rename the autoencoder's nodes, so that nothing tells them from others."""
     import onnx
 
-    from edgead.export import qdq
+    from edgead.export import roles
 
     renamed = onnx.ModelProto()
     renamed.CopyFrom(model)
     for node in renamed.graph.node:
-        if qdq.is_autoencoder(node):
+        if roles.is_autoencoder(node):
             node.name = f"plain_{node.name}"
     return renamed
 

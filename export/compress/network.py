@@ -16,7 +16,7 @@ from onnx import helper, numpy_helper
 
 from edgead.errors import UsageError
 from edgead.export.equalise import readers
-from edgead.export.qdq import HEAD
+from edgead.export.roles import HEAD
 
 Floats = npt.NDArray[np.float64]
 

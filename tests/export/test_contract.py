@@ -84,5 +84,5 @@ def test_a_graph_that_does_not_compute_is_refused_under_its_own_name(tmp_path: P
     artifact = write_artifact(
         tmp_path / "x.onnx", model.SerializeToString(), manifest_for(32, 32, (8, 8))
     )
-    with pytest.raises(ArtifactError, match=r"x\.onnx does not compute .*not finite"):
+    with pytest.raises(ArtifactError, match=r"x\.onnx contradicts its manifest .*not finite"):
         Source.open(artifact.path)

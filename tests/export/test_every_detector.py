@@ -16,7 +16,7 @@ from edgead.calibration.calibrators import Range
 from edgead.calibration.photos import CalibrationPhotos
 from edgead.calibration.probe import probe
 from edgead.calibration.ranges import extremes
-from edgead.export import ExportOptions, export, fp16, graph, qdq, tensorrt_rules
+from edgead.export import ExportOptions, export, fp16, graph, qdq, roles, tensorrt_rules
 from edgead.export.dynamic import dynamic_int8
 from edgead.export.rounding import round_weights
 from edgead.export.tensorrt.onnx_nodes import cast_first
@@ -113,7 +113,7 @@ def test_networks_run_as_integers(
     model = graphs(case)
     int8 = qdq.for_onnxruntime(model, ranges(model, photos))
     ran = operators(int8, tmp_path)
-    assert ran.count("QLinearConv") == len(qdq.integer_convolutions(model))
+    assert ran.count("QLinearConv") == len(roles.integer_convolutions(model))
     in_autoencoder = {"stfpm": 0, "rd": 0, "survey": 3}[case]
     assert sum("ConvTranspose" in name for name in ran) == in_autoencoder
     assert ran.count("QLinearAdd") == SUMS[case]
@@ -134,7 +134,7 @@ def test_tensorrt_takes_its_graph(
     assert all(len(rounded & set(node.input)) == 1 for node in sums)
     assert len(sums) == SUMS[case]
     transposed = [
-        n for n in made.graph.node if n.op_type == "ConvTranspose" and not qdq.is_autoencoder(n)
+        n for n in made.graph.node if n.op_type == "ConvTranspose" and not roles.is_autoencoder(n)
     ]
     producers = {n.output[0]: n for n in made.graph.node}
     for node in transposed:

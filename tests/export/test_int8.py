@@ -17,7 +17,7 @@ from edgead.calibration.probe import probe
 from edgead.cli import main
 from edgead.detector import EdgeDetector
 from edgead.errors import DataError, GateRefused
-from edgead.export import ExportOptions, export, fp16, gate, qdq, static, tensorrt_rules
+from edgead.export import ExportOptions, export, fp16, gate, qdq, roles, static, tensorrt_rules
 from edgead.export.equalise import equalisable, equalise
 from edgead.export.refit import raw_maps, refit_head
 from edgead.export.rounding import round_weights
@@ -52,8 +52,8 @@ def scores(model: onnx.ModelProto, batch: np.ndarray) -> np.ndarray:
 def test_all_but_head_and_autoencoder_run_as_integers(everything: Path, tmp_path: Path) -> None:
     model = onnx.load(everything / "efficientad-n-int8.onnx")
     ran = operators(model, tmp_path)
-    autoencoder = [node for node in model.graph.node if qdq.is_autoencoder(node)]
-    assert ran.count("QLinearConv") == len(qdq.integer_convolutions(model))
+    autoencoder = [node for node in model.graph.node if roles.is_autoencoder(node)]
+    assert ran.count("QLinearConv") == len(roles.integer_convolutions(model))
     assert sum(name in {"Conv", "FusedConv"} for name in ran) == len(autoencoder) + 1
     assert "Cast" not in ran  # the weights stored as INT8 are float once loaded
     assert ran.count("Mul") == 2  # the two differences' means, and no weights
@@ -170,7 +170,7 @@ def test_rounding_by_moments_beats_rounding_to_nearest(
 ) -> None:
     nearest = onnx.ModelProto()
     nearest.CopyFrom(fp32)
-    names = {n.input[1] for n in fp32.graph.node if n.name in qdq.convolutions(fp32)}
+    names = {n.input[1] for n in fp32.graph.node if n.name in roles.convolutions(fp32)}
     for tensor in nearest.graph.initializer:
         if tensor.name in names:
             weights = numpy_helper.to_array(tensor)
@@ -200,7 +200,7 @@ def test_refitting_brings_the_scores_back(
     if not with_bias:  # exporters drop a bias of zeros
         bare = onnx.ModelProto()
         bare.CopyFrom(fp32)
-        head = next(node for node in bare.graph.node if node.name == qdq.HEAD)
+        head = next(node for node in bare.graph.node if node.name == roles.HEAD)
         del head.input[2]
         fp32 = bare
     shifted = onnx.ModelProto()
@@ -332,7 +332,7 @@ def test_photos_of_another_product_and_size_are_warned_of(
     export(request.getfixturevalue(source), tmp_path / "out", options)
     said = capsys.readouterr().err
     assert "same product" in said
-    assert "80x40 px, the training's 90x70 px" in said
+    assert "80x40 px, the training photos 90x70 px" in said
     assert "train it for more steps" in said  # defects do not stand out of noise
 
 
@@ -342,7 +342,7 @@ def test_photos_that_were_learned_from_are_warned_of(
     good = str(shared_dataset / "train/good")
     export(exported, tmp_path / "out", ExportOptions(calibration=good))
     said = capsys.readouterr().err
-    assert "if it learned from them" not in said
+    assert "if they were used for training" not in said
     artifact = read_artifact(exported)
     statistics = artifact.manifest.score_statistics
     higher = dataclasses.replace(statistics, minimum=statistics.maximum + 1)
@@ -352,7 +352,7 @@ def test_photos_that_were_learned_from_are_warned_of(
         artifact.manifest.replace(score_statistics=higher),
     )
     export(changed.path, tmp_path / "out", ExportOptions(calibration=good))
-    assert "has not seen" in capsys.readouterr().err
+    assert "were not used for training" in capsys.readouterr().err
 
 
 def test_a_kind_that_was_asked_for_and_refused_is_exit_code_3_beside_one_that_passed(

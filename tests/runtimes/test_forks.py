@@ -128,7 +128,7 @@ def runtime(request: pytest.FixtureRequest) -> str:
 def test_a_forked_child_is_told_and_ends(
     runtime: str, threads: int, tiny_artifact: Callable[..., Artifact]
 ) -> None:
-    told = f"the {runtime} runtime was opened in another process, of which this one is a fork"
+    told = f"the {runtime} runtime was opened before this process was forked"
     lines = run(_INHERITED, tiny_artifact().path, runtime, threads)
     assert [told in line for line in lines] == [True, True, True, False, False, False, False]
     assert "post_fork" in lines[0]
