@@ -38,6 +38,15 @@ def weight_scales(weights: npt.NDArray[np.float32], axis: int = 0) -> npt.NDArra
     return np.asarray(np.maximum(largest, 1e-12) / LARGEST_WEIGHT, np.float32)
 
 
+def rounded(
+    weights: npt.NDArray[np.float32], scales: npt.NDArray[np.float32]
+) -> npt.NDArray[np.int8]:
+    """Round weights with one scale for each entry of their first axis."""
+    factors = scales.reshape((-1,) + (1,) * (weights.ndim - 1))
+    integers = np.clip(np.rint(weights / factors), -LARGEST_WEIGHT, LARGEST_WEIGHT)
+    return np.asarray(integers, np.int8)
+
+
 def range_of(ranges: Mapping[str, Range], name: str) -> Range:
     """Return the range of a tensor.
 

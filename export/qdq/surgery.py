@@ -12,7 +12,7 @@ from onnx import helper
 from edgead.calibration.calibrators import Range
 from edgead.errors import EdgeadError
 from edgead.export.onnx_graph import EditableGraph
-from edgead.export.qdq.scales import LARGEST_WEIGHT, Quantizer, chosen_scales, weight_scales
+from edgead.export.qdq.scales import Quantizer, chosen_scales, rounded, weight_scales
 from edgead.export.roles import (
     NETWORK,
     channel_count,
@@ -278,10 +278,7 @@ class IntegerGraph(EditableGraph):
     def _integers(
         self, node: onnx.NodeProto, scales: npt.NDArray[np.float32]
     ) -> npt.NDArray[np.int8]:
-        weights = self.values(node.input[1])
-        factors = scales.reshape((-1,) + (1,) * (weights.ndim - 1))
-        integers = np.clip(np.rint(weights / factors), -LARGEST_WEIGHT, LARGEST_WEIGHT)
-        return np.asarray(integers, np.int8)
+        return rounded(self.values(node.input[1]), scales)
 
     def _weight_scales(self, node: onnx.NodeProto) -> npt.NDArray[np.float32]:
         chosen = chosen_scales(node.input[1])

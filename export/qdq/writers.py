@@ -19,6 +19,9 @@ TENSORRT_SCHEME = (
     "weights per channel"
 )
 
+_FOLLOWING = {"AveragePool", *CARRIERS}
+"""Operators that are INT8 where all of their inputs are."""
+
 
 def calibrated_tensors(model: onnx.ModelProto) -> list[str]:
     """Name the activations whose ranges an INT8 graph needs, in the order of the graph."""
@@ -30,7 +33,7 @@ def calibrated_tensors(model: onnx.ModelProto) -> list[str]:
             names += [node.input[0], graph.activated(node)]
         elif node.name in sums:
             names += [*node.input, graph.activated(node)]
-        elif node.op_type in CARRIERS and set(graph.data_inputs(node)) <= set(names):
+        elif node.op_type in _FOLLOWING and set(graph.data_inputs(node)) <= set(names):
             names += node.output
     return [name for name in dict.fromkeys(names) if name != graph.pixels]
 

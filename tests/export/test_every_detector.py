@@ -181,7 +181,7 @@ def test_a_transposed_convolution_is_rounded_by_its_inputs(
     """Weights become whole multiples of one scale a channel, and the graph stays closer to FP32."""
     model = graphs("rd")
     transposed = [n.name for n in model.graph.node if n.op_type == "ConvTranspose"]
-    monkeypatch.setattr(qdq, "convolutions", lambda _: transposed)  # the others take a minute
+    monkeypatch.setattr(roles, "convolutions", lambda _: transposed)  # the others take a minute
     learned = round_weights(model, photos.for_ranges())
     tensors = {t.name: onnx.numpy_helper.to_array(t) for t in learned.graph.initializer}
     node = next(n for n in model.graph.node if n.op_type == "ConvTranspose")

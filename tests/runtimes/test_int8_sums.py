@@ -16,6 +16,7 @@ from edgead.calibration.calibrators import Range
 from edgead.calibration.probe import probe
 from edgead.errors import RuntimeUnavailableError
 from edgead.export import qdq
+from edgead.export.qdq import scales
 from edgead.runtimes import open_runtime
 from tests.conftest import SIDE, manifest_for, tiny_model
 
@@ -59,7 +60,7 @@ def small_weights(tmp_path: Path) -> Artifact:
 @pytest.fixture
 def large_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Artifact:
     """All that INT8 holds, in a file whose manifest says nothing of a bound."""
-    monkeypatch.setattr(qdq, "LARGEST_WEIGHT", 127)
+    monkeypatch.setattr(scales, "LARGEST_WEIGHT", 127)
     return artifact_of(tmp_path, QuantizationSpec("static", "", None, 0, None))
 
 
