@@ -37,12 +37,10 @@ class Container:
         read: Takes the path and the whole content, checks both, and returns the manifest and the
             SHA-256 that its seal names; raises :class:`ArtifactError` for a damaged file.
         digest: Takes the path and the content, and returns the SHA-256 of what the seal covers.
-        beside: Returns the paths of the files that belong to a file, such as a sidecar.
     """
 
     read: Callable[[Path, bytes], tuple[Manifest, str]]
     digest: Callable[[Path, bytes], str]
-    beside: Callable[[Path], tuple[Path, ...]] = lambda _: ()
 
 
 def suffixes() -> tuple[str, ...]:

@@ -72,7 +72,6 @@ def container_in(form: Form) -> Container:
     return Container(
         read=lambda path, data: read(path, data, form),
         digest=lambda _, data: hashlib.sha256(data).hexdigest(),
-        beside=lambda path: (path_beside(path),),
     )
 
 
@@ -106,14 +105,14 @@ def read(path: Path, data: bytes, form: Form) -> tuple[Manifest, str]:
     found = _seal(content)
     if seal != found:
         raise ArtifactError(
-            f"{beside} was changed by hand or damaged: its seal says sha256 {str(seal)[:12]}… and "
-            f"its content has {found[:12]}…; {again}"
+            f"{beside} was changed by hand or damaged: its seal has sha256 {str(seal)[:12]}…, its "
+            f"content {found[:12]}…; {again}"
         )
     found = hashlib.sha256(data).hexdigest()
     if found != named:
         raise ArtifactError(
-            f"{path} is truncated, changed, or not the {form.what} of {beside.name}, which names "
-            f"sha256 {named[:12]}… and not {found[:12]}…; {again}"
+            f"{path} is truncated, changed, or not the {form.what} of {beside.name}: the sidecar "
+            f"has sha256 {named[:12]}…, the file {found[:12]}…; {again}"
         )
     return manifest, found
 
@@ -154,8 +153,7 @@ def _read_text(path: Path, beside: Path, form: Form) -> str:
         return files.read_regular(beside, MOST_CHARACTERS).decode("utf-8")
     except FileNotFoundError as error:
         raise ArtifactError(
-            f"{path} has no {beside.name} beside it, which says what it is and where it runs: "
-            f"{form.again(None)}"
+            f"{path} needs its sidecar {beside.name} in the same folder: {form.again(None)}"
         ) from error
     except UnicodeDecodeError as error:
         raise ArtifactError(
