@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from edgead.detector import EdgeDetector
 
 SCHEMA = 1
-"""Of each entry that ``predict --json`` writes; docs/reference/json.md has the keys."""
+"""Schema number of each entry of ``predict --json``; docs/reference/json.md has the keys."""
 
 
 def add_parser(subparsers: _options.Subparsers) -> None:
@@ -61,9 +61,10 @@ def run(args: argparse.Namespace) -> int:
     results += [_unread(entry.path, threshold, entry.sentence()) for entry in unreadable]
     verdicts = [result["is_anomalous"] for result in results if "error" not in result]
     if verdicts:
+        threads = "" if info.threads is None else f", {info.threads} threads"
         print(
             f"{sum(verdicts)} of {len(verdicts)} photos are anomalous (threshold {threshold:.4f}, "
-            f"{info.name} {info.version}, {info.threads} threads)"
+            f"{info.name} {info.version}{threads})"
         )
     if args.json:  # of photos that cannot be read too: older verdicts must not stand for them
         files.write_json(args.json, results)
