@@ -40,7 +40,7 @@ def remembered(kind: str, key: tuple[str, ...], make: Callable[[], bytes]) -> by
         files.write_bytes(path, made + hashlib.sha256(made).digest())
     except EdgeadError as error:  # without a cache everything works, only slower
         notices.warn(
-            f"{error}. It would have saved time in the next export: set $EDGEAD_CACHE to "
-            "a folder that can be written"
+            f"{error}. Without this cache the next export takes longer: set $EDGEAD_CACHE to a "
+            "writable folder"
         )
     return made

@@ -1,4 +1,4 @@
-"""From a histogram of an activation to the range that its integers shall cover.
+"""From the histogram of an activation to the range that its integers cover.
 
 Four published rules. They differ in what they give up: MinMax nothing, at the price of coarse
 steps where one value is far out; the others cut the far ends off for finer steps.
@@ -22,7 +22,7 @@ _CANDIDATES = np.linspace(0.05, 1.0, 96)
 
 @dataclass(frozen=True)
 class Range:
-    """The values of an activation that its integers shall cover, both ends included."""
+    """The values of an activation that its integers cover, both ends included."""
 
     low: float
     high: float
@@ -126,7 +126,7 @@ def calibrator(name: str) -> Calibrator:
         UsageError: There is none of that name.
     """
     if name not in CALIBRATORS:
-        raise UsageError(f"there is no calibrator {name!r}; there are {', '.join(CALIBRATORS)}")
+        raise UsageError(f"unknown calibrator {name!r}; choose one of: {', '.join(CALIBRATORS)}")
     return CALIBRATORS[name]
 
 

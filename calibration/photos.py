@@ -20,7 +20,7 @@ from edgead.photo_reader import PhotoReader
 from edgead.progress import progress
 
 FEWEST = 4
-"""Fewer photos say nothing about an activation's range."""
+"""Fewer photos are not enough for the range of an activation."""
 
 _MOST = 64
 _CHECKED = 80  # photos in all, good and with defects, that a gate compares at least
@@ -89,7 +89,7 @@ class CalibrationPhotos:
             ImageError: One cannot be read.
         """
         if not paths:
-            raise DataError("there are no good photos to calibrate and check on")
+            raise DataError("there are no good photos for calibration and checks")
         reader = reader or PhotoReader()
         once = distinct(paths, reader)
         left_out = len(paths) - len(once)
@@ -178,7 +178,7 @@ class CalibrationPhotos:
             raise DataError(
                 f"INT8 and FP16 need at least {FEWEST} different good photos to calibrate on, but "
                 f"there {'is only 1' if count == 1 else f'are {count}'}{of}: give a folder with "
-                "more of them with --calibration DIR"
+                "more photos with --calibration DIR"
             )
 
     def for_ranges(self) -> list[npt.NDArray[np.uint8]]:
@@ -232,9 +232,8 @@ def refuse_test_photos(
         photo = next(photo for photo in dataset.test if photo.path == test_path)
         what = "a good test photo" if photo.kind == GOOD else f"labelled {photo.kind!r}"
         raise DataError(
-            f"the calibration photo {path} is the test photo {photo.path} ({what}): "
-            "calibrate on other photos of good parts, or the accuracy measured on the test "
-            "set means nothing"
+            f"the calibration photo {path} is the test photo {photo.path} ({what}): calibrate on "
+            "other photos of good parts; otherwise the accuracy on the test photos is meaningless"
         )
 
 
@@ -262,7 +261,7 @@ def _are_copies(photos: CalibrationPhotos) -> str | None:
         return None
     return (
         f"{photos.copies} of {len(photos.paths) + photos.copies} calibration photos are copies of "
-        "others and were left out: there are fewer photos than it seems"
+        "others and were left out: there are fewer different photos than files"
     )
 
 
@@ -273,7 +272,7 @@ def _scored_high(
     if len(above) <= max(1, 0.1 * len(scores)):
         return None
     return (
-        f"{len(above)} of {len(scores)} calibration photos are anomalous to the FP32 detector "
+        f"{len(above)} of {len(scores)} calibration photos are anomalous for the FP32 detector "
         f"(highest score {scores.max():.3g} for {photos.paths[int(scores.argmax())]}, threshold "
         f"{threshold:.3g}): are they good parts of the same product, from the same camera?"
     )
@@ -285,8 +284,8 @@ def _scored_low(scores: npt.NDArray[np.float32], held_out: ScoreStatistics) -> s
         return None
     return (
         f"half of the calibration photos score below {held_out.minimum:.3g}, the lowest score of "
-        "the photos that the training held out: if it learned from them, the threshold fitted on "
-        "them is too low; calibrate on good photos that it has not seen"
+        "the validation photos: if they were used for training, the threshold fitted on them is "
+        "too low; use photos that were not used for training"
     )
 
 
@@ -302,9 +301,9 @@ def _other_size(photos: CalibrationPhotos, trained: PhotoSizes | None) -> str | 
         return None
     path, (height, width) = other[0]
     return (
-        f"{len(other)} of {len(photos.paths)} calibration photos are of another size than those "
-        f"of the training ({path} has {width}x{height} px, the training's {trained}): are they "
-        "from the same camera, framed alike?"
+        f"{len(other)} of {len(photos.paths)} calibration photos differ in size from the training "
+        f"photos ({path} has {width}x{height} px, the training photos {trained}): are they from "
+        "the same camera, with the same framing?"
     )
 
 

@@ -40,7 +40,8 @@ def extremes(model: onnx.ModelProto, tensors: Sequence[str], photos: Batches) ->
             low, high = float(values.min()), float(values.max())
             if not np.isfinite([low, high]).all():
                 raise EdgeadError(
-                    f"the activation {name} is not finite on a calibration photo: train again"
+                    f"the activation {name} is not finite on a calibration photo: train the "
+                    "detector again"
                 )
             known = ends.get(name, Range(low, high))
             ends[name] = Range(min(known.low, low), max(known.high, high))

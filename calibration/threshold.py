@@ -24,7 +24,7 @@ def score_statistics(scores: Sequence[float]) -> ScoreStatistics:
         DataError: There are no scores.
     """
     if not scores:
-        raise DataError("there are no held-out good photos to take score statistics from")
+        raise DataError("there are no good validation photos for score statistics")
     values = np.asarray(scores, np.float64)
     return ScoreStatistics(
         images=len(values),
@@ -67,9 +67,9 @@ def from_good_scores(scores: Sequence[float], false_positive_rate: float) -> Thr
     note = ""
     if count < needed:
         note = (
-            f"{count} held-out good photos cannot show a false-positive rate of "
-            f"{false_positive_rate:.2%} (that takes {needed}), so this threshold is an estimate: "
-            "check it on more good parts"
+            f"{count} good validation photos cannot confirm a false-alarm rate of "
+            f"{100 * false_positive_rate:.4g} % (that needs {needed} photos), so this threshold is "
+            "an estimate: check it on more good parts"
         )
     above = sum(score > value for score in scores)
     return ThresholdSpec(

@@ -17,11 +17,11 @@ import numpy.typing as npt
 from edgead.images import Image
 
 GRID = 4
-"""Photos are looked at in so many rows and columns of cells."""
+"""Rows and columns of the grid of cells that a photo is divided into."""
 
 LEAST_SHARE = 0.3
-"""Of the least contrast in good photos; less is nothing to see. Good test photos of three sets had
-0.82 or more, an even surface with noise of 2 grey levels 0.18 or less."""
+"""Share of the least contrast in good photos; a cell with less is blank. Good test photos of three
+sets had 0.82 or more, an even surface with noise of 2 grey levels 0.18 or less."""
 
 EVEN = 1.0
 """Grey levels. Where a good photo may have less contrast than that, an even surface is good."""
@@ -39,7 +39,7 @@ Box = tuple[int, int, int, int]
 
 @dataclass(frozen=True)
 class Blank:
-    """A cell of a photo in which there is nothing to see.
+    """A cell of a photo with almost no contrast.
 
     Attributes:
         box: ``(x, y, width, height)`` in pixels of the photo.
@@ -65,7 +65,7 @@ def contrast(photo: Image) -> npt.NDArray[np.float64]:
 
 @dataclass(frozen=True)
 class GoodContrast:
-    """How much there is to see in good photos.
+    """The contrast of good photos.
 
     Attributes:
         least: The lowest contrast of each cell, row by row, over the photos that are not odd.
@@ -108,7 +108,7 @@ class GoodContrast:
 
 
 def blank_cells(photo: Image, least: Sequence[float], size: tuple[int, int]) -> tuple[Blank, ...]:
-    """Find the cells of a photo in which there is nothing to see.
+    """Find the cells of a photo with almost no contrast.
 
     Args:
         photo: uint8 ``[H, W, 3]`` BGR or ``[H, W]`` grey, at the network's input size.

@@ -1,4 +1,4 @@
-"""What a detector says about one photo."""
+"""The result of a detector for one photo."""
 
 from __future__ import annotations
 
@@ -78,10 +78,10 @@ class Detection:
     Attributes:
         score: The raw image score: the maximum of the anomaly map. Not clamped, and comparable
             only between photos scored by the same artifact.
-        threshold: A score above it is called anomalous.
+        threshold: A photo with a score above it is anomalous.
         anomaly_map: float32 ``[h, w]`` at the network's own resolution, raw; read-only.
         photo_size: ``(height, width)`` of the photo in pixels.
-        timings: How long the call took.
+        timings: Duration of each stage of the call.
         blank: Parts of the photo in which there is nothing to see, though there is in all good
             photos: a dead sensor, a covered lens, no light. Empty for a detector that was trained
             before edgead looked.
@@ -150,13 +150,13 @@ class Detection:
     def is_anomalous(self) -> bool:
         """Whether the score is above the threshold, or part of the photo is blank.
 
-        What cannot be seen is not known to be good.
+        A blank region may hide a defect.
         """
         return self.score > self.threshold or bool(self.blank)
 
     @property
     def doubt(self) -> str | None:
-        """What is wrong with the photo itself, as a sentence; ``None`` for nothing."""
+        """What is wrong with the photo itself, as a sentence, or ``None``."""
         if not self.blank:
             return None
         worst = min(self.blank, key=lambda cell: cell.contrast / cell.least)

@@ -113,12 +113,12 @@ class EdgeDetector:
 
     @property
     def manifest(self) -> Manifest:
-        """What the artifact says about itself."""
+        """The manifest of the artifact."""
         return self._runtime.artifact.manifest
 
     @property
     def threshold(self) -> float:
-        """A score above it is called anomalous. Set it to any finite number."""
+        """A photo with a score above it is anomalous. Set it to any finite number."""
         return self._threshold
 
     @threshold.setter
@@ -128,7 +128,7 @@ class EdgeDetector:
 
     @property
     def runtime(self) -> RuntimeInfo:
-        """What really runs; an error once the detector is closed."""
+        """The runtime, device and threads in use; an error once the detector is closed."""
         return self._runtime.describe()
 
     # A str is a path here, though it is a sequence of str as well.

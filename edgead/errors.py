@@ -1,4 +1,4 @@
-"""The exceptions a user can meet, each with the exit code that the command line gives it.
+"""The exceptions of edgead, each with the exit code of the command line.
 
 Every message is one sentence (or two) that names the cause and the next step.
 """
@@ -17,7 +17,7 @@ class UsageError(EdgeadError):
 
 
 class GateRefused(EdgeadError):
-    """An accuracy gate or a verdict said no; the result was not put in place."""
+    """An accuracy gate or a verdict refused a result; it was not written."""
 
     exit_code = 3
 
@@ -45,7 +45,7 @@ class ArtifactError(EdgeadError):
 
 
 class RuntimeUnavailableError(EdgeadError):
-    """The runtime asked for cannot work here; the message says why."""
+    """The requested runtime cannot work here; the message has the reason."""
 
 
 class TrainingError(EdgeadError):
@@ -53,4 +53,4 @@ class TrainingError(EdgeadError):
 
 
 class ParityError(GateRefused):
-    """The exported graph does not give the trained detector's scores."""
+    """The scores of the exported graph differ from those of the trained detector."""

@@ -17,14 +17,14 @@ from edgead.printable import printable
 from edgead.progress import progress
 
 SCHEMA = 1
-"""Of what ``evaluate --json`` writes; docs/reference/json.md has the keys."""
+"""Schema number of ``evaluate --json``; docs/reference/json.md has the keys."""
 
 Detect = Callable[[images.Image], Detection]
 
 
 @dataclass(frozen=True)
 class Judged:
-    """One test photo and what the detector said about it.
+    """One test photo and its result.
 
     ``is_blank`` says that part of it has nothing to see, which makes it anomalous at any score.
     """

@@ -57,24 +57,24 @@ class RuntimeOptions:
             )
         if self.precision not in (None, *PRECISIONS):
             raise UsageError(
-                f"there is no precision '{self.precision}'; choose one of: {', '.join(PRECISIONS)}"
+                f"unknown precision '{self.precision}'; choose one of: {', '.join(PRECISIONS)}"
             )
         if self.hint not in HINTS:
-            raise UsageError(f"there is no hint '{self.hint}'; choose one of: {', '.join(HINTS)}")
+            raise UsageError(f"unknown hint '{self.hint}'; choose one of: {', '.join(HINTS)}")
 
 
 @dataclass(frozen=True)
 class RuntimeInfo:
-    """What really runs: for reports, and to see that nothing fell back in silence.
+    """The runtime in use, for reports; it shows a silent fallback.
 
     Attributes:
-        name: Of the runtime.
-        version: Of its library.
-        provider: What of the library runs the network, in its own words.
-        device: The processor's name.
+        name: Name of the runtime.
+        version: Version of its library.
+        provider: Part of the library that runs the network, as the library names it.
+        device: Name of the processor.
         device_kind: Where the network runs. A benchmark reads that part's clock and power.
-        threads: Of one inference; ``None`` where they do not run the network.
-        details: What else a report shows.
+        threads: Threads of one inference; ``None`` where they do not run the network.
+        details: Further values for reports.
     """
 
     name: str
@@ -99,9 +99,9 @@ class RawOutput:
     """The graph's outputs for a batch.
 
     Attributes:
-        anomaly_map: float32 ``[N, h, w]``.
-        score: float32 ``[N]``.
-        transfers: Where the device has memory of its own; ``None`` where there is nothing to copy.
+        anomaly_map: Raw maps, float32 ``[N, h, w]``.
+        score: Raw scores, float32 ``[N]``.
+        transfers: Copy times of a device with its own memory; ``None`` where nothing is copied.
     """
 
     anomaly_map: npt.NDArray[np.float32]
@@ -110,7 +110,7 @@ class RawOutput:
 
 
 class ContractError(ArtifactError):
-    """A graph has other inputs or outputs than its manifest says, or gives no finite numbers.
+    """A graph contradicts its manifest, or its outputs are not finite numbers.
 
     Args:
         message: The whole sentence, which names the file.
@@ -131,11 +131,11 @@ class Runtime(abc.ABC):
 
     name: ClassVar[str]
     speed_rank: ClassVar[int]
-    """The order of listings, highest first; ``auto`` asks :meth:`speed_rank_for`."""
+    """Order in lists, highest first; ``auto`` uses :meth:`speed_rank_for`."""
     suffixes: ClassVar[tuple[str, ...]] = (ONNX_SUFFIX,)
-    """Of the files that it opens, lower case (:mod:`edgead.artifact.containers`)."""
+    """Suffixes of the files that it opens, lower case (:mod:`edgead.artifact.containers`)."""
     uses_threads: ClassVar[bool] = True
-    """Whether :attr:`RuntimeOptions.threads` changes how fast it is."""
+    """Whether :attr:`RuntimeOptions.threads` changes the speed."""
     packages: ClassVar[tuple[str, ...]] = ()
     """Distributions whose versions a benchmark reports, as pip names them."""
 
@@ -147,14 +147,14 @@ class Runtime(abc.ABC):
     @classmethod
     @abc.abstractmethod
     def unavailable(cls) -> str | None:
-        """Say in one sentence why this runtime cannot work on this machine; ``None`` if it can.
+        """Return in one sentence why this runtime cannot work on this machine; ``None`` if it can.
 
         Imports nothing large: it is asked before another runtime is opened.
         """
 
     @classmethod
     def broken(cls) -> str | None:
-        """Import what this runtime needs and say why that fails; ``None`` if it does not."""
+        """Import the library and return why that fails; ``None`` if it does not."""
         reason = cls.unavailable()
         if reason is not None:
             return reason
@@ -170,7 +170,7 @@ class Runtime(abc.ABC):
 
     @classmethod
     def refuses(cls, artifact: Artifact) -> str | None:
-        """Say why this runtime cannot open this artifact; ``None`` if it can."""
+        """Return why this runtime cannot open this artifact; ``None`` if it can."""
         if artifact.path.suffix.lower() in cls.suffixes:
             return None
         return (
@@ -197,7 +197,7 @@ class Runtime(abc.ABC):
 
     @abc.abstractmethod
     def _describe(self) -> RuntimeInfo:
-        """Say what is in use; called while open."""
+        """Return what is in use; called while open."""
 
     @property
     def _smallest_batch(self) -> int:
@@ -227,7 +227,7 @@ class Runtime(abc.ABC):
         self._usage.close(self._close_and_forget)
 
     def describe(self) -> RuntimeInfo:
-        """Say what is in use.
+        """Return the runtime, device and threads in use.
 
         Raises:
             EdgeadError: The runtime is not open.
@@ -245,8 +245,8 @@ class Runtime(abc.ABC):
             images: uint8 ``[N, height, width, 3]`` BGR at the artifact's input size.
 
         Raises:
-            EdgeadError: The runtime is not open, the batch is of another shape or type, or what
-                came out is not what the manifest says, or not finite.
+            EdgeadError: The runtime is not open, the batch has another shape or type, or outputs
+                contradict the manifest or are not finite.
         """
         self._enter("infer")
         try:
@@ -265,8 +265,8 @@ class Runtime(abc.ABC):
         problem = self._problem(output, len(images))
         if problem is not None:
             raise ContractError(
-                f"{self.artifact.path} cannot be trusted in the {self.name} runtime: {problem}; "
-                "the file or the runtime is at fault, so no verdict is given: export it again",
+                f"{self.artifact.path} gives wrong results in the {self.name} runtime: {problem}; "
+                "the file or the runtime is faulty, so there is no verdict: export it again",
                 problem,
             )
         return output
@@ -281,12 +281,12 @@ class Runtime(abc.ABC):
             return
         if self._usage.state is State.LEFT_IN_PARENT:
             raise EdgeadError(
-                f"the {self.name} runtime was opened in another process, of which this one is a "
-                "fork: open the detector after the fork (gunicorn: without --preload, or in "
-                "post_fork)"
+                f"the {self.name} runtime was opened before this process was forked: open the "
+                "detector after the fork (gunicorn: without --preload, or in post_fork)"
             )
         raise EdgeadError(
-            f"the {self.name} runtime is not open: call {call} inside 'with runtime:'"
+            f"the {self.name} runtime is not open (a detector that was closed stays closed): "
+            f"create a new EdgeDetector, or call {call} inside 'with runtime:'"
         )
 
     def _open_and_try(self) -> None:
@@ -308,8 +308,8 @@ class Runtime(abc.ABC):
             problem = str(error)
         if problem is not None:
             raise ContractError(
-                f"{self.artifact.path} does not compute what its manifest says in the {self.name} "
-                f"runtime: {problem}; export it again",
+                f"{self.artifact.path} contradicts its manifest in the {self.name} runtime: "
+                f"{problem}; export it again",
                 problem,
             )
 

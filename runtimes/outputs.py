@@ -1,4 +1,4 @@
-"""What a runtime gave for a batch, held against the manifest."""
+"""Check the outputs of a runtime against the manifest."""
 
 from __future__ import annotations
 

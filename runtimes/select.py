@@ -54,15 +54,15 @@ def runtime_class(name: str) -> type[Runtime]:
     locations = _locations()
     if name not in locations:
         raise UsageError(
-            f"there is no runtime '{name}'; choose 'auto' or one of: {', '.join(sorted(locations))}"
+            f"unknown runtime '{name}'; choose 'auto' or one of: {', '.join(sorted(locations))}"
         )
     module, _, attribute = locations[name].partition(":")
     try:
         loaded = getattr(importlib.import_module(module), attribute)
     except (ImportError, AttributeError) as error:
         raise RuntimeUnavailableError(
-            f"the runtime '{name}' ({locations[name]}) cannot be imported ({error}): install the "
-            "package that it comes with again, or remove it"
+            f"the runtime '{name}' ({locations[name]}) cannot be imported ({error}): reinstall its "
+            "package, or remove it"
         ) from error
     if not (isinstance(loaded, type) and issubclass(loaded, Runtime)):
         raise EdgeadError(f"the runtime '{name}' ({locations[name]}) is not a Runtime class")
@@ -81,7 +81,7 @@ def open_runtime(
     """Open an artifact in a runtime.
 
     Args:
-        artifact: What to open.
+        artifact: The artifact to open.
         name: ``"auto"`` for the first of :func:`order` that can, or a runtime's name. A runtime
             asked for by name is used or it is an error: there is no fallback.
         options: Threads and the like.
@@ -91,7 +91,7 @@ def open_runtime(
 
     Raises:
         UsageError: No runtime has that name.
-        RuntimeUnavailableError: It cannot work here or cannot open the artifact; says why.
+        RuntimeUnavailableError: It cannot work here or cannot open the artifact.
         ArtifactError: Its outputs are not those of its manifest, in any runtime that ran it.
     """
     if name != "auto":

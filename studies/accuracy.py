@@ -295,7 +295,7 @@ def _plan(args: argparse.Namespace, name: str, data: Path, seed: int) -> Plan:
 
 
 def _cells(name: str, seed: int, plan: Plan) -> list[tuple[Cell, Contender, Plan]]:
-    """List the trainings of one set and seed; what cannot be done shall be known before hours.
+    """List the trainings of one set and seed; what cannot be done must be known before hours.
 
     Raises:
         UsageError: A detector cannot be trained here, or its folder has another training in it.

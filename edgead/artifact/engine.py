@@ -26,8 +26,8 @@ def write_engine(path: str | os.PathLike[str], plan: bytes, manifest: Manifest) 
     """Write an engine and its sidecar.
 
     Args:
-        path: Where the engine shall be.
-        plan: What TensorRT built.
+        path: The engine's path.
+        plan: The engine from TensorRT.
         manifest: With its ``engine`` section; the engine's hash in it is filled in here.
 
     Raises:
@@ -39,10 +39,10 @@ def write_engine(path: str | os.PathLike[str], plan: bytes, manifest: Manifest) 
 
 
 def rebuild_command(spec: EngineSpec, batch: int | None = None) -> str:
-    """Return the command that builds an engine again, on the machine where it shall run.
+    """Return the command that builds an engine again, on the machine that runs it.
 
     Args:
-        spec: Of the engine.
+        spec: The engine's part of the manifest.
         batch: Its new largest batch; ``None`` keeps it.
     """
     batch = batch or spec.batch[-1]

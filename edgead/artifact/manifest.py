@@ -1,4 +1,4 @@
-"""What an artifact says about itself, validated field by field when it is read."""
+"""The manifest of an artifact, validated field by field when it is read."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ SCHEMA = 1
 """Version of the manifest's layout. A reader refuses a newer one; additions keep the number."""
 
 MOST_CHARACTERS = 1 << 20
-"""Of a manifest's JSON; those that edgead writes have a few thousand."""
+"""Largest length of a manifest's JSON; those that edgead writes have a few thousand."""
 
 _AGAIN = "export the detector again"
 
@@ -77,7 +77,7 @@ class Manifest:
 
     @property
     def detector(self) -> dict[str, Any]:
-        """What tells one trained detector from another: its weights, and the options beside them.
+        """The identity of a trained detector: its weights and options.
 
         Some options, those of the map, change no weight.
         """

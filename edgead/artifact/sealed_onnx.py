@@ -23,12 +23,12 @@ def write_artifact(path: str | os.PathLike[str], model: bytes, manifest: Manifes
     """Put a manifest into an ONNX model, seal it, and write it in one piece.
 
     Args:
-        path: Where the artifact shall be.
+        path: The artifact's path.
         model: A serialised ONNX model (with or without an older manifest).
-        manifest: What the model shall say about itself.
+        manifest: The manifest to store.
 
     Returns:
-        The artifact as :func:`edgead.artifact.read_artifact` would give it.
+        The artifact as :func:`edgead.artifact.read_artifact` returns it.
 
     Raises:
         ArtifactError: Reading would refuse the manifest; nothing is written.

@@ -121,7 +121,7 @@ def write(path: str | os.PathLike[str], data: bytes, manifest: Manifest) -> None
     """Write a file and its sidecar, for a container of :func:`container`.
 
     Args:
-        path: Where the file shall be; its suffix is the container's.
+        path: The file's path; its suffix is the container's.
         data: The file's content.
         manifest: That of the artifact which it was made from, with what has changed.
 

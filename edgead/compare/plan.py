@@ -70,7 +70,7 @@ class Plan:
 
 @dataclass(frozen=True)
 class Contender:
-    """A detector that shall take part: trained here, or a finished run.
+    """A detector to compare: trained here, or a finished run.
 
     Attributes:
         label: Its name in the comparison, and of its folders.
@@ -147,7 +147,7 @@ def _to_train(plan: Plan, model: str) -> Contender:
 
 
 def _checked_options(plan: Plan, model: str) -> Mapping[str, str]:
-    """Return a detector's options; a wrong one shall not be found after hours of training."""
+    """Return a detector's options, checked before hours of training."""
     from edgead.models.registry import model_class
 
     given = plan.options.get(model, {})

@@ -37,8 +37,8 @@ _NOT_TRAINED = Reason(
     is_warned=True,
 )
 _UNLABELLED = Reason(
-    "photo outside of the folders that give its label",
-    "photos outside of the folders that give their label",
+    "photo outside the labelled folders",
+    "photos outside the labelled folders",
     "move them into train/good, test/good or test/<kind of defect>",
     is_warned=True,
 )
@@ -48,8 +48,8 @@ _BESIDE = Reason(
     is_warned=True,
 )
 _NOT_SEARCHED = Reason(
-    "sub-folder of a plain folder, which could hold anything",
-    "sub-folders of a plain folder, which could hold anything",
+    "sub-folder of a plain folder, with unknown content",
+    "sub-folders of a plain folder, with unknown content",
     "move their photos up, or into train/good, if they are of good parts",
     is_warned=True,
 )
@@ -215,7 +215,7 @@ class Dataset:
             if folders:
                 deeper[self.root / part / label].append(path)
         return [
-            f"{len(paths)} photos of {folder} lie in sub-folders of it, for example {paths[0]}"
+            f"{len(paths)} photos of {folder} are in sub-folders of it, for example {paths[0]}"
             for folder, paths in deeper.items()
         ]
 
@@ -233,15 +233,16 @@ class Dataset:
             first = leaks[0]
             found.append(
                 f"{len({test for _, test in leaks})} test photos are byte-identical to training "
-                f"photos, for example {first[1]} and {first[0]}: figures from them are too good"
+                f"photos, for example {first[1]} and {first[0]}: accuracy measured on them is too "
+                "high"
             )
         again = copies(self.train)
         if again:
             first = again[0]
             found.append(
-                f"{len(again)} photos to train on are byte-identical to "
-                f"others, for example {first[1]} and {first[0]}: they say nothing new, so there "
-                "are fewer photos than it seems"
+                f"{len(again)} photos to train on are byte-identical to others, for example "
+                f"{first[1]} and {first[0]}: they add no information, so there are fewer different "
+                "photos than files"
             )
         unmarked = [photo.path for photo in self.test if photo.is_anomalous and not photo.masks]
         if unmarked and any(photo.masks for photo in self.test):

@@ -64,9 +64,9 @@ def match(
         for photo in by_name:
             if photo in alone:
                 raise DataError(
-                    f"both {alone[photo]} and {mask} are masks of {photo} by their names: remove "
-                    f"one, or put them into the folder {truth / inside / photo.stem} if they mark "
-                    "the defect together"
+                    f"both {alone[photo]} and {mask} are named as masks of {photo}: remove one, or "
+                    f"put both into the folder {truth / inside / photo.stem} if they mark the "
+                    "defect together"
                 )
             alone[photo] = mask
         for photo in [*by_name, *by_folder]:
@@ -145,7 +145,7 @@ def doubts(photos: Sequence[Photo]) -> list[str]:
     found = []
     if empty:
         found.append(
-            f"{len(empty)} masks of defective photos mark nothing (every value is 0), for example "
+            f"{len(empty)} masks of defective photos are empty (every value is 0), for example "
             f"{empty[0]}: pixel metrics leave their photos out"
         )
     if inverted:

@@ -74,7 +74,7 @@ def write_parts(root: Path, seed: int = 0) -> Path:
         UsageError: ``root`` exists.
     """
     if root.exists():
-        raise UsageError(f"{root} exists already; choose another folder")
+        raise UsageError(f"{root} already exists; choose another folder")
     jobs: list[tuple[str, str, Defect | None]] = []
     jobs += [("train", "good", None)] * TRAIN + [("test", "good", None)] * TEST_GOOD
     for name, painter in DEFECTS.items():

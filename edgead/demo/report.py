@@ -62,10 +62,10 @@ class DemoReport:
             self._head(),
             element("h2", "Every test photo's score"),
             _score_strip(self.evaluation),
-            element("h2", "What the device sees"),
+            element("h2", "Detections"),
             page.soft(
-                "Photo above, the detector's heat map below. White outlines are the regions above "
-                "the threshold."
+                "Above: the photo. Below: the heat map of the detector; white outlines are the "
+                "regions above the threshold."
             ),
             *self._pictures(),
             element("h2", "Accuracy by defect"),
@@ -84,7 +84,7 @@ class DemoReport:
             ("image AUROC", f"{self.evaluation['image_auroc']:.3f}"),
             ("AU-PRO", f"{self.evaluation['au_pro']:.3f}"),
             ("wrong verdicts", f"{errors} of {self.evaluation['images']}"),
-            ("frames a second", f"{self.bench['fps']:.0f}"),
+            ("frames per second", f"{self.bench['fps']:.0f}"),
             ("file to copy", f"{self.artifact.stat().st_size / 1e6:.1f} MB"),
             ("memory", f"{self.bench['peak_rss_mib']:.0f} MiB"),
         )
@@ -92,8 +92,8 @@ class DemoReport:
             element("h1", "edgead demo: turned flanges on a belt"),
             element(
                 "p",
-                "Rendered photos; everything else is what the commands below measured on this "
-                "machine. The detector saw good parts only.",
+                "Rendered photos; all figures were measured on this machine by the commands below. "
+                "The detector was trained on good parts only.",
             ),
             page.headline(figures),
             page.soft(

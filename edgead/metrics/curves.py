@@ -89,5 +89,5 @@ def _checked(
     if not truth.size:
         raise EdgeadError("there are no scores to measure")
     if not np.isfinite(values).all():
-        raise EdgeadError("a score is not a finite number, so no metric is given")
+        raise EdgeadError("a score is not a finite number, so metrics cannot be computed")
     return truth, values

@@ -116,8 +116,9 @@ class EfficientAdSurvey(GradientModel):
     def fit(self, batches: PhotoBatches) -> None:
         """Tune the teacher on the good photos: one pass of a contrastive loss.
 
-        The survey names the loss and no more. Here two recoloured views of a photo shall have like
-        features at the same place and unlike ones elsewhere (InfoNCE, van den Oord et al., 2018).
+        The survey names the loss and no more. Here two recoloured views of a photo should have
+        similar features at the same place and different ones elsewhere (InfoNCE, van den Oord et
+        al., 2018).
         """
         if self.is_tuned:
             return

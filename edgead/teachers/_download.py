@@ -59,7 +59,7 @@ def fetch(host: str, wanted: Published, what: str, option: str) -> tuple[Path, b
         reason = error.strerror or str(error)
     if reason:
         raise EdgeadError(
-            f"{path} is not the file that is published under that name ({reason}): it was cut or "
+            f"{path} is not the published file of that name ({reason}): it is truncated or was "
             f"changed; remove it with: rm {shlex.quote(str(path))}, and run the command again"
         )
     return path, data
@@ -87,7 +87,7 @@ def _download(host: str, wanted: Published, path: Path, what: str, option: str) 
     digest = hashlib.sha256(data).hexdigest()
     if digest != wanted.sha256:
         raise EdgeadError(
-            f"what was downloaded from {url} is not the published file (sha256 {digest}, expected "
-            f"{wanted.sha256}) and was thrown away: try again, or put the file at {path} yourself"
+            f"the download from {url} is not the published file (sha256 {digest}, expected "
+            f"{wanted.sha256}) and was discarded: try again, or put the file at {path} yourself"
         )
     files.write_bytes(path, bytes(data))

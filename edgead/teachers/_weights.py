@@ -119,7 +119,7 @@ def described(weights: Weights) -> TeacherSpec:
     return TeacherSpec(
         name=stated.get("name", name),
         source=stated.get("source", f"file {name}"),
-        licence=stated.get("licence", "not stated in the file: ask whoever gave it to you"),
+        licence=stated.get("licence", "not stated in the file: ask the author of the file"),
         sha256=weights.sha256,
         **{key: stated.get(key) for key in ("images", "recipe", "validation", "date")},
     )

@@ -38,7 +38,7 @@ ANOMALIB_ARCHIVE = Published(
 )
 _ANOMALIB_NAMES = {"s": "pretrained_teacher_small.pth", "m": "pretrained_teacher_medium.pth"}
 _ANOMALIB_LICENCE = (
-    "published with anomalib (Apache-2.0) without a word on the weights' own licence; distilled on "
+    "published with anomalib (Apache-2.0), which states no licence for the weights; distilled on "
     "ImageNet, whose photos are for research only"
 )
 
@@ -71,9 +71,9 @@ def load_pdn_teacher(network: PDN, size: str, source: str | None) -> TeacherSpec
         if size not in SHIPPED:
             if size == "survey":
                 raise UsageError(
-                    "nobody publishes weights for the survey's network: make them with 'edgead "
-                    "distill-teacher --model efficientad-survey' and give them with --teacher "
-                    f"FILE, or write --teacher {RANDOM} for untrained ones"
+                    "there are no published weights for the survey's network: make them with "
+                    "'edgead distill-teacher --model efficientad-survey' and add --teacher FILE, "
+                    f"or use --teacher {RANDOM} for untrained ones"
                 )
             raise UsageError(
                 f"no teacher for efficientad-{size} comes with this package: give one with "

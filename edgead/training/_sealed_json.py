@@ -25,7 +25,7 @@ def check(content: Mapping[str, Any], source: Source) -> None:
     """
     rest = {key: value for key, value in content.items() if key != _KEY}
     if content.get(_KEY) != _digest(rest):
-        source.fail("was changed or damaged (it does not fit the checksum in it)")
+        source.fail("was changed or damaged (it does not match its checksum)")
 
 
 def _digest(content: Mapping[str, Any]) -> str:

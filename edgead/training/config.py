@@ -42,16 +42,16 @@ class TrainConfig:
         model: A registered name.
         data: Folder of photos, MVTec AD layout or plain.
         image_size: ``(height, width)`` of the network's input in pixels.
-        steps: Iterations.
-        batch_size: Photos an iteration (and process).
-        learning_rate: At its highest.
-        seed: Decides the split, the order, the initial weights and every draw.
-        teacher: File of pretrained weights, or ``"random"`` where the detector takes that; ``None``
+        steps: Training steps.
+        batch_size: Photos per step (and process).
+        learning_rate: Peak learning rate.
+        seed: Seed of the split, the order, the initial weights and all random numbers.
+        teacher: File of pretrained weights, or ``"random"`` if the detector allows it; ``None``
             for the detector's default.
-        penalty_images: Folder of pictures that show no part; ``None`` for generated ones.
+        penalty_images: Folder of images without any part; ``None`` for generated ones.
         precision: ``"32-true"`` or ``"bf16-mixed"``; ``None`` for bfloat16 where the processor
             has it.
-        false_positive_rate: Of the default threshold, above 0 and below 1.
+        false_positive_rate: Target rate of the default threshold, above 0 and below 1.
         threshold_data: Folder with labelled test photos to choose the best-F1 threshold on.
         options: The detector's own options, by name.
         good: Names of folders of ``data`` and ``threshold_data``, besides ``good``, with photos of
@@ -135,8 +135,8 @@ class TrainConfig:
             source.fail("has a zero in the name of a file")
         for name, value in values["options"].items():
             if isinstance(value, bool) or not isinstance(value, (str, int, float)):
-                source.fail(f"has {str(value)[:40]!r} as 'config.options.{name[:40]}'")
+                source.fail(f"has 'config.options.{name[:40]}' = {str(value)[:40]!r}")
         try:
             return cls(**values)
         except (UsageError, ValueError, OSError) as error:  # of a name that no file can have
-            source.fail(f"has a 'config' that cannot be ({error})")
+            source.fail(f"has an impossible 'config' ({error})")

@@ -53,8 +53,9 @@ def require_usable(run: Run, resume: bool) -> None:
         if run.path.exists() and (not run.path.is_dir() or any(run.path.iterdir())):
             can_go_on = run.exists and not run.is_finished and run.failure() is None
             raise UsageError(
-                f"{run.path} exists already and is not empty; "
-                f"{'go on with --resume, or ' if can_go_on else ''}choose another folder with --out"
+                f"{run.path} already exists and is not empty; "
+                f"{'continue with --resume, or ' if can_go_on else ''}choose another folder with "
+                "--out"
             )
         return
     run.read_record()
@@ -63,7 +64,7 @@ def require_usable(run: Run, resume: bool) -> None:
         raise UsageError(f"the training in {run.path} has finished; there is nothing to resume")
     failure = run.failure()
     if failure is not None:
-        raise TrainingError(f"the training in {run.path} cannot go on: {failure}")
+        raise TrainingError(f"the training in {run.path} cannot continue: {failure}")
 
 
 def with_all_options(config: TrainConfig) -> TrainConfig:

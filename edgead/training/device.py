@@ -31,7 +31,7 @@ def launch(device: str, precision: str, devices: int | str = "auto") -> Fabric:
     except (RuntimeError, ValueError) as error:
         raise UsageError(
             f"there is no '{device}' device here that torch {torch.__version__} can train on; "
-            "leave --device out to use what there is"
+            "leave --device out to choose automatically"
         ) from error
     fabric.launch()
     if fabric.device.type == "cpu":

@@ -125,7 +125,7 @@ def score(model: AnomalyModel, pixels: npt.NDArray[np.uint8], label: str) -> lis
             else "other options of the detector"
         )
         raise NotFiniteError(
-            "the trained detector gives scores that are not finite numbers: train into a new "
-            f"folder with {other}, and look whether the photos show the part"
+            "the scores of the trained detector are not finite numbers: check that the photos show "
+            f"the part, and train into a new folder with {other}"
         )
     return scores

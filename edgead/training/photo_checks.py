@@ -47,9 +47,9 @@ def check(paths: Sequence[Path], pixels: Sequence[Pixels]) -> GoodContrast:
     if flat > len(paths) // 2:
         level = np.median([photo.mean() for photo in pixels])
         raise DataError(
-            f"{flat} of the {len(paths)} photos in {folder} show nothing: each is of one even "
-            f"colour (grey level {level:.0f} of 255); look at a few of them, at the exposure and "
-            "the lens cap, and train on photos that show the part"
+            f"{flat} of the {len(paths)} photos in {folder} have a single even colour (grey level "
+            f"{level:.0f} of 255) and show nothing: check some of them, the exposure and the lens "
+            "cap, and train on photos that show the part"
         )
     photos.require_different(len(paths), _different(pixels), paths)
     _warn_of_blank(paths, found)
@@ -74,9 +74,9 @@ def warn_of_odd_score(paths: Sequence[Path], scores: Sequence[float]) -> None:
     others = values[~is_odd]
     for index in np.flatnonzero(is_odd).tolist():
         notices.warn(
-            f"{paths[index]} scores {values[index]:.3f}, and the other held-out photos of good "
-            f"parts {others.min():.3f} to {others.max():.3f}: the threshold rests on it; if there "
-            "is a defect on it, remove it and train again"
+            f"the validation photo {paths[index]} scores {values[index]:.3f}, the other good "
+            f"validation photos {others.min():.3f} to {others.max():.3f}: it determines the "
+            "threshold. If it shows a defect, remove it and train again"
         )
 
 
@@ -109,8 +109,8 @@ def _warn_of_range(paths: Sequence[Path], pixels: Sequence[Pixels]) -> None:
         )
     elif brightest < _NEARLY_BLACK:
         notices.warn(
-            f"the photos in {paths[0].parent} are nearly black: the brightest pixel of all has the "
-            f"grey level {brightest} of 255; look at the exposure and the lens cap"
+            f"the photos in {paths[0].parent} are nearly black: the brightest pixel has grey level "
+            f"{brightest} of 255; check the exposure and the lens cap"
         )
 
 
@@ -123,20 +123,21 @@ def _warn_of_blank(paths: Sequence[Path], found: GoodContrast) -> None:
         least = min(mean for index, mean in enumerate(found.means) if index not in found.odd)
         for index in found.odd[:_NAMED]:
             notices.warn(
-                f"{paths[index]} shows nearly nothing (contrast {found.means[index]:.1f} grey "
-                f"levels, and the others have {least:.1f} or more): it is left out of the check "
-                "for blank photos, but learned from; remove it if it is not a good part"
+                f"{paths[index]} has almost no contrast ({found.means[index]:.1f} grey levels; the "
+                f"others have at least {least:.1f}): it is used for training, but not for the "
+                "check for blank photos; remove it if it does not show a good part"
             )
         if len(found.odd) > _NAMED:
-            notices.warn(f"{len(found.odd) - _NAMED} more photos show nearly nothing")
+            notices.warn(f"{len(found.odd) - _NAMED} more photos have almost no contrast")
     elif found.blank:
         notices.warn(
-            f"{len(found.blank)} of the {len(paths)} photos show nearly nothing, for example "
-            f"{paths[found.blank[0]]}: so many are taken for good parts, and a dead sensor or a "
-            "covered lens passes as one; remove them if they are not good parts"
+            f"{len(found.blank)} of the {len(paths)} photos have almost no contrast, for example "
+            f"{paths[found.blank[0]]}: they are too many for an error and count as good parts, so "
+            "a dead sensor or a covered lens passes as good; remove them if they do not show good "
+            "parts"
         )
     if not found.blank and max(found.least) < EVEN:
         notices.warn(
-            "no part of the photos always shows more than an even surface, so a dead sensor or a "
-            "covered lens cannot be told from a good part"
+            "no region has contrast in all photos, so a dead sensor or a covered lens cannot be "
+            "detected"
         )

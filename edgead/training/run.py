@@ -168,8 +168,8 @@ class Run:
         config = TrainConfig.from_json(stored.config, source)
         if stored.held_out_sha256 and len(stored.held_out_sha256) != len(stored.held_out):
             source.fail(
-                f"has {len(stored.held_out)} held-out photos and {len(stored.held_out_sha256)} "
-                "digests of them"
+                f"has {len(stored.held_out)} validation photos but {len(stored.held_out_sha256)} "
+                "digests"
             )
         if any("\0" in path for path in stored.held_out):
             source.fail("has a zero in the name of a file")
@@ -238,9 +238,7 @@ class Run:
             source.fail("is damaged (in its step or its seconds)")
         steps = record.config.steps or 0
         if not (0 < step <= steps and 0 <= seconds < math.inf):
-            source.fail(
-                f"says that {step} of {steps} steps were made in {seconds} s, which cannot be"
-            )
+            source.fail(f"has {step} of {steps} steps in {seconds} s, which is impossible")
         return Checkpoint(step, seconds, **parts)
 
     def forget_checkpoint(self) -> None:
@@ -303,7 +301,7 @@ class Run:
             if failure is not None:
                 raise TrainingError(f"there is no detector in {self.path}: {failure}")
             raise TrainingError(
-                f"the training in {self.path} has not finished; go on with: edgead train "
+                f"the training in {self.path} has not finished; continue with: edgead train "
                 f"{record.config.data} --out {self.path} --resume"
             )
         data, _ = self._read_of_this_run(self._manifest_file, COPY)

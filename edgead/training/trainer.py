@@ -83,7 +83,7 @@ def train(
         photos.digests(split.held_out),
     )
     training = photos.load(split.training, config.image_size, "reading photos")
-    held_out = photos.load(split.held_out, config.image_size, "reading held-out photos")
+    held_out = photos.load(split.held_out, config.image_size, "reading validation photos")
     seen = photo_checks.check([*split.training, *split.held_out], [*training, *held_out])
     pool = _penalty_pool(model, config)
     with _writing(run, config, fabric, resume):
@@ -100,7 +100,7 @@ def train(
         if fabric.is_global_zero:
             model.fit_normalisation(photos.passes(held_out, fabric.device, "fitting map quantiles"))
             model.cpu()
-            scores = finishing.score(model, held_out, "scoring held-out photos")
+            scores = finishing.score(model, held_out, "scoring validation photos")
             manifest = finishing.describe(
                 model, config, dataset, split, scores, labelled, teacher, seen
             )
@@ -128,7 +128,7 @@ def _writing(run: Run, config: TrainConfig, fabric: Fabric, resume: bool) -> Ite
         except KeyboardInterrupt:
             if run.exists and not run.is_finished:
                 words = ["edgead", "train", config.data, "--out", str(run.path), "--resume"]
-                notices.say(f"the training was stopped; go on with: {shlex.join(words)}")
+                notices.say(f"the training was stopped; continue with: {shlex.join(words)}")
             raise
 
 
@@ -143,9 +143,9 @@ def _labelled(config: TrainConfig, dataset: Dataset) -> Sequence[Photo]:
         (
             [photo.path for photo in dataset.test],
             "test photos",
-            "false alarms and misses measured on those will look better than they are",
+            "measured false alarms and misses will look better than they are",
         ),
-        (dataset.train, "photos to train on", "a threshold between learned photos is too low"),
+        (dataset.train, "photos to train on", "a threshold fitted on training photos is too low"),
     ):
         same = {path for _, path in identical(ours, theirs)}
         if same:
@@ -184,8 +184,8 @@ def _announce_few_steps(model: GradientModel, config: TrainConfig) -> None:
         return
     taken = {k: v for k, v in recipe.cpu_options.items() if config.options[k] == v}
     notices.note(
-        f"without a GPU {config.model} trains {config.steps:,} steps{spelled(taken)}, not "
-        f"the {recipe.steps:,} of its recipe ({recipe.reference}); --steps N trains longer"
+        f"without a GPU, {config.model} trains {config.steps:,} steps{spelled(taken)} in place of "
+        f"the {recipe.steps:,} steps of its recipe ({recipe.reference}); --steps N trains longer"
     )
 
 

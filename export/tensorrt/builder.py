@@ -102,7 +102,7 @@ def build(
     profile = _add_profile(builder, network, config, options)
     shares_profile = _share_profile(trt, config)
     if options.precision == "fp32":
-        # TF32 keeps ten bits of a value, like FP16; scores shall be those of FP32.
+        # TF32 keeps ten bits of a value, like FP16; scores must be those of FP32.
         config.clear_flag(trt.BuilderFlag.TF32)
     if not strongly_typed:
         _set_precision(trt, config, network, onnx_nodes.tail(model), options)

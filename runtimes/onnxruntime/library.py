@@ -75,8 +75,9 @@ def crashes_here() -> str | None:
     if packages.installed([_PACKAGE]).get(_PACKAGE) != _CRASHES_ON_ARM:
         return None
     return (
-        f"onnxruntime {_CRASHES_ON_ARM} ends with an illegal instruction on 64-bit Arm processors "
-        f"such as the Raspberry Pi 4's: pip install 'onnxruntime!={_CRASHES_ON_ARM}'"
+        f"onnxruntime {_CRASHES_ON_ARM} crashes with an illegal instruction on 64-bit Arm "
+        "processors such as that of the Raspberry Pi 4: pip install "
+        f"'onnxruntime!={_CRASHES_ON_ARM}'"
     )
 
 

@@ -40,8 +40,8 @@ class OnnxRuntime(Runtime):
         onnxruntime = load()
         if self.options.precision not in (None, "f32"):
             raise RuntimeUnavailableError(
-                f"ONNX Runtime computes in f32 on a CPU, not in {self.options.precision}: leave "
-                "out the precision, or use the runtime 'openvino'"
+                f"ONNX Runtime computes in f32 only on a CPU, not in {self.options.precision}: "
+                "leave out the precision, or use the runtime 'openvino'"
             )
         if self.options.hint != "latency":
             raise RuntimeUnavailableError(

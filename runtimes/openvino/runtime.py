@@ -71,16 +71,16 @@ class OpenVinoRuntime(Runtime):
         if kind.is_int8 and not kind.is_made_for(cls.name):
             # Measured: off by a quarter of the score range from ONNX Runtime, which is exact.
             return (
-                "it computes other scores than the accuracy gate measured for INT8 files that "
-                "are made for TensorRT; use the file without '-tensorrt' in its name"
+                "for INT8 files made for TensorRT, it computes other scores than those that the "
+                "accuracy gate measured; use the file without '-tensorrt' in its name"
             )
         if artifact.manifest.overflows_16_bits and not cpu.adds_int8_exactly():
             # oneDNN has no slower kernel without that overflow, as ONNX Runtime has.
             return (
-                f"this CPU ({cpu.model_name()}) has neither VNNI nor AMX, and OpenVINO then cuts "
-                f"off INT8 sums that overflow 16 bits, which the weights of {artifact.path} can "
-                "do: export it again with this version of edgead, whose weights cannot, or use "
-                "ONNX Runtime, which adds them exactly"
+                f"this CPU ({cpu.model_name()}) has neither VNNI nor AMX, so OpenVINO saturates "
+                f"INT8 sums at 16 bits, and the weights of {artifact.path} can exceed that: export "
+                "it again with this version of edgead, whose weights cannot, or use ONNX Runtime, "
+                "whose sums are exact"
             )
         return None
 
@@ -163,8 +163,8 @@ class OpenVinoRuntime(Runtime):
         used = compiled.get_property("INFERENCE_PRECISION_HINT").get_type_name()
         if used != precision:
             raise RuntimeUnavailableError(
-                f"OpenVINO was asked to compute in {precision} but this CPU "
-                f"({cpu.model_name()}) took {used}: ask for that or for none"
+                f"OpenVINO cannot compute in {precision} on this CPU ({cpu.model_name()}) and used "
+                f"{used}: choose {used}, or leave out the precision"
             )
         return compiled
 
@@ -232,4 +232,4 @@ def _reason(error: Exception) -> str:
         return "a name in it is not UTF-8"
     lines = [line.strip("- ") for line in str(error).splitlines() if line.strip("- ")]
     unknown = [line for line in lines if line.startswith("No conversion rule")]
-    return (unknown or lines or ["it gave no reason"])[-1]
+    return (unknown or lines or ["OpenVINO gave no reason"])[-1]

@@ -165,9 +165,7 @@ def open_device() -> Device:
         try:
             return _backend(choice)
         except ImportError as error:
-            raise UsageError(
-                f"${CHOICE} asks for {choice}, which does not work here: {error}"
-            ) from error
+            raise UsageError(f"${CHOICE} is {choice}, which does not work here: {error}") from error
     try:
         return _backend("pycuda")
     except ImportError:

@@ -10,8 +10,8 @@ from edgead.errors import RuntimeUnavailableError
 from edgead.runtimes.tensorrt import libcuda
 
 _INSTALL = (
-    "on a Jetson it comes with JetPack (sudo apt install python3-libnvinfer, and a virtual "
-    "environment made with --system-site-packages), elsewhere: pip install 'edgead[tensorrt]'"
+    "on a Jetson it is part of JetPack (sudo apt install python3-libnvinfer, and a virtual "
+    "environment with --system-site-packages), elsewhere: pip install 'edgead[tensorrt]'"
 )
 
 
@@ -65,7 +65,7 @@ def new_log(trt: Any) -> Any:
     return Log()
 
 
-def reason(log: Any, otherwise: str = "it gave no reason") -> str:
+def reason(log: Any, otherwise: str = "TensorRT gave no reason") -> str:
     """Return TensorRT's first error as one line: later ones are its consequences."""
     return " ".join(str(log.errors[0]).split()) if log.errors else otherwise
 

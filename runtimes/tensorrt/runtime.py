@@ -48,7 +48,7 @@ class TensorRT(Runtime):
         if artifact.path.suffix.lower() != ONNX_SUFFIX:
             return super().refuses(artifact)
         return (
-            "it opens .engine files; build one where it shall run: edgead export "
+            "it opens .engine files; build one on the device that runs it: edgead export "
             f"{artifact.path} --out . --tensorrt"
         )
 
@@ -86,14 +86,14 @@ class TensorRT(Runtime):
         """Refuse what was settled when the engine was built, instead of ignoring it."""
         if self.options.precision is not None:
             raise RuntimeUnavailableError(
-                f"{self.artifact.path} was built in {self._spec.precision}, which stays: leave out "
-                f"the precision ({self.options.precision}), or build another engine (edgead export "
-                "--tensorrt)"
+                f"{self.artifact.path} was built in {self._spec.precision}, which cannot be "
+                f"changed: leave out the precision ({self.options.precision}), or build another "
+                "engine (edgead export --tensorrt)"
             )
         if self.options.hint != "latency":
             raise RuntimeUnavailableError(
-                f"TensorRT has no setting for {self.options.hint}: leave out the hint; several "
-                "threads get an execution context each"
+                f"TensorRT has no setting for {self.options.hint}: leave out the hint; each thread "
+                "gets an execution context"
             )
 
     def _deserialise(self, plan: bytes, device: Device) -> None:
@@ -101,8 +101,8 @@ class TensorRT(Runtime):
         differences = Machine.here(trt, device).differences(self._spec)
         if differences:
             raise ArtifactError(
-                f"{self.artifact.path} was built for {', '.join(differences)}, and an engine only "
-                f"runs where it was built; build it again here: {rebuild_command(self._spec)}"
+                f"{self.artifact.path} was built for {', '.join(differences)}, and an engine runs "
+                f"only where it was built; build it again here: {rebuild_command(self._spec)}"
             )
         self._log = library.new_log(trt)
         try:
@@ -182,8 +182,8 @@ class TensorRT(Runtime):
         smallest, _, largest = self._spec.batch
         if not smallest <= len(images) <= largest:
             raise EdgeadError(
-                f"{self.artifact.path} takes batches of {smallest} to {largest}, not of "
-                f"{len(images)}: send fewer photos at once, or build it again with: "
+                f"{self.artifact.path} takes batches of {smallest} to {largest} photos, not "
+                f"{len(images)}: use a smaller batch, or build it again with: "
                 f"{rebuild_command(self._spec, batch=len(images))}"
             )
         with self.session() as session:

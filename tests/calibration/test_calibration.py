@@ -25,7 +25,7 @@ def test_few_scores_get_a_caveat_and_a_threshold_above_them_all() -> None:
     scores = [0.1, 0.12, 0.09, 0.11]
     spec = threshold.from_good_scores(scores, 0.01)
     assert spec.value > max(scores)
-    assert "4 held-out good photos cannot show" in spec.note
+    assert "4 good validation photos cannot confirm" in spec.note
     assert "target: 1 % false alarms; 4 photos can only confirm a rate below 60.2 %" in spec.promise
 
 

@@ -69,7 +69,7 @@ def test_photos_that_are_there_twice_are_named_once(dataset: Path) -> None:
 def test_photos_beside_a_test_folder_are_said_to_be_unread(dataset: Path) -> None:
     shutil.rmtree(dataset / "train")
     write_photo(dataset / "one.png", part(0))
-    with pytest.raises(DataError, match=r"1 photo outside of .*one.png; move them into train/good"):
+    with pytest.raises(DataError, match=r"1 photo outside .*one.png; move them into train/good"):
         Dataset.from_folder(dataset).train_photos()
 
 
@@ -92,8 +92,8 @@ def test_photos_in_sub_folders_of_a_label_are_taken_with_their_masks(dataset: Pa
     assert sum(bool(photo.masks) for photo in found.test) == 4
     assert found.warnings() == []
     said = "\n".join(found.notes())
-    assert f"3 photos of {dataset / 'train/good'} lie in sub-folders" in said
-    assert f"1 photos of {dataset / 'test/blot'} lie in sub-folders" in said
+    assert f"3 photos of {dataset / 'train/good'} are in sub-folders" in said
+    assert f"1 photos of {dataset / 'test/blot'} are in sub-folders" in said
 
 
 def test_what_a_layout_has_no_place_for_is_named(dataset: Path) -> None:
@@ -115,7 +115,7 @@ def test_what_a_layout_has_no_place_for_is_named(dataset: Path) -> None:
     assert (len(found.train), len(found.test)) == (16, 8)
     said = "\n".join(found.warnings())
     for words in (
-        "skipped 3 photos outside of the folders that give their label",
+        "skipped 3 photos outside the labelled folders",
         "skipped 1 folder in train that is not called good",
         "train/OK; --good NAME",
         "skipped 1 folder of photos beside train and test",

@@ -110,7 +110,7 @@ def test_a_mask_that_marks_nothing_is_named_and_counts_as_none(dataset: Path) ->
     photo = _store(dataset, ".png", np.zeros(_SIZE, np.uint8))
     assert read_mask(photo, _SIZE) is None
     (warning,) = Dataset.from_folder(dataset).warnings()
-    assert warning.startswith("1 masks of defective photos mark nothing")
+    assert warning.startswith("1 masks of defective photos are empty")
     assert "000_mask.png" in warning
 
 
@@ -158,7 +158,7 @@ def test_several_masks_in_a_folder_mark_a_photo_together(dataset: Path) -> None:
 
 def test_two_masks_with_one_photos_name_are_refused(dataset: Path) -> None:
     write_photo(dataset / "ground_truth/blot/000.png", _shape())
-    with pytest.raises(DataError, match="both .*000.png and .*000_mask.png are masks"):
+    with pytest.raises(DataError, match="both .*000.png and .*000_mask.png are named as masks"):
         Dataset.from_folder(dataset)
 
 

@@ -40,5 +40,5 @@ def test_the_demo_makes_a_report_that_stands_alone(
 
 
 def test_nothing_is_rendered_over_a_folder(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="exists already"):
+    with pytest.raises(UsageError, match="already exists"):
         parts.write_parts(tmp_path)

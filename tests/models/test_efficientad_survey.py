@@ -97,7 +97,7 @@ def test_the_teacher_is_tuned_once_and_then_frozen() -> None:
 
 def test_no_weights_are_made_up_in_silence() -> None:
     made = model()
-    with pytest.raises(UsageError, match="nobody publishes.*--teacher random"):
+    with pytest.raises(UsageError, match="no published weights.*--teacher random"):
         made.load_teacher(None)
     assert "random weights" in made.load_teacher("random").source
     with pytest.raises(UsageError, match="multiple of 16"):

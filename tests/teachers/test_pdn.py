@@ -134,7 +134,7 @@ def test_anomalibs_teacher_is_fetched_once_and_its_licence_told(
     archive: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     spec = load_pdn_teacher(PDN("s", 384), "s", "anomalib")
-    assert "without a word on the weights' own licence" in spec.licence
+    assert "which states no licence for the weights" in spec.licence
     assert spec.licence in capsys.readouterr().err
     archive.unlink()
     assert load_pdn_teacher(PDN("s", 384), "s", "anomalib") == spec

@@ -69,7 +69,7 @@ def test_what_an_engine_has_settled_is_refused_and_not_ignored(
     install()
     engine = built(onnx_artifact, "fp16", tmp_path / "out")
     for words, sentence in (
-        (("--precision", "f32"), "was built in fp16, which stays"),
+        (("--precision", "f32"), "was built in fp16, which cannot be changed"),
         (("--hint", "throughput"), "no setting for throughput"),
     ):
         assert main(["bench", str(engine), *QUICK, "--runtime", "tensorrt", *words]) == 1

@@ -231,7 +231,7 @@ def test_a_batch_above_the_profile(install: Install, onnx_artifact: Make, tmp_pa
     with EdgeDetector(path) as detect:
         assert len(detect([part(0)] * 3)) == 3
         with pytest.raises(
-            EdgeadError, match=r"batches of 1 to 3, not of 5.*tiny-fp16.onnx.* --batch 5"
+            EdgeadError, match=r"batches of 1 to 3 photos, not 5.*tiny-fp16.onnx.* --batch 5"
         ):
             detect([part(0)] * 5)
         assert detect(part(0)).score < 0.5
@@ -664,7 +664,7 @@ def test_pycuda_is_preferred_and_not_needed(
         assert detect.runtime.details["memory"] == "libcuda"
         assert "pycuda" in detect.runtime.details["not_pycuda_because"]
     monkeypatch.setenv("EDGEAD_CUDA", "pycuda")
-    with pytest.raises(UsageError, match=r"EDGEAD_CUDA asks for pycuda, which does not work here"):
+    with pytest.raises(UsageError, match=r"EDGEAD_CUDA is pycuda, which does not work here"):
         EdgeDetector(path, "tensorrt")
     monkeypatch.setenv("EDGEAD_CUDA", "cupy")
     with pytest.raises(UsageError, match="choose one of: pycuda, libcuda"):

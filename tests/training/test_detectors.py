@@ -214,7 +214,7 @@ def test_few_steps_for_want_of_a_gpu_are_announced(
     asked = TrainConfig("stfpm", str(shared_dataset), (64, 96), teacher="random")
     with pytest.raises(_Stopped):
         train(asked, tmp_path / "run", device="cpu")
-    assert "without a GPU stfpm trains 120 steps, not the 600" in capsys.readouterr().err
+    assert "without a GPU, stfpm trains 120 steps in place of the 600" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

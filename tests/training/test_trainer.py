@@ -168,7 +168,7 @@ def test_weights_that_are_not_finite_reach_no_checkpoint(
         train(config(shared_dataset), tmp_path / "run", device="cpu")
     assert Run(tmp_path / "run").read_checkpoint().step == 2
     # Neither --resume nor an export sends the user in a circle.
-    with pytest.raises(TrainingError, match="cannot go on: .*lower --learning-rate"):
+    with pytest.raises(TrainingError, match="cannot continue: .*lower --learning-rate"):
         train(config(shared_dataset), tmp_path / "run", device="cpu", resume=True)
     with pytest.raises(TrainingError, match="no detector in .*lower --learning-rate"):
         Run(tmp_path / "run").load_model()
@@ -227,7 +227,7 @@ def test_without_a_gpu_the_short_recipe_is_taken_and_said(
     with pytest.raises(_Stopped):
         train(config(Path(shared_dataset.name), steps=None), tmp_path / "run", device="cpu")
     said = capsys.readouterr().err
-    assert "trains 1,000 steps, not the 6,000 of its recipe" in said
+    assert "trains 1,000 steps in place of the 6,000 steps of its recipe" in said
     record = Run(tmp_path / "run").read_record()
     assert record.config.steps == 1000
     # The run can be resumed and exported from another folder.
