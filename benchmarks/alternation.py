@@ -29,7 +29,10 @@ from edgead.runtimes.select import runtime_class
 
 _TURN_SECONDS = 0.5
 _LEAST_TURNS = 20
-_NO_POWER = "several files take turns, and a sensor sees all of them: bench one file for its power"
+_NO_POWER = (
+    "several files are measured interleaved, and a sensor reads the power of all of them: bench a "
+    "single file for its power"
+)
 
 
 @dataclass(frozen=True)
@@ -100,8 +103,8 @@ def in_folder(
     if not found:
         reasons = "; ".join(f"{what}: {why}" for what, why in left_out.items())
         raise UsageError(
-            f"{folder} holds no exported file that can be opened here"
-            + (f" ({reasons})" if reasons else "; make some with: edgead export RUN --out DIR")
+            f"{folder} has no exported file that can be opened here"
+            + (f" ({reasons})" if reasons else "; export some with: edgead export RUN --out DIR")
         )
     found.sort(key=_place)
     return found, left_out
@@ -132,8 +135,8 @@ def take_turns(
     """
     if protocol.scenario is Scenario.MULTI_STREAM or protocol.camera_fps:
         raise UsageError(
-            "files can take turns only with frames without a pause: leave out --streams and "
-            "--camera-fps, or bench one file"
+            "several files can be measured interleaved only with frames without a pause: leave out "
+            "--streams and --camera-fps, or bench a single file"
         )
     system = system or System()
     time.sleep(protocol.cooldown)
@@ -155,7 +158,7 @@ def take_turns(
             reasons = "; ".join(f"{what}: {why}" for what, why in left_out.items())
             raise EdgeadError(f"none of the files can be opened here: {reasons}")
         seconds = sum(subject.seconds_for(protocol) for _, subject in opened)
-        announce(f"{len(opened)} detectors take turns for about {duration(seconds)}")
+        announce(f"measuring {len(opened)} detectors, interleaved, for about {duration(seconds)}")
         sampler = Sampler(sensors)
         recorders = [Recorder() for _ in opened]
         medians: list[list[float]] = [[] for _ in opened]
@@ -244,5 +247,5 @@ def _unfit(artifact: Artifact, runtime: str) -> str | None:
     if reason:
         return reason
     if artifact.manifest.kind.only_builds_engines:
-        return "it is what TensorRT builds its engine from; others run it slower than FP32"
+        return "this file is only input for TensorRT; other runtimes run it slower than FP32"
     return None

@@ -12,13 +12,13 @@ from edgead.benchmarks.statistics import Ratio, ratio
 from edgead.printable import printable
 
 _APART = (
-    "Ratio of median latencies a frame to the first; in brackets its 95 % bootstrap interval over "
-    "stretches of each run. The runs were made apart from each other: what differed between them "
-    "besides (heat, other programs) is in the ratio, too."
+    "Ratio: median latency per frame divided by that of the first column; in brackets its 95 % "
+    "bootstrap interval over stretches of each run. The runs were separate, so the ratio also "
+    "contains other differences between them (heat, other programs)."
 )
 _IN_TURNS = (
-    "Ratio of latency a frame to the first: median over rounds in which all took their turn; in "
-    "brackets its 95 % bootstrap interval over rounds."
+    "Ratio: latency per frame divided by that of the first column, median over interleaved rounds; "
+    "in brackets its 95 % bootstrap interval over rounds."
 )
 
 

@@ -32,8 +32,8 @@ def governor(name: str | None, system: System | None = None) -> Iterator[None]:
     chosen = policies(system or System())
     if not chosen:
         raise UsageError(
-            "--set-governor: the kernel shows no CPU frequency policies here (a virtual machine, "
-            "or clocks that cannot be governed); leave the option out"
+            "--set-governor: the kernel has no CPU frequency policies here (a virtual machine, or "
+            "a fixed clock); leave the option out"
         )
     for policy in chosen:
         offered = (read_text(policy / "scaling_available_governors") or "").split()
@@ -62,7 +62,7 @@ def _write(policy: Path, name: str) -> None:
     except OSError as error:
         raise EdgeadError(
             f"--set-governor: cannot write {path} ({error.strerror}): run the same command with "
-            "sudo, or set it yourself beforehand"
+            "sudo, or set the governor before"
         ) from error
 
 
@@ -74,8 +74,8 @@ def _put_back(before: dict[Path, str]) -> None:
             (policy / "scaling_governor").write_text(name)
         except OSError as error:
             notices.warn(
-                f"the governor of {policy.name} could not be put back "
-                f"({error.strerror}): echo {name} | sudo tee {policy / 'scaling_governor'}"
+                f"the governor of {policy.name} could not be restored ({error.strerror}); restore "
+                f"it with: echo {name} | sudo tee {policy / 'scaling_governor'}"
             )
 
 

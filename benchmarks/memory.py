@@ -57,7 +57,7 @@ def peak(
         return Peak(**json.loads(done.stdout.splitlines()[-1]))
     except (ValueError, IndexError, TypeError) as error:
         said = (done.stderr.strip().splitlines() or ["nothing"])[-1]
-        raise EdgeadError(f"the process that measures memory failed, it said: {said}") from error
+        raise EdgeadError(f"the process that measures memory failed with: {said}") from error
 
 
 def _main(arguments: str) -> None:

@@ -81,13 +81,13 @@ class Protocol:
                 )
         if self.batch > 1 and (self.streams > 1 or self.camera_fps):
             raise UsageError(
-                "a batch is for frames that are all there already (offline): leave out --batch, "
-                "or leave out --streams and --camera-fps"
+                "--batch is for frames that are all available at the start (offline): leave out "
+                "--batch, or leave out --streams and --camera-fps"
             )
         if self.camera_fps is not None and not _LEAST_FPS <= self.camera_fps <= _MOST_FPS:
             raise UsageError(
-                f"a camera's frame rate must be above 0, from {_LEAST_FPS:g} to {_MOST_FPS:g} "
-                f"frames a second, not {self.camera_fps:g}"
+                f"the frame rate of a camera must be above 0, from {_LEAST_FPS:g} to {_MOST_FPS:g} "
+                f"frames per second, not {self.camera_fps:g}"
             )
         if not 0 <= self.cooldown <= _MOST_SECONDS:
             raise UsageError(

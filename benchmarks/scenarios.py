@@ -275,5 +275,5 @@ def _start(thread: threading.Thread, running: int) -> None:
         thread.start()
     except RuntimeError as error:
         raise EdgeadError(
-            f"this machine starts no more than {running} threads ({error}): use fewer --streams"
+            f"this machine cannot start more than {running} threads ({error}): use fewer --streams"
         ) from error

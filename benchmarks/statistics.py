@@ -70,7 +70,7 @@ def summarise(milliseconds: Sequence[float]) -> LatencySummary:
         EdgeadError: There are no samples.
     """
     if not len(milliseconds):
-        raise EdgeadError("there are no latencies to summarise: measure for longer")
+        raise EdgeadError("there are no latencies: measure for longer")
     values = np.asarray(milliseconds, np.float64)
     mean = float(values.mean())
 

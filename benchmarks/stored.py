@@ -259,11 +259,11 @@ def read_results(path: str | os.PathLike[str]) -> list[Result]:
     schema = strict_json.build(int, data["schema"], source, "schema")
     if schema > SCHEMA:
         raise UsageError(
-            f"{path} has schema {schema} and this edgead reads {SCHEMA}: upgrade edgead here "
-            "(pip install -U edgead)"
+            f"{path} has schema {schema}, but this version of edgead reads schema {SCHEMA}: "
+            "upgrade edgead here (pip install -U edgead)"
         )
     if schema != SCHEMA:
-        source.fail(f"has schema {schema} and this edgead reads {SCHEMA}")
+        source.fail(f"has schema {schema}, but this version of edgead reads schema {SCHEMA}")
     results = strict_json.build(list[Any], data.get("results", [data]), source, "results")
     if not 1 <= len(results) <= _MOST_RESULTS:
         source.fail("holds no results" if not results else f"holds {len(results)} results")
@@ -278,31 +278,31 @@ def require_repeatable(result: Result, path: str | os.PathLike[str]) -> None:
     Raises:
         UsageError: It would take too long, too many threads or too much memory.
     """
-    source = Source(os.fspath(path), UsageError, "give what you want as options instead of --rerun")
+    source = Source(os.fspath(path), UsageError, "give the settings as options instead of --rerun")
     config = result["config"]
     for key, (low, high) in _REPEATED.items():
         value = config[key]
         if value is not None and not low <= value <= high:
-            source.fail(f"asks for {key} {value}, and a repetition takes {low:g} to {high:g}")
+            source.fail(f"has {key} {value}, but a repetition accepts {low:g} to {high:g}")
     height, width = config["frame_size"]
     if not (height >= 1 and width >= 1 and height * width <= _MOST_PIXELS):
         source.fail(
-            f"asks for frames of {width}x{height} px, and a repetition takes {_MOST_PIXELS:,} "
-            "pixels at most"
+            f"has frames of {width}x{height} px, but a repetition accepts at most {_MOST_PIXELS:,} "
+            "pixels"
         )
     if config["images"] is not None and not 1 <= len(config["images"]) <= _MOST_IMAGES:
-        source.fail(f"asks for {len(config['images'])} photos, which is none or too many")
+        source.fail(f"has {len(config['images'])} photos, which is none or too many")
 
 
 def _check(stored: _Stored, result: Result, source: Source) -> None:
     """Check what the types of a result cannot say."""
     for key, value in _leaves(result, ""):
         if isinstance(value, str) and len(value) > _MOST_TEXT:
-            source.fail(f"has {len(value):,} characters in '{key}', and {_MOST_TEXT} are the most")
+            source.fail(f"has {len(value):,} characters in '{key}' (limit: {_MOST_TEXT})")
         if isinstance(value, (int, float)) and not abs(value) <= _LARGEST:
-            source.fail(f"has '{key}' = {value}, which nothing measures")
+            source.fail(f"has '{key}' = {value}, which is impossible")
     if (stored.verdict == "VALID") != (not stored.reasons and not stored.invalid_because):
-        source.fail(f"has the verdict {stored.verdict}, but its reasons say otherwise")
+        source.fail(f"has the verdict {stored.verdict}, which contradicts its reasons")
     if not (stored.fps > 0 and stored.frames_per_call >= 1 and stored.config.streams >= 1):
         source.fail("has no frames in it")
     raw, times = stored.raw_ms, stored.timeline.times_s

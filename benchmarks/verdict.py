@@ -76,8 +76,8 @@ def _throttled(measurement: Measurement) -> list[Reason]:
         reasons.append(
             Reason(
                 "throttled",
-                "the supply voltage fell too low during the run",
-                "use the maker's power supply and a short cable",
+                "the supply voltage dropped too low during the run",
+                "use the manufacturer's power supply and a short cable",
             )
         )
     others = [event for event in events if event != UNDER_VOLTAGE]
@@ -88,8 +88,8 @@ def _throttled(measurement: Measurement) -> list[Reason]:
         reasons.append(
             Reason(
                 "throttled",
-                f"the container's CPU quota was used up in {quota:.0%} of its periods, and the "
-                "kernel stopped the process until the next one",
+                f"the CPU quota of the container was used up in {quota:.0%} of its periods, and "
+                "the kernel paused the process until the next one",
                 "give the container more CPUs (docker run --cpus), or use fewer --threads",
             )
         )
@@ -112,7 +112,7 @@ def _too_few(measurement: Measurement) -> list[Reason]:
     needed, found = SAMPLES_FOR[90.0], len(measurement.samples.total_ms)
     if found >= needed:
         return []
-    cause = f"{found} samples are too few for a p90, which takes {needed}"
+    cause = f"{found} samples are too few for a p90, which needs {needed}"
     return [Reason("too few samples", cause, f"measure with --samples {needed} or more")]
 
 
@@ -144,7 +144,7 @@ def _busy(measurement: Measurement) -> list[Reason]:
         cause = f"other programs took {cpu.others:.0%} of the CPU (limit {MOST_OTHER_LOAD:.0%})"
         reasons.append(Reason("busy machine", cause, "stop them (see 'top') and measure again"))
     if cpu.stolen > MOST_OTHER_LOAD:
-        cause = f"the host took {cpu.stolen:.0%} of this virtual machine's CPU"
+        cause = f"the host took {cpu.stolen:.0%} of the CPU of this virtual machine"
         reasons.append(Reason("busy machine", cause, "measure when its neighbours are quiet"))
     return reasons
 
@@ -158,18 +158,18 @@ def _governor(measurement: Measurement, device: Device) -> list[Reason]:
     if share is not None and share >= LEAST_CLOCK:
         return []
     seen = (
-        "its clock cannot be seen"
+        "its clock cannot be read"
         if share is None
         else f"the clock was {share:.0%} of the highest on average"
     )
-    advice = "add --set-governor performance (needs sudo; it is put back afterwards)"
+    advice = "add --set-governor performance (needs sudo; the old governor is restored afterwards)"
     return [Reason("governor", f"the governor is '{device.governor}' and {seen}", advice)]
 
 
 def _own_cost(measurement: Measurement) -> list[Reason]:
     if measurement.own_cost <= MOST_OWN_COST:
         return []
-    cause = f"measuring itself took {measurement.own_cost:.1%} of the time measured"
+    cause = f"the measurement itself took {measurement.own_cost:.1%} of the measured time"
     return [Reason("own cost", cause, "use larger frames, or a batch, so that a call takes longer")]
 
 
@@ -181,9 +181,11 @@ def _notes(measurement: Measurement, device: Device) -> list[str]:
     if device.governor not in (None, _PERFORMANCE) and share is not None and share >= LEAST_CLOCK:
         notes.append(f"the governor is '{device.governor}', but the clock stayed at its highest")
     if device.power_mode and not device.power_mode.upper().startswith("MAXN"):
-        notes.append(f"the figures hold for power mode {device.power_mode} ('sudo nvpmodel -m 0')")
+        notes.append(
+            f"the figures are valid for power mode {device.power_mode} ('sudo nvpmodel -m 0')"
+        )
     if device.virtual:
-        notes.append("a virtual machine: it does not see its real clock, heat or neighbours")
+        notes.append("a virtual machine: its real clock, heat and neighbours are not visible")
     return notes
 
 

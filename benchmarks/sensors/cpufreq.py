@@ -33,7 +33,7 @@ def find(system: System) -> Found:
     """Find the clock of the fastest core."""
     chosen = [policy for policy in policies(system) if (policy / "scaling_cur_freq").exists()]
     if not chosen:
-        return Found(missing={"clock": "the kernel shows no CPU clock here (no cpufreq)"})
+        return Found(missing={"clock": "the kernel has no CPU clock here (no cpufreq)"})
     read = _fastest([number_in(policy / "scaling_cur_freq", 1e-3) for policy in chosen])
     return Found([Sensor(Kind.CLOCK, Part.CPU, "cpufreq", read, limit_mhz(system))])
 
@@ -47,7 +47,7 @@ def _fastest(readers: list[Callable[[], float]]) -> Callable[[], float]:
             except SensorError as error:  # a core that was switched off
                 failed = error
         if not clocks:
-            raise failed or SensorError("no core shows its clock")
+            raise failed or SensorError("no core reports its clock")
         return max(clocks)
 
     return read

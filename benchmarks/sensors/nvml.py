@@ -139,7 +139,7 @@ class Gpu:
         called = getattr(self.library, function, None)
         status = called(self.handle, *arguments) if called else None
         if status != _SUCCESS:
-            raise SensorError(f"NVML: {function} gives {status}")
+            raise SensorError(f"NVML: {function} returns {status}")
 
 
 class _Reasons(ThrottleWatch):

@@ -77,7 +77,7 @@ def throttle_flags(text: str) -> int:
     """
     match = re.fullmatch(r"throttled=(0x[0-9a-fA-F]+)", text.strip())
     if match is None:
-        raise SensorError(f"vcgencmd get_throttled said '{text.strip()[:60]}'")
+        raise SensorError(f"vcgencmd get_throttled printed '{text.strip()[:60]}'")
     return int(match[1], 16)
 
 
@@ -126,7 +126,7 @@ class Firmware:
     def _number(self, question: str, pattern: str) -> float:
         match = re.search(pattern, self._ask(question))
         if match is None:
-            raise SensorError(f"vcgencmd {question} does not give a number")
+            raise SensorError(f"vcgencmd {question} does not print a number")
         return float(match[1])
 
 

@@ -74,7 +74,7 @@ def _plausible(read: Callable[[], float], path: Path) -> Callable[[], float]:
     def checked() -> float:
         degrees = read()
         if degrees < _COLDEST:
-            raise SensorError(f"{path} says {degrees:.0f} °C, which means that it is switched off")
+            raise SensorError(f"{path} reads {degrees:.0f} °C, which means that it is switched off")
         return degrees
 
     return checked

@@ -195,5 +195,5 @@ def test_a_quota_that_stopped_the_process_makes_it_invalid(tmp_path: Path) -> No
         load = Load(own=0.4, others=0.01, stolen=0.0, throttled=throttled)
         verdict = judge(dataclasses.replace(found, cpu=load), device)
         assert [reason.code for reason in verdict.reasons] == codes
-    assert "CPU quota was used up in 25% of its periods" in str(verdict.reasons[0])
+    assert "CPU quota of the container was used up in 25% of its periods" in str(verdict.reasons[0])
     assert "--threads" in verdict.reasons[0].advice

@@ -131,8 +131,8 @@ def test_contradictions_are_refused() -> None:
         ({"seconds": 1e300}, "duration must be above 0 seconds and at most 1e"),
         ({"cooldown": 1e12}, "cool-down must be 0 seconds or more and at most 1e"),
         ({"cooldown": float("nan")}, "cool-down must be .* not nan"),
-        ({"camera_fps": 1e-300}, "frame rate must be above 0"),
-        ({"camera_fps": 1e300}, "frame rate must be above 0"),
+        ({"camera_fps": 1e-300}, "frame rate of a camera must be above 0"),
+        ({"camera_fps": 1e300}, "frame rate of a camera must be above 0"),
     ],
 )
 def test_numbers_that_no_machine_can_do_are_refused(values: dict[str, Any], reason: str) -> None:
@@ -152,7 +152,7 @@ def test_a_machine_that_starts_no_more_threads_is_one_sentence(
         start(thread)
 
     monkeypatch.setattr(threading.Thread, "start", limited)
-    with pytest.raises(EdgeadError, match=r"no more than 3 threads .*fewer --streams"):
+    with pytest.raises(EdgeadError, match=r"cannot start more than 3 threads .*fewer --streams"):
         run(Sleeper(0.001), Protocol(seconds=60, samples=1, streams=9))
     assert len(started) == 3
     assert not any(thread.is_alive() for thread in started)

@@ -113,7 +113,7 @@ def _set(result: Result, key: str, value: Any) -> Result:
     ("key", "value", "message"),
     [
         ("verdict", "<script>alert(1)</script>", "only 'VALID' or 'INVALID' is allowed"),
-        ("verdict", "INVALID", "its reasons say otherwise"),
+        ("verdict", "INVALID", "which contradicts its reasons"),
         ("latency_ms", {}, "lacks the key 'latency_ms.p50'"),
         ("latency_ms__p50", "1", "expected float, found str"),
         ("raw_ms__total", [], "has no latencies"),
@@ -128,7 +128,7 @@ def _set(result: Result, key: str, value: Any) -> Result:
         ("runtime__details", [], "expected an object"),
         ("device__packages", {"a": {}}, "device.packages.a"),
         ("fps", 0.0, "no frames"),
-        ("fps", 1e300, "which nothing measures"),
+        ("fps", 1e300, "which is impossible"),
         ("notes", ["n" * 5000], "5,000 characters in 'notes'"),
         ("config__scenario", "forged", "is allowed"),
         ("config__images", "all", "expected a list"),

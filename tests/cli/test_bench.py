@@ -218,7 +218,7 @@ def test_bad_input_is_one_sentence(
     for content, word in (
         ("{", "not valid JSON"),
         ("{}", "was not written by"),
-        (json.dumps({**data, "schema": 1}), "schema 1 and this edgead reads 2"),
+        (json.dumps({**data, "schema": 1}), "schema 1, but this version of edgead reads schema 2"),
         (json.dumps({**data, "schema": 99}), "upgrade edgead"),
         (json.dumps({key: data[key] for key in data if key != "raw_ms"}), "lacks the key 'raw_ms'"),
         (json.dumps({"schema": 2, "results": []}), "holds no results"),

@@ -90,7 +90,7 @@ def test_a_lower_precision_is_used_or_refused_but_never_ignored(tiny_artifact: M
         else:
             assert runtime.describe().details["precision"] == precision
             runtime.close()
-    with pytest.raises(RuntimeUnavailableError, match="f32 on a CPU, not in bf16"):
+    with pytest.raises(RuntimeUnavailableError, match="f32 only on a CPU, not in bf16"):
         OnnxRuntime(tiny_artifact(), RuntimeOptions(precision="bf16")).open()
 
 

@@ -118,7 +118,7 @@ def test_when_none_works_by_name_is_used_or_it_is_an_error(
         open_runtime(tiny_artifact(), "absent")
     with pytest.raises(EdgeadError, match="does not start"):
         open_runtime(tiny_artifact(), "broken")
-    with pytest.raises(UsageError, match="no runtime 'nothing'.*absent, broken, onnxruntime"):
+    with pytest.raises(UsageError, match="unknown runtime 'nothing'.*absent, broken, onnxruntime"):
         open_runtime(tiny_artifact(), "nothing")
 
 

@@ -152,7 +152,7 @@ def test_a_changed_file_in_the_cache_is_refused_and_gets_no_provenance(
     for data in (bytes(whole), whole[:-1], b"", whole + b"more"):
         cached.write_bytes(data)
         capsys.readouterr()
-        with pytest.raises(EdgeadError, match=f"is not the file that is published.*rm {cached}"):
+        with pytest.raises(EdgeadError, match=f"is not the published file.*rm {cached}"):
             load_pdn_teacher(PDN("s", 384), "s", "anomalib")
         assert capsys.readouterr().err == ""
     # What lies beside the archive has no published hash, and is not taken for its content.
