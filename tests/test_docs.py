@@ -51,6 +51,13 @@ def test_modules_that_are_run_exist(page: Path) -> None:
             assert is_there or _REMOVED in page.read_text(), f"{module} is not there"
 
 
+@pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md", "studies/README.md"])
+def test_links_outside_of_the_site_lead_to_files(name: str) -> None:
+    page = ROOT / name
+    links = re.findall(r"\]\((?!https?:|#)([^)#]+)", page.read_text())
+    assert [link for link in links if not (page.parent / link).exists()] == []
+
+
 @pytest.mark.parametrize("page", [page for page in PAGES if blocks(page, "python")], ids=str)
 def test_python_runs(
     page: Path, tmp_path: Path, exported: Path, monkeypatch: pytest.MonkeyPatch

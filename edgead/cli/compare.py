@@ -45,7 +45,7 @@ def add_parser(subparsers: _options.Subparsers) -> None:
         "--train-device",
         default="auto",
         choices=["auto", "cpu", "cuda", "mps"],
-        help="where to train (default: a GPU if there is one)",
+        help="device to train on (default: a GPU if there is one)",
     )
     parser.add_argument(
         "--precisions",

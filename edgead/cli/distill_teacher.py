@@ -45,7 +45,7 @@ def add_parser(subparsers: _options.Subparsers) -> None:
     )
     parser.add_argument("--out", required=True, metavar="FILE.safetensors", help="file to write")
     for option, kind, text in (
-        ("--steps", _options.positive_int, "iterations"),
+        ("--steps", _options.positive_int, "training steps"),
         ("--batch-size", _options.positive_int, "views per step"),
         (
             "--window",
@@ -70,7 +70,7 @@ def add_parser(subparsers: _options.Subparsers) -> None:
         ("--turn", "rotated by multiples of 90 degrees (default: 0)"),
     ):
         parser.add_argument(
-            option, type=float, metavar="SHARE", help=f"of the random crops that is {text}"
+            option, type=float, metavar="SHARE", help=f"share of the random crops that is {text}"
         )
     _options.add_device(parser)
     parser.set_defaults(run=run)
@@ -94,8 +94,8 @@ def run(args: argparse.Namespace) -> int:
     )
     if shares and config.views == 1:
         raise UsageError(
-            f"--{next(iter(shares))} is of the random crops, of which --views 1 takes none: give "
-            "--views 2 or more"
+            f"--{next(iter(shares))} applies to random crops, and --views 1 has none: use --views "
+            "2 or more"
         )
     error = distill_teacher(config, Path(args.out), args.device)
     print(f"wrote {args.out}: {error:.1%} of the source features' variance is left unexplained")
