@@ -164,6 +164,11 @@ class Runtime(abc.ABC):
             return str(error)
         return None
 
+    @classmethod
+    def conflict(cls) -> str | None:
+        """Name packages that overwrite each other, though it works; ``None`` if none do."""
+        return None
+
     @classmethod  # noqa: B027
     def _import(cls) -> None:
         """Import the library, or raise :class:`RuntimeUnavailableError`; some have none."""

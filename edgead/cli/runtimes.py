@@ -22,14 +22,15 @@ def add_parser(subparsers: _options.Subparsers) -> None:
 def run(args: argparse.Namespace) -> int:
     """Print a line a runtime."""
     from edgead import notices, opencv
-    from edgead.runtimes import working
-    from edgead.runtimes.onnxruntime import library
+    from edgead.runtimes import names, working
+    from edgead.runtimes.select import runtime_class
 
     states = working()
     width = max(map(len, states))
     for name, reason in states.items():
         print(f"{name.ljust(width)}  {'works' if reason is None else 'does not work: ' + reason}")
-    for conflict in (library.conflict(), opencv.conflict()):
+    conflicts = [runtime_class(name).conflict() for name in names()]
+    for conflict in (*conflicts, opencv.conflict()):
         if conflict is not None:
             notices.warn(conflict)
     return 0 if None in states.values() else 1

@@ -12,7 +12,7 @@ from edgead import cpu
 from edgead.errors import ArtifactError, EdgeadError, RuntimeUnavailableError
 from edgead.runtimes import heap
 from edgead.runtimes.base import ContractError, RawOutput, Runtime, RuntimeInfo
-from edgead.runtimes.onnxruntime.library import PROVIDER, crashes_here, load
+from edgead.runtimes.onnxruntime.library import PROVIDER, conflict, crashes_here, load
 from edgead.runtimes.onnxruntime.session import exact_options
 
 
@@ -31,6 +31,11 @@ class OnnxRuntime(Runtime):
         if importlib.util.find_spec("onnxruntime") is None:
             return "the package is not installed: pip install onnxruntime"
         return crashes_here()
+
+    @classmethod
+    def conflict(cls) -> str | None:
+        """Name the packages that install ONNX Runtime beside each other; ``None`` for one."""
+        return conflict()
 
     @classmethod
     def _import(cls) -> None:
