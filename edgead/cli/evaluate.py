@@ -38,7 +38,7 @@ def run(args: argparse.Namespace) -> int:
         evaluation = evaluate(detect, dataset)
         print(evaluation.table())
         if detect.manifest.threshold.promise:
-            print(f"threshold: {detect.manifest.threshold.promise}")
+            print(f"threshold {detect.manifest.threshold.promise}")
         print(f"runtime {detect.runtime.name} {detect.runtime.version}")
         if args.json:
             files.write_json(args.json, evaluation.to_json())

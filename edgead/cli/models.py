@@ -48,9 +48,9 @@ def _training(model: type[AnomalyModel]) -> str:
     from edgead.models.options import spelled
 
     if not issubclass(model, GradientModel):
-        return "is fitted to the photos without gradient steps"
+        return "training: fitted to the photos without gradient steps"
     recipe = model.recipe
     return (
-        f"trains {recipe.steps:,} steps of {recipe.batch_size} photos, "
-        f"{recipe.cpu_steps:,} without a GPU{spelled(recipe.cpu_options)} ({recipe.reference})"
+        f"training: {recipe.steps:,} steps, batch size {recipe.batch_size} ({recipe.reference}); "
+        f"without a GPU {recipe.cpu_steps:,} steps{spelled(recipe.cpu_options)}"
     )

@@ -33,7 +33,7 @@ HARD_QUANTILE = 0.999  # p_hard, paper, section 3.2
 _HARD_QUANTILE_SHORT = 0.99
 _PAPER, _SHORT = "paper", "short"
 _SHARE = "share of the autoencoder's map (paper 0.5, short recipe 0.25)"
-_CENTRING = "share of a photo's mean difference that is taken off (paper 0, short recipe 0.5)"
+_CENTRING = "share of the mean difference of a photo that is subtracted (paper 0, short recipe 0.5)"
 _RECOLOURING = "largest change of brightness, contrast or saturation in training (paper 0.2)"
 _PENALTY = "weight of the loss on penalty images (paper 1)"
 _PAPERS_MAP = {"autoencoder_share": 0.5, "centring": 0.0}
@@ -320,7 +320,7 @@ class EfficientAd(GradientModel):
 
 @register_model("efficientad-s")
 class EfficientAdS(EfficientAd):
-    """The paper's EfficientAd-S: 8,057,856 parameters, 37.9 GMAC at 256x256."""
+    """EfficientAd-S of the paper: 8,057,856 parameters, 37.9 GMAC at 256x256."""
 
     size = "s"
     recipe = Recipe(
@@ -336,7 +336,7 @@ class EfficientAdS(EfficientAd):
 
 @register_model("efficientad-m")
 class EfficientAdM(EfficientAd):
-    """The paper's EfficientAd-M: 20,738,432 parameters, 117.7 GMAC at 256x256."""
+    """EfficientAd-M of the paper: 20,738,432 parameters, 117.7 GMAC at 256x256."""
 
     size = "m"
     recipe = Recipe(
@@ -352,7 +352,7 @@ class EfficientAdM(EfficientAd):
 
 @register_model("efficientad-n")
 class EfficientAdN(EfficientAd):
-    """Ours, for CPUs without a GPU: about 2 GMAC at 256x256 (docs/notes/efficientad-n.md)."""
+    """A small EfficientAd for CPUs: about 2 GMAC at 256x256 (docs/notes/efficientad-n.md)."""
 
     size = "n"
     declared_options: ClassVar[Mapping[str, Option]] = _number_options(_OUR_MAP)

@@ -67,7 +67,7 @@ class Autoencoder(nn.Module):
 
 @register_model("efficientad-survey")
 class EfficientAdSurvey(GradientModel):
-    """A survey's reading of EfficientAd, for comparison only: 2.24 M parameters, 1.58 GMAC.
+    """EfficientAd as a survey describes it, for comparison only: 2.24 M parameters, 1.58 GMAC.
 
     Args:
         image_size: ``(height, width)`` in pixels, multiples of 16.
@@ -82,7 +82,7 @@ class EfficientAdSurvey(GradientModel):
         batch_size=8,
         learning_rate=1e-3,
         wants_penalty=False,
-        reference="the survey gives none",
+        reference="the survey names no number",
     )
 
     is_tuned: Tensor

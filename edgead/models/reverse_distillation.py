@@ -103,10 +103,10 @@ class ReverseDistillationBase(TrunkModel):
     embedding_blocks: ClassVar[int]
     declared_options: ClassVar = {
         "loss": Choice(
-            "cosine distance of each position (paper) or of each photo's level (official code)",
+            "cosine distance per position (paper) or per level of a photo (official code)",
             ("per-position", "flattened"),
         ),
-        "l2": Number("weight of the survey's extra distance; the paper has none", 0.0),
+        "l2": Number("weight of an additional squared distance (paper 0)", 0.0),
     }
 
     def __init__(self, image_size: tuple[int, int], **options: OptionValue) -> None:

@@ -47,7 +47,7 @@ class STFPM(TrunkModel):
         reference="paper, section 4.1: 100 epochs, here of 190 photos",
     )
     declared_options: ClassVar = {
-        "fusion": Choice("how the maps of the three levels become one", _fusion.NAMES),
+        "fusion": Choice("how the maps of the three levels are combined", _fusion.NAMES),
     }
 
     unit: Tensor

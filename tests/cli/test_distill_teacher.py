@@ -35,7 +35,7 @@ def test_what_is_typed_is_what_is_distilled(
     [
         (["--blur", "2"], "--blur is a share of the views, from 0 to 1, not 2"),
         (["--light", "nan"], "--light is a share of the views, from 0 to 1, not nan"),
-        (["--views", "1", "--turn", "0.5"], "--turn is of the random crops, of which --views 1"),
+        (["--views", "1", "--turn", "0.5"], "--turn applies to random crops, and --views 1"),
     ],
 )
 def test_shares_that_cannot_be_are_refused(
