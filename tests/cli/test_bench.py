@@ -134,7 +134,10 @@ def test_a_runtime_without_the_choice_is_one_sentence(
     artifact = tiny_artifact().path
     for words, sentence in (
         (("--hint", "throughput"), "ONNX Runtime has no setting for throughput: leave out"),
-        (("--precision", "bf16"), "ONNX Runtime computes in f32 only on a CPU, not in bf16: leave out"),
+        (
+            ("--precision", "bf16"),
+            "ONNX Runtime computes in f32 only on a CPU, not in bf16: leave out",
+        ),
     ):
         for where in (artifact, artifact.parent):
             assert bench(where, *QUICK, "--runtime", "onnxruntime", *words) == 1
