@@ -52,13 +52,13 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Turns:
-    """What taking turns gave.
+    """The result of an interleaved run.
 
     Attributes:
         candidates: Those that could be opened.
         measurements: One each, in the same order.
-        ratios: Of their latency to the first one's.
-        left_out: What could not be opened here, and why.
+        ratios: Ratio of each latency to that of the first.
+        left_out: Reason by name, for those that could not be opened here.
     """
 
     candidates: tuple[Candidate, ...]
@@ -75,7 +75,7 @@ def in_folder(
     Args:
         folder: An export folder.
         runtime: ``"auto"`` for every runtime that works here, or one by name.
-        threads: Of one inference.
+        threads: Threads of one inference.
 
     Returns:
         The candidates, FP32 in ONNX Runtime first, and what is left out with the reason.
@@ -127,7 +127,7 @@ def take_turns(
         frames: uint8 ``[H, W, 3]`` BGR.
         protocol: How long; its runtime and threads are the candidates' own.
         system: Where sensors are looked for.
-        announce: Is told how long it will take.
+        announce: Called with a sentence on the expected duration.
 
     Raises:
         UsageError: The protocol wants several streams or a camera's pace.

@@ -54,7 +54,7 @@ _ARM_PARTS = {
 
 @dataclass(frozen=True)
 class Device:
-    """What the machine says about itself; ``None`` or empty where it says nothing.
+    """Facts about the machine; ``None`` or empty where they are unknown.
 
     Attributes:
         features: What of the CPU speeds up INT8 or half precision.

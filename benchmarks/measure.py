@@ -28,11 +28,11 @@ _IDLE_READINGS = 4
 
 @dataclass(frozen=True)
 class Measurement:
-    """What was measured.
+    """The values of one measurement.
 
     Attributes:
-        protocol: What was asked.
-        runtime: What really ran.
+        protocol: The requested settings.
+        runtime: The runtime that was used.
         load_ms: From the path to a detector that is ready: the import of the runtime and the one
             inference with which it checks the network's outputs included.
         first_inference_ms: The first call, before any warm-up. With ``load_ms`` it is the time to
@@ -41,9 +41,9 @@ class Measurement:
         samples: Raw latencies.
         frame_sizes: The different ``(height, width)`` of the frames in pixels, the first one's
             first.
-        timeline: What the sensors said.
+        timeline: The readings of the sensors.
         idle_watts: Power before the detector was loaded, by sensor name.
-        cpu: How busy the machine was; ``None`` where the kernel does not say.
+        cpu: Load of the machine; ``None`` where the kernel does not report it.
     """
 
     protocol: Protocol
@@ -161,9 +161,9 @@ def measure(
     Args:
         artifact: The exported file.
         frames: uint8 ``[H, W, 3]`` BGR; taken in turn.
-        protocol: What to do.
+        protocol: The settings.
         system: Where sensors are looked for; ``None`` for this machine.
-        announce: Is told how long it will take.
+        announce: Called with a sentence on the expected duration.
 
     Raises:
         EdgeadError: The artifact cannot be opened here, or a call fails.

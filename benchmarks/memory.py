@@ -47,7 +47,7 @@ def peak(
     """Start a process that scores twenty frames and return what it took.
 
     Raises:
-        EdgeadError: That process failed; with what it said last.
+        EdgeadError: That process failed; has its last output.
     """
     arguments = json.dumps(
         [os.fspath(artifact), runtime, threads, list(frame_size), precision, hint]

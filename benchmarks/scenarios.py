@@ -126,7 +126,7 @@ def run(
     Args:
         detect: An open detector, warmed up.
         frames: uint8 ``[H, W, 3]`` BGR; taken in turn.
-        protocol: What to do.
+        protocol: The settings.
         origin: ``time.perf_counter()`` of the run's beginning.
     """
     start = time.perf_counter()

@@ -1,4 +1,4 @@
-"""What ``edgead bench`` does, from a request to results: one file, a folder, or a repetition."""
+"""The work of ``edgead bench``, from a request to results: one file, a folder, or a repetition."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from edgead.errors import EdgeadError, UsageError
 from edgead.settings import Settings
 
 Announce = Callable[[str], None]
-"""Is told how long a measurement will take."""
+"""Called with a sentence on the expected duration."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Folder:
 
     Attributes:
         comparison: Their results.
-        left_out: What was not measured, and why.
+        left_out: Reason by name, for those that were not measured.
     """
 
     comparison: Comparison
@@ -94,7 +94,7 @@ def to_repeat(
     """Read a stored result and the file that it measured.
 
     Args:
-        path: What ``edgead bench --json`` wrote.
+        path: A file of ``edgead bench --json``.
         artifact: Where the measured file is now; ``None`` for where it was.
 
     Raises:

@@ -147,13 +147,13 @@ def ratio(values: Sequence[float], base: Sequence[float], seed: int = 0) -> Rati
 def paired_ratio(values: Sequence[float], base: Sequence[float], seed: int = 0) -> Ratio:
     """Compare two that took turns: median over the rounds of their ratio in each round.
 
-    What disturbs the machine disturbs both sides of a round, so the ratio of a round stays;
+    A disturbance of the machine hits both sides of a round, so the ratio of a round stays;
     rounds are drawn with replacement.
 
     Args:
         values: One figure a round.
         base: The other's figure of the same rounds.
-        seed: Of the resampling.
+        seed: Seed of the resampling.
 
     Raises:
         EdgeadError: There are no rounds, or not the same number.

@@ -14,7 +14,7 @@ _COMMAND_SECONDS = 5.0
 
 @dataclass(frozen=True)
 class Answer:
-    """What a command printed, and whether it said that it worked."""
+    """The output of a command, and whether it succeeded."""
 
     text: str
     worked: bool
@@ -22,7 +22,7 @@ class Answer:
 
 @dataclass(frozen=True)
 class System:
-    """Read-only access to what a machine says about itself.
+    """Read-only access to the facts that a machine reports.
 
     Attributes:
         root: ``/`` for this machine; a folder laid out like one for a recorded machine.

@@ -46,7 +46,7 @@ def measure(artifact: Artifact, photos: Sequence[Path], out: Path, python: str) 
     """Build and try the engine of one artifact, in the interpreter that has tensorrt.
 
     Raises:
-        EdgeadError: The trial ended without a result; has what it said last.
+        EdgeadError: The trial ended without a result; has its last output.
     """
     size = artifact.manifest.input.size
     batch = np.stack([images.resize(images.read_image(path), size) for path in photos])

@@ -1,4 +1,4 @@
-"""What a sensor is: a name, a kind, and a way to read it again and again."""
+"""A sensor: a name, a kind, and a way to read it repeatedly."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ MISSING = "this machine shows no such sensor"
 
 
 class SensorError(Exception):
-    """A sensor that was found cannot be read now; the message says why."""
+    """A sensor that was found cannot be read now; the message has the reason."""
 
 
 class Kind(str, enum.Enum):
@@ -29,7 +29,7 @@ class Kind(str, enum.Enum):
 
 
 class Part(str, enum.Enum):
-    """What of the machine a reading is about."""
+    """The part of the machine that a reading is about."""
 
     CPU = "cpu"
     GPU = "gpu"
@@ -57,7 +57,7 @@ class Sensor:
     Attributes:
         name: As the machine names it.
         read: Returns the reading in the kind's unit, or raises :class:`SensorError`.
-        limit: The highest value it can have (clocks), where the machine says so.
+        limit: The highest value it can have (clocks), where the machine reports it.
         estimate: For readings that cover only a part of what a user wants to know.
     """
 
@@ -84,7 +84,7 @@ class ThrottleWatch(Protocol):
 
 @dataclass
 class Found:
-    """What one source has; ``missing`` says why something of a kind is not there."""
+    """The sensors of one source; ``missing`` has the reason for each missing kind."""
 
     sensors: list[Sensor] = field(default_factory=list)
     watches: list[ThrottleWatch] = field(default_factory=list)

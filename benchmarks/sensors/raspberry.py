@@ -73,7 +73,7 @@ def throttle_flags(text: str) -> int:
     """Read ``throttled=0x50005``.
 
     Raises:
-        SensorError: It says something else.
+        SensorError: It has other content.
     """
     match = re.fullmatch(r"throttled=(0x[0-9a-fA-F]+)", text.strip())
     if match is None:

@@ -32,15 +32,15 @@ class Series:
 
 @dataclass(frozen=True)
 class Timeline:
-    """What the sensors said during a run.
+    """The readings of the sensors during a run.
 
     Attributes:
         times: Seconds since the run began.
         series: By sensor, in the set's order.
         throttled: For each time, what held the machine back.
-        history: What had happened before the run.
-        missing: Why a kind is not there.
-        cpu_seconds: What the reading cost.
+        history: Events before the run.
+        missing: Reason for each missing kind.
+        cpu_seconds: CPU time of the readings.
     """
 
     times: tuple[float, ...] = ()

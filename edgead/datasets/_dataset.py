@@ -77,7 +77,7 @@ class Dataset:
         train: Photos of good parts, sorted.
         test: Labelled photos, sorted within their folders; empty in a plain folder.
         good: Names of folders of good parts.
-        skipped: What was found and passed over.
+        skipped: Files that were found and skipped.
     """
 
     root: Path

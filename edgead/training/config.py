@@ -26,7 +26,7 @@ LARGEST_BATCH = 4096
 """Photos of one iteration; a signal to stop waits for the iteration's end."""
 
 OF_STEPS = ("steps", "batch_size", "learning_rate", "precision")
-"""What belongs to training by gradient steps: for other detectors, all of them are ``None``."""
+"""Settings of training by gradient steps; ``None`` for other detectors."""
 
 
 @dataclass(frozen=True)
@@ -115,7 +115,7 @@ class TrainConfig:
         """Rebuild from :meth:`to_json`.
 
         Args:
-            data: What a JSON file holds.
+            data: The content of a JSON file.
             source: The file.
 
         Raises:

@@ -1,4 +1,4 @@
-"""The finished detector: its scores, its threshold and what its manifest says."""
+"""The finished detector: its scores, its threshold and its manifest."""
 
 from __future__ import annotations
 
@@ -51,12 +51,12 @@ def describe(
     Args:
         model: On the CPU, in evaluation mode.
         config: With every default resolved.
-        dataset: What it was trained on.
+        dataset: The data set of the training.
         split: Which photos were held out.
         scores: Of those.
         labelled: Photos to choose the threshold on, or none.
-        teacher: What the detector compares with.
-        seen: How much there is to see in its photos.
+        teacher: The teacher of the detector.
+        seen: The contrast of its photos.
 
     Raises:
         NotFiniteError: A score of a labelled photo is not a finite number.
@@ -109,7 +109,7 @@ def score(model: AnomalyModel, pixels: npt.NDArray[np.uint8], label: str) -> lis
     Args:
         model: On the CPU, in evaluation mode.
         pixels: uint8 ``[N, height, width, 3]`` BGR in the detector's size.
-        label: What to call this in the progress line.
+        label: Text of the progress line.
 
     Raises:
         NotFiniteError: A score is not a finite number.

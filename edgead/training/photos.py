@@ -61,12 +61,12 @@ def require_different(count: int, different: int, photos: Sequence[Path]) -> Non
     """Refuse photos of which too few differ: there is nothing to learn from copies.
 
     Args:
-        count: Of the photos.
-        different: How many of them differ.
+        count: Number of photos.
+        different: Number of different photos.
         photos: The photos, for the error.
 
     Raises:
-        DataError: Too few differ; says how many.
+        DataError: There are too few different photos.
     """
     if different < FEWEST_TRAINING_PHOTOS:
         raise DataError(

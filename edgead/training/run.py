@@ -259,7 +259,7 @@ class Run:
         Args:
             model: The detector.
             manifest: What it says of itself; the digest of the weights is filled in.
-            seconds: What the training took.
+            seconds: Duration of the training.
         """
         from safetensors.torch import save
 

@@ -41,8 +41,8 @@ def train(
     ends with the same bits as one that was not (on CPU, with the same number of threads).
 
     Args:
-        config: What to train. When resuming, values left at ``None`` come from the run.
-            Defaults that follow from a missing GPU are said on stderr.
+        config: The training. When resuming, values left at ``None`` come from the run.
+            Defaults for a machine without a GPU are printed on stderr.
         out: The run folder; new, unless ``resume``.
         device: ``"auto"``, ``"cpu"``, ``"cuda"`` or what else lightning-fabric takes.
         resume: Go on from the run folder's last checkpoint, or from the start if the training
