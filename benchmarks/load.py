@@ -55,7 +55,7 @@ class Load:
         own: The benchmark and its inference threads.
         others: Every other program.
         stolen: Taken by the host of a virtual machine.
-        throttled: Of the periods of a container's CPU quota, those in which it was used up and the
+        throttled: Share of the periods of a container's CPU quota in which it was used up and the
             kernel stopped this process; 0 without a quota.
     """
 

@@ -44,7 +44,7 @@ class Protocol:
         seconds: Least duration.
         samples: Least number of latencies; the default supports a p90.
         runtime: ``"auto"`` or a runtime's name.
-        threads: Of one inference; ``None`` for the runtime's default.
+        threads: Threads of one inference; ``None`` for the runtime's default.
         precision: Arithmetic of the layers that are not INT8; ``None`` for the runtime's default.
         hint: ``"latency"`` or ``"throughput"``.
         batch: Frames of one call; above 1 the scenario is offline.

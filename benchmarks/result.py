@@ -17,7 +17,7 @@ from edgead.benchmarks.sensors.sampler import Series
 from edgead.benchmarks.verdict import Verdict, judge
 
 SCHEMA = 2
-"""Of a result. 1 had no sensors, configuration or stages of a device; it cannot be read again."""
+"""Schema number of a result. 1 had no sensors, configuration or stages of a device; it cannot be read again."""
 
 Result: TypeAlias = dict[str, Any]
 

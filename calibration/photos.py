@@ -244,8 +244,8 @@ def warnings(
 
     Args:
         photos: What the user gave, or what the training held out.
-        scores: Of the good photos, by the FP32 detector.
-        manifest: Of that detector.
+        scores: Scores of the good photos from the FP32 detector.
+        manifest: Manifest of that detector.
     """
     found = (
         _are_copies(photos),

@@ -14,7 +14,7 @@ from edgead.errors import DataError
 from edgead.metrics import best_f1, rate_interval
 
 _CLEARANCE = 2e-4
-"""Of a threshold above the score that it comes from, as a share of the good scores' range."""
+"""Distance of a threshold above its score, as a share of the range of the good scores."""
 
 
 def score_statistics(scores: Sequence[float]) -> ScoreStatistics:
@@ -83,8 +83,8 @@ def refitted(manifest: Manifest, scores: Sequence[float]) -> Manifest:
     A threshold from labelled photos stays: there are none here, and the head keeps the scale.
 
     Args:
-        manifest: Of the file.
-        scores: Of validation photos.
+        manifest: Manifest of the file.
+        scores: Scores of validation photos.
     """
     rate = manifest.threshold.false_positive_rate
     threshold = manifest.threshold if rate is None else from_good_scores(scores, rate)

@@ -29,7 +29,7 @@ def contact_sheet(evaluation: Evaluation, detect: Detect, path: str | os.PathLik
     The marked defect is outlined in green, what the detector found in white.
 
     Args:
-        evaluation: Of the same detector.
+        evaluation: Evaluation of the same detector.
         detect: Scores the photos drawn once more, for their maps.
         path: Picture to write, ``.png`` or ``.jpg``.
 

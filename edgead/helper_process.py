@@ -40,7 +40,7 @@ def run_module(
 
     Args:
         module: With a ``__main__`` part, which finds ``arguments`` in ``sys.argv``.
-        arguments: Of any text, names of files that are not UTF-8 included.
+        arguments: Any text, names of files that are not UTF-8 included.
         python: Another interpreter than this one; it then has packages of its own.
         search_path: Folders to look for modules in before all others; ``None`` for those of this
             process.

@@ -11,7 +11,7 @@ from edgead import files, images
 from edgead.errors import DataError
 
 MOST_BYTES = 1 << 29
-"""Of pixels that a reader keeps, 512 MiB: 64 photos of 2.7 megapixels."""
+"""Limit of the pixels that a reader keeps, 512 MiB: 64 photos of 2.7 megapixels."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class PhotoReader:
     """Reads photos and keeps them as long as they fit; what does not fit is read again.
 
     Args:
-        most_bytes: Of the pixels that are kept.
+        most_bytes: Limit of the pixels that are kept.
     """
 
     def __init__(self, most_bytes: int = MOST_BYTES) -> None:

@@ -25,7 +25,7 @@ class Settings:
 
     Attributes:
         runtime: A runtime's name.
-        threads: Of one inference; ``None`` for the runtime's default.
+        threads: Threads of one inference; ``None`` for the runtime's default.
         sha256: The artifact's seal.
         device: The CPU's name.
         latency_ms: Median of a whole frame with these settings, when they were found.

@@ -23,7 +23,7 @@ def problem(anomaly_map: Any, score: Any, count: int, spec: MapSpec) -> str | No
         anomaly_map: Must be float32 ``[count, height, width]`` of the manifest, and finite.
         score: Must be float32 ``[count]``, finite, the maximum of each map.
         count: Images in the batch.
-        spec: Of the manifest.
+        spec: The map of the manifest.
     """
     expected = {"anomaly_map": (count, spec.height, spec.width), "score": (count,)}
     for name, value in (("anomaly_map", anomaly_map), ("score", score)):

@@ -23,7 +23,7 @@ _FLATBUFFERS = (b"ORTM", b"TFL3")
 """At bytes 4 to 8 they make runtimes take the file for another format than ONNX."""
 
 _MOST_FIELDS = 2_000_000
-"""Of the messages that are looked into. An exported efficientad-n has 1,432, and so many take a few
+"""Limit of the messages that are read. An exported efficientad-n has 1,432, and so many take a few
 seconds."""
 
 _DEEPEST = 100

@@ -21,7 +21,7 @@ from edgead.errors import ArtifactError
 ENTRY_POINT_GROUP = "edgead.containers"
 
 ONNX_SUFFIX = ".onnx"
-"""Of what every export writes; files of unknown suffixes are read as that, too."""
+"""Suffix of every exported model; files with unknown suffixes are read like it."""
 
 _BUILT_IN = {
     ONNX_SUFFIX: "edgead.artifact.sealed_onnx:CONTAINER",

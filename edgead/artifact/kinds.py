@@ -12,7 +12,7 @@ class Kind:
 
     Attributes:
         name: As in the manifest and in file names.
-        arithmetic: Of most of the network: ``"fp32"``, ``"fp16"`` or ``"int8"``.
+        arithmetic: Arithmetic of most of the network: ``"fp32"``, ``"fp16"`` or ``"int8"``.
         quantization: How the ranges of INT8 activations are found; ``None`` where nothing is INT8,
             and for names that this version does not know.
         made_for: Names of the runtimes that the file is written for; empty for every runtime.

@@ -50,7 +50,7 @@ def container(suffix: str, what: str, again: str) -> Container:
     """Return the container of a format whose manifest lies beside the file.
 
     Args:
-        suffix: Of the file, such as ``".rknn"``.
+        suffix: Suffix of the file, such as ``".rknn"``.
         what: What the file is called in errors, such as ``"RKNN model"``.
         again: What to do about a damaged file, such as ``"copy both files again"``.
     """
@@ -87,7 +87,7 @@ def read(path: Path, data: bytes, form: Form) -> tuple[Manifest, str]:
     Args:
         path: The file.
         data: Its content.
-        form: Of its sidecar.
+        form: Format of its sidecar.
 
     Returns:
         The manifest, and the file's SHA-256.

@@ -59,8 +59,8 @@ def measure(
         artifact: The exported file.
         runtime: Name of the runtime.
         dataset: With labelled photos.
-        digest: Of them, see :func:`data_digest`.
-        threads: Of one inference.
+        digest: Digest of the data, see :func:`data_digest`.
+        threads: Threads of one inference.
         keep: Folder for the figures.
 
     Raises:

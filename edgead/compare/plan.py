@@ -29,13 +29,13 @@ class Plan:
         steps: Iterations by registered name, ``""`` for all others; the rest takes its recipe's.
         teachers: Teacher files by registered name.
         options: The detectors' own options by registered name, as ``edgead models`` lists them.
-        seed: Of every training.
+        seed: Random seed of every training.
         image_size: ``(height, width)`` of every network's input in pixels.
         train_device: ``"auto"``, ``"cpu"`` and so on.
-        precisions: Of :data:`PRECISIONS`; FP32 is always there.
-        max_drop: Of the export's accuracy gate, in points.
-        threads: Of one inference; ``None`` for the default of one inference.
-        seconds: Of the speed measurement, for each variant.
+        precisions: Some of :data:`PRECISIONS`; FP32 is always included.
+        max_drop: Limit of the accuracy gate, in points.
+        threads: Threads of one inference; ``None`` for the default.
+        seconds: Duration of the speed measurement of each variant.
         elsewhere: JSON files of ``edgead bench`` on other devices, by the device's name.
         constraints: What the recommendation must keep.
         good: Names of folders of ``data``, besides ``good``, with photos of good parts.

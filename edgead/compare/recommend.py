@@ -18,8 +18,8 @@ class Constraints:
     """What the user needs; ``None`` is no limit.
 
     Attributes:
-        max_latency_ms: Of a whole frame, nine frames of ten.
-        max_memory_mib: Peak resident memory of a process that only predicts.
+        max_latency_ms: Largest 90th-percentile latency of a whole frame.
+        max_memory_mib: Largest peak resident memory of a process that only predicts.
         min_auroc: Least image AUROC.
         device: Where latency and memory must hold.
     """

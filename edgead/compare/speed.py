@@ -47,7 +47,7 @@ def measure(
         variants: Artifact and runtime.
         frames: uint8 ``[H, W, 3]`` BGR, taken in turn.
         seconds: For each variant.
-        threads: Of one inference.
+        threads: Threads of one inference.
 
     Raises:
         EdgeadError: A variant cannot be opened; says why.

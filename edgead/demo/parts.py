@@ -38,11 +38,11 @@ class _Surface:
     Attributes:
         x: Distance right of the part's centre.
         y: Distance below it.
-        angle: Of the bolt pattern, in radians.
+        angle: Angle of the bolt pattern, in radians.
         metal: Share of each pixel that is metal, 0..1.
         depth: How dark a hole is at each pixel, 0..1.
-        height: Of the metal's surface.
-        reflectance: Of the metal, 1 for clean steel.
+        height: Height of the metal's surface.
+        reflectance: Reflectance of the metal, 1 for clean steel.
         gloss: How much of a highlight it gives, 1 for clean steel.
     """
 

@@ -26,10 +26,10 @@ class DistillConfig:
             that are local (``"n"``, ``"s"``, ``"m"``); the others take whole views.
         views: Crops of each photo: the centre, then random ones, flipped and changed at times.
         learning_rate: At its highest.
-        seed: Of everything drawn.
+        seed: Seed of all random numbers.
         name: What the teacher is called in manifests.
         licence: What a user of the teacher must know.
-        changes: Of the random crops.
+        changes: Changes of the random crops.
     """
 
     source: Path

@@ -15,7 +15,7 @@ def rate_interval(events: int, trials: int, confidence: float = 0.95) -> tuple[f
     Args:
         events: How often it happened.
         trials: Out of how many, at least 1.
-        confidence: Of the two-sided interval.
+        confidence: Confidence of the two-sided interval.
 
     Raises:
         EdgeadError: More events than trials, or no trials.

@@ -58,8 +58,8 @@ class BasicBlock(nn.Module):
     """Two 3x3 convolutions beside a shortcut.
 
     Args:
-        channels: Of the input.
-        planes: Of the output.
+        channels: Channels of the input.
+        planes: Channels of the output.
         resample: The shortcut's convolution and normalisation where shapes differ.
         first: The first convolution; the one that changes the resolution.
     """
@@ -131,10 +131,10 @@ def stage(
 
     Args:
         architecture: Decides the kind of block and its inner width.
-        channels: Of the input.
+        channels: Channels of the input.
         planes: The output has ``planes * architecture.expansion`` channels.
         blocks: How many.
-        stride: Of the first block.
+        stride: Stride of the first block.
         transposed: Enlarge by 2x2 transposed convolutions in place of strided ones (the decoder of
             Reverse Distillation).
     """

@@ -25,7 +25,7 @@ class Published:
     Attributes:
         file: Its name on the host.
         sha256: Of the file.
-        size: Of the file, in bytes.
+        size: Size of the file in bytes.
     """
 
     file: str

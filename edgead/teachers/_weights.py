@@ -28,7 +28,7 @@ class Weights:
     Attributes:
         path: The file.
         tensors: By name.
-        metadata: Of a safetensors file; empty for others.
+        metadata: Metadata of a safetensors file; empty for others.
         sha256: Of the bytes that the tensors were read from.
     """
 

@@ -53,7 +53,7 @@ def describe(
         config: With every default resolved.
         dataset: The data set of the training.
         split: Which photos were held out.
-        scores: Of those.
+        scores: Their scores.
         labelled: Photos to choose the threshold on, or none.
         teacher: The teacher of the detector.
         seen: The contrast of its photos.

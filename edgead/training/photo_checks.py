@@ -61,7 +61,7 @@ def warn_of_odd_score(paths: Sequence[Path], scores: Sequence[float]) -> None:
 
     Args:
         paths: Held-out photos of good parts.
-        scores: Of the finished detector, in the same order.
+        scores: Scores of the finished detector, in the same order.
     """
     if len(scores) < _FEWEST_SCORES:
         return
