@@ -21,10 +21,10 @@ class GoodPhotos:
 
     Attributes:
         source: The run folder or the artifact.
-        held_out: The good photos that the training held out; empty for an artifact, which travels
+        held_out: The validation photos of the training; empty for an artifact, which travels
             without them.
         dataset: What a run was trained on, where it is still there.
-        held_out_sha256: Digest of each held-out photo; empty for a run of an earlier version.
+        held_out_sha256: Digest of each validation photo; empty for a run of an earlier version.
         reader: What reads the photos.
     """
 
@@ -64,7 +64,7 @@ class GoodPhotos:
 
         Args:
             size: The network's input ``(height, width)``.
-            folder: Good photos in place of those that the training held out.
+            folder: Good photos used in place of the validation photos.
             validate: Labelled photos of which none may be calibrated on.
             good: Names of folders in ``folder``, besides ``good``, that hold photos of good parts.
 

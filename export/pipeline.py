@@ -244,7 +244,7 @@ def export(
     """Export a trained detector and prove that each file keeps its scores.
 
     The FP32 graph must give PyTorch's scores up to rounding. Every other variant is compared with
-    the FP32 graph on held-out good photos and synthetic defects of them, and on labelled photos
+    the FP32 graph on validation photos, with and without synthetic defects, and on labelled photos
     where there are some; one that loses too much is not written.
 
     Args:
