@@ -17,8 +17,8 @@ from edgead.benchmarks.sensors.sampler import Series
 from edgead.benchmarks.verdict import Verdict, judge
 
 SCHEMA = 2
-"""Schema number of a result. Schema 1 had no sensors, configuration or stages of a device; it cannot
-be read again."""
+"""Schema number of a result. Schema 1 had no sensors, configuration or stages of a device; it
+cannot be read again."""
 
 Result: TypeAlias = dict[str, Any]
 
