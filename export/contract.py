@@ -9,6 +9,7 @@ from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 
 from edgead.artifact import Manifest
 from edgead.errors import ArtifactError
+from edgead.export.roles import is_head
 
 Described = dict[str, tuple[str, list[int | str]]]
 """Type and shape of each input and output, by name."""
@@ -64,17 +65,20 @@ def read_graph(data: bytes, manifest: Manifest, name: str) -> onnx.ModelProto:
             f"the graph of {name} has inputs and outputs {found(model)}, but its manifest says "
             f"{expected(manifest.input.size, cells)}: {again}"
         )
-    fault = _fault_of_convolutions(model)
+    fault = fault_of_convolutions(model)
     if fault:
         raise ArtifactError(f"the graph of {name} has {fault}: {again}")
     return model
 
 
-def _fault_of_convolutions(model: onnx.ModelProto) -> str | None:
-    """Say why the convolutions cannot be found by name with their weights; ``None`` if they can."""
+def fault_of_convolutions(model: onnx.ModelProto) -> str | None:
+    """Say why INT8 and compression cannot find the convolutions of a graph; ``None`` if they can.
+
+    They find them by name, with their weights, outside of the head.
+    """
     weights = {tensor.name for tensor in model.graph.initializer}
     found = [node for node in model.graph.node if node.op_type in ("Conv", "ConvTranspose")]
-    if not found:
+    if all(is_head(node) for node in found):
         return "no convolution"
     if any(node.input[1] not in weights for node in found):
         return "a convolution whose weights are computed"

@@ -67,7 +67,7 @@ def for_gpus(model: onnx.ModelProto, activations: Mapping[str, Range]) -> onnx.M
     half = _half_tensors(graph)
     tensors = {tensor.name: tensor for tensor in graph.initializer}
     for node in list(graph.node):
-        if node.op_type == "Cast":
+        if node.op_type == "Cast" and node.output[0] in half:
             node.attribute[0].i = TensorProto.FLOAT16
         elif node.output[0] in half:
             for name in node.input:
@@ -85,12 +85,15 @@ def for_gpus(model: onnx.ModelProto, activations: Mapping[str, Range]) -> onnx.M
 
 def _half_tensors(graph: onnx.GraphProto) -> set[str]:
     """Follow the photo through the networks, up to the first operator that is not theirs."""
-    half: set[str] = set()
+    pixels, half = {"image"}, set[str]()
     weights = {tensor.name for tensor in graph.initializer}
     for node in graph.node:
         inputs = [name for name in node.input if name and name not in weights]
-        carried = node.op_type in _NETWORK and all(name in half for name in inputs)
-        if node.op_type == "Cast" or carried:
+        if node.op_type == "Transpose" and node.input[0] in pixels:
+            pixels.add(node.output[0])
+        begins = node.op_type == "Cast" and node.input[0] in pixels
+        carried = node.op_type in _NETWORK and inputs and all(name in half for name in inputs)
+        if begins or carried:
             half.add(node.output[0])
     # A difference of two networks' features is taken in FP32.
     for node in graph.node:

@@ -31,7 +31,7 @@ def to_onnx(model: AnomalyModel) -> bytes:
 
     Raises:
         MissingDependencyError: torch's exporter needs onnx and onnxscript.
-        EdgeadError: The exported graph breaks the contract.
+        EdgeadError: torch cannot export the graph, or it breaks the contract.
     """
     import torch
 
@@ -42,18 +42,26 @@ def to_onnx(model: AnomalyModel) -> bytes:
         raise MissingDependencyError("ONNX export", error.name or "onnx", "train") from error
     height, width = model.image_size
     example = torch.zeros(2, height, width, 3, dtype=torch.uint8)
-    with _quiet(), torch.no_grad():
-        program = torch.onnx.export(
-            model.deployable(),
-            (example,),
-            input_names=["image"],
-            output_names=["anomaly_map", "score"],
-            dynamic_shapes={"image": {0: torch.export.Dim("batch")}},
-            opset_version=OPSET,
-            dynamo=True,
-            external_data=False,
-            verbose=False,
-        )
+    try:
+        with _quiet(), torch.no_grad():
+            program = torch.onnx.export(
+                model.deployable(),
+                (example,),
+                input_names=["image"],
+                output_names=["anomaly_map", "score"],
+                dynamic_shapes=({0: torch.export.Dim("batch")},),
+                opset_version=OPSET,
+                dynamo=True,
+                external_data=False,
+                verbose=False,
+            )
+    except torch.onnx.OnnxExporterError as error:
+        cause = error.__cause__ or error
+        what = str(cause).strip().partition("\n")[0]
+        raise EdgeadError(
+            f"torch cannot export the graph of {model.name} ({type(cause).__name__}: {what}): this "
+            "is a defect in the detector's deployable()"
+        ) from error
     if program is None:
         raise EdgeadError(
             f"torch {torch.__version__} exported no graph: install the torch version of the "
@@ -135,6 +143,13 @@ def _check_contract(proto: Any, model: AnomalyModel) -> None:
         raise EdgeadError(
             f"the exported graph of {model.name} has inputs and outputs {found}, but must have "
             f"{expected}: this is a defect in the detector's deployable()"
+        )
+    fault = contract.fault_of_convolutions(proto)
+    if fault is not None:
+        raise EdgeadError(
+            f"the exported graph of {model.name} has {fault}, and INT8 and compression find "
+            "convolutions by name and by weights of their own: this is a defect in the detector's "
+            "deployable()"
         )
 
 

@@ -135,7 +135,7 @@ def _register_entry_point(name: str, points: Sequence[EntryPoint], is_ours: bool
     """Register the detector that packages bring under a name, or say why it cannot be."""
     brought_by = " and ".join(sorted({_package(point) for point in points}))
     if is_ours:
-        return f"edgead's own detector has that name, so the one of {brought_by} is not used"
+        return f"a detector of that name is there already, so the one of {brought_by} is not used"
     if len({point.value for point in points}) > 1:
         return f"{brought_by} bring detectors of the same name; keep one of the packages"
     if not NAME.fullmatch(name):
