@@ -290,8 +290,8 @@ class Runtime(abc.ABC):
                 "detector after the fork (gunicorn: without --preload, or in post_fork)"
             )
         raise EdgeadError(
-            f"the {self.name} runtime is not open (a detector that was closed stays closed): "
-            f"create a new EdgeDetector, or call {call} inside 'with runtime:'"
+            f"the {self.name} runtime is not open: it was closed, or never opened; create a new "
+            f"EdgeDetector, or call {call} inside 'with runtime:'"
         )
 
     def _open_and_try(self) -> None:

@@ -214,7 +214,7 @@ def test_bad_input_is_one_sentence(
     assert "offline" in refused(capsys, artifact, "--batch", "2", "--streams", "2")
     (tmp_path / "empty").mkdir()
     assert "edgead export" in refused(capsys, tmp_path / "empty")
-    assert "no runtime 'fast'" in refused(capsys, tmp_path, "--runtime", "fast")
+    assert "unknown runtime 'fast'" in refused(capsys, tmp_path, "--runtime", "fast")
     other = tiny_artifact("other.onnx", bias=0.5).path
     assert "another file" in refused(capsys, other, "--rerun", figures)
     data = read(figures)

@@ -133,12 +133,12 @@ def test_a_closed_runtime_is_not_described_and_opens_again(
     kind: type[Runtime], tiny_artifact: Make
 ) -> None:
     runtime = kind(tiny_artifact(), ONE_THREAD)
-    with pytest.raises(EdgeadError, match="not open: call describe"):
+    with pytest.raises(EdgeadError, match="not open: .*call describe"):
         runtime.describe()
     for _ in range(2):
         with runtime:
             assert runtime.describe().name == kind.name
-        with pytest.raises(EdgeadError, match="not open: call describe"):
+        with pytest.raises(EdgeadError, match="not open: .*call describe"):
             runtime.describe()
     runtime.close()
 
