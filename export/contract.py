@@ -9,7 +9,7 @@ from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 
 from edgead.artifact import Manifest
 from edgead.errors import ArtifactError
-from edgead.export.roles import is_head
+from edgead.export.roles import is_head, photo_casts
 
 Described = dict[str, tuple[str, list[int | str]]]
 """Type and shape of each input and output, by name."""
@@ -65,17 +65,21 @@ def read_graph(data: bytes, manifest: Manifest, name: str) -> onnx.ModelProto:
             f"the graph of {name} has inputs and outputs {found(model)}, but its manifest says "
             f"{expected(manifest.input.size, cells)}: {again}"
         )
-    fault = fault_of_convolutions(model)
+    fault = fault_of_graph(model)
     if fault:
         raise ArtifactError(f"the graph of {name} has {fault}: {again}")
     return model
 
 
-def fault_of_convolutions(model: onnx.ModelProto) -> str | None:
-    """Say why INT8 and compression cannot find the convolutions of a graph; ``None`` if they can.
+def fault_of_graph(model: onnx.ModelProto) -> str | None:
+    """Say what keeps other precisions from being made of a graph; ``None`` for nothing.
 
-    They find them by name, with their weights, outside of the head.
+    The photo becomes floats at one place. INT8 and compression find convolutions by name, with
+    their weights, outside of the head.
     """
+    casts = len(photo_casts(model.graph))
+    if casts != 1:
+        return f"{casts} casts of the photo to float in place of one"
     weights = {tensor.name for tensor in model.graph.initializer}
     found = [node for node in model.graph.node if node.op_type in ("Conv", "ConvTranspose")]
     if all(is_head(node) for node in found):

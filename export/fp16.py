@@ -14,6 +14,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from edgead.calibration.calibrators import Range
 from edgead.errors import GateRefused
+from edgead.export.roles import photo_casts
 
 _LARGEST = 65504.0
 _HEADROOM = 4.0
@@ -85,15 +86,11 @@ def for_gpus(model: onnx.ModelProto, activations: Mapping[str, Range]) -> onnx.M
 
 def _half_tensors(graph: onnx.GraphProto) -> set[str]:
     """Follow the photo through the networks, up to the first operator that is not theirs."""
-    pixels, half = {"image"}, set[str]()
+    half = {node.output[0] for node in photo_casts(graph)}
     weights = {tensor.name for tensor in graph.initializer}
     for node in graph.node:
         inputs = [name for name in node.input if name and name not in weights]
-        if node.op_type == "Transpose" and node.input[0] in pixels:
-            pixels.add(node.output[0])
-        begins = node.op_type == "Cast" and node.input[0] in pixels
-        carried = node.op_type in _NETWORK and inputs and all(name in half for name in inputs)
-        if begins or carried:
+        if node.op_type in _NETWORK and inputs and all(name in half for name in inputs):
             half.add(node.output[0])
     # A difference of two networks' features is taken in FP32.
     for node in graph.node:

@@ -144,12 +144,11 @@ def _check_contract(proto: Any, model: AnomalyModel) -> None:
             f"the exported graph of {model.name} has inputs and outputs {found}, but must have "
             f"{expected}: this is a defect in the detector's deployable()"
         )
-    fault = contract.fault_of_convolutions(proto)
+    fault = contract.fault_of_graph(proto)
     if fault is not None:
         raise EdgeadError(
-            f"the exported graph of {model.name} has {fault}, and INT8 and compression find "
-            "convolutions by name and by weights of their own: this is a defect in the detector's "
-            "deployable()"
+            f"the exported graph of {model.name} has {fault}, and INT8, FP16 and compression rest "
+            "on it: this is a defect in the detector's deployable()"
         )
 
 

@@ -41,6 +41,15 @@ def is_autoencoder(node: onnx.NodeProto) -> bool:
     return node.name.startswith(f"{AUTOENCODER}/")
 
 
+def photo_casts(graph: onnx.GraphProto) -> list[onnx.NodeProto]:
+    """Return the nodes that turn the pixels of the photo into floats; a detector has one."""
+    pixels = {"image"}
+    for node in graph.node:
+        if node.op_type == "Transpose" and node.input[0] in pixels:
+            pixels.add(node.output[0])
+    return [node for node in graph.node if node.op_type == "Cast" and node.input[0] in pixels]
+
+
 def convolutions(model: onnx.ModelProto) -> list[str]:
     """Name the convolutions whose weights become INT8, in the order of the graph."""
     return [node.name for node in model.graph.node if is_convolution(node)]

@@ -66,8 +66,9 @@ def _rows(manifest: Manifest) -> list[tuple[str, str]]:
         ),
         (
             "trained",
-            f"on {training.images} photos of {training.dataset}, {training.steps} steps, seed "
-            f"{training.seed}, {training.finished}",
+            f"on {training.images} photos of {training.dataset}, "
+            + (f"{training.steps} steps, " if training.steps else "")
+            + f"seed {training.seed}, {training.finished}",
         ),
         ("blank photos", _blank(training)),
         *_teacher(manifest.teacher),

@@ -140,10 +140,28 @@ def _to_train(plan: Plan, model: str) -> Contender:
         model,
         model,
         plan.out / "runs" / model,
-        plan.steps.get(model, plan.steps.get("")),
+        _steps(plan, model),
         plan.teachers.get(model),
         _checked_options(plan, model),
     )
+
+
+def _steps(plan: Plan, model: str) -> int | None:
+    """Return the steps asked for; those asked for all detectors are for those that take any."""
+    if _takes_steps(model):
+        return plan.steps.get(model, plan.steps.get(""))
+    if model in plan.steps:
+        raise UsageError(
+            f"--steps names '{model}', which does not train by gradient steps; leave it out"
+        )
+    return None
+
+
+def _takes_steps(model: str) -> bool:
+    from edgead.models import GradientModel
+    from edgead.models.registry import model_class
+
+    return issubclass(model_class(model), GradientModel)
 
 
 def _checked_options(plan: Plan, model: str) -> Mapping[str, str]:
@@ -202,7 +220,8 @@ def _without_the_slow(
     kept, left_out = [], []
     for contender in found:
         gmac = _gmac(contender, plan)
-        if gmac is None or gmac <= MOST_GMAC_ON_CPU or contender.model in plan.teachers:
+        is_small = gmac is None or gmac <= MOST_GMAC_ON_CPU
+        if is_small or contender.model in plan.teachers or not _takes_steps(contender.model):
             kept.append(contender)
         else:
             reason = (

@@ -154,7 +154,8 @@ def _soonest(detectors: Sequence[Detector]) -> str:
     if not timed:
         return "cannot be answered: no training time was recorded"
     first = min(timed, key=lambda d: d.training_seconds or 0.0)
-    return f"{first.label}: {_minutes(first.training_seconds or 0.0)} for {first.steps} steps"
+    steps = f" for {first.steps} steps" if first.steps else ""
+    return f"{first.label}: {_minutes(first.training_seconds or 0.0)}{steps}"
 
 
 def _balanced(measured: Sequence[Variant], device: str) -> str:

@@ -133,7 +133,7 @@ def _training(column: _Column) -> str:
     detector = column.detector
     seconds = detector.training_seconds
     took = "time not recorded" if seconds is None else duration(seconds)
-    return f"{took}, {detector.steps:,} steps"
+    return f"{took}, {detector.steps:,} steps" if detector.steps else took
 
 
 def _int8_auroc(column: _Column) -> str:

@@ -20,6 +20,7 @@ from edgead.export.roles import (
     is_head,
     is_tiling,
     output_axis,
+    photo_casts,
 )
 
 
@@ -40,7 +41,7 @@ class IntegerGraph(EditableGraph):
         if any(node.op_type in {"QuantizeLinear", "DequantizeLinear"} for node in self.nodes):
             raise EdgeadError("the graph is INT8 already: quantize the FP32 file it was made from")
         self._pair_sources: dict[str, str] = {}
-        (cast,) = (node for node in self.nodes if node.op_type == "Cast")
+        (cast,) = photo_casts(self.proto)
         self.pixels: str = cast.output[0]
         """The photo as float values 0..255."""
 
@@ -79,7 +80,7 @@ class IntegerGraph(EditableGraph):
 
     def read_pixels_as_integers(self) -> None:
         """Replace the cast of the photo: a pixel is its own integer, with the scale 1."""
-        (cast,) = (node for node in self.nodes if node.op_type == "Cast")
+        (cast,) = photo_casts(self.proto)
         scale = self.add("pixels_scale", self.pixel_scale)
         zero = self.add("pixels_zero", np.asarray(0, np.uint8))
         pair = helper.make_node(

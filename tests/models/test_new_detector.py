@@ -17,9 +17,12 @@ import torch
 from torch import Tensor, nn
 
 from edgead.artifact import MapSpec, read_artifact
+from edgead.calibration.probe import probe
+from edgead.calibration.ranges import extremes
 from edgead.cli import main
+from edgead.compare.plan import Plan, contenders
 from edgead.errors import EdgeadError, TrainingError, UsageError
-from edgead.export import graph, report
+from edgead.export import fp16, graph, qdq, report
 from edgead.models import AnomalyModel, GradientModel, create_model, model_names, registry
 from edgead.training import Run, TrainConfig, train
 from edgead.training.config import OF_STEPS
@@ -242,6 +245,20 @@ def test_penalty_images_and_teachers_are_refused_where_there_is_no_use_for_them(
         Plain((32, 32)).load_teacher("teacher.pth")
 
 
+def test_a_comparison_gives_it_no_steps(site: Path, shared_dataset: Path, tmp_path: Path) -> None:
+    plan = Plan(
+        shared_dataset,
+        tmp_path,
+        ("padim", "efficientad-n"),
+        steps={"": 3},
+        teachers={"padim": "distilled"},
+        image_size=(96, 96),
+    )
+    assert [contender.steps for contender in contenders(plan)[0]] == [None, 3]
+    with pytest.raises(UsageError, match="--steps names 'padim', which does not train by grad"):
+        contenders(dataclasses.replace(plan, steps={"padim": 3}))
+
+
 BROKEN = {
     "gone": ("no_such_module:X", "cannot be imported (ModuleNotFoundError: No module named"),
     "lacking": ("broken_package:NoSuchClass", "cannot be imported (AttributeError: "),
@@ -322,6 +339,40 @@ class WithoutConvolutions(Plain):
         return photos.float().sum(3)
 
 
+class CastTwice(Plain):
+    def anomaly_map(self, photos: Tensor) -> Tensor:
+        return super().anomaly_map(photos) + photos.permute(0, 3, 1, 2).double().sum(1).float()
+
+
+class Pooled(Plain):
+    """Ends in a pooling, and has a number that is cast where nothing of the photo is."""
+
+    @property
+    def map_spec(self) -> MapSpec:
+        height, width = self.image_size
+        return MapSpec(height // 2, width // 2, 0.0, 0.0, float(height), float(width))
+
+    def anomaly_map(self, photos: Tensor) -> Tensor:
+        x = nn.functional.avg_pool2d(self.net(photos.permute(0, 3, 1, 2).float()).relu(), 2)
+        return (x * (x > 0).float()).square().sum(1)
+
+
+def test_other_precisions_of_a_graph_that_no_detector_here_has() -> None:
+    torch.manual_seed(0)
+    model = onnx.load_from_string(graph.to_onnx(Pooled((32, 32)).eval()))
+    batch = [torch.randint(0, 256, (1, 32, 32, 3), dtype=torch.uint8).numpy()]
+    tensors = [*qdq.calibrated_tensors(model), *fp16.checked_tensors(model)]
+    ranges = extremes(model, tensors, batch)
+    (wanted,) = probe(model, ["anomaly_map"], batch)
+    for made in (
+        fp16.for_gpus(model, ranges),
+        qdq.for_onnxruntime(model, ranges),
+        qdq.for_tensorrt(model, ranges),
+    ):
+        (found,) = probe(made, ["anomaly_map"], batch)
+        assert np.corrcoef(wanted[0].ravel(), found[0].ravel())[0, 1] > 0.999
+
+
 class WithoutGraph(Plain):
     def anomaly_map(self, photos: Tensor) -> Tensor:
         return super().anomaly_map(photos) * (1 if float(photos.float().mean()) > 1 else 2)
@@ -342,6 +393,7 @@ def test_a_graph_that_torch_cannot_export_is_one_sentence(
     [
         (Plain((32, 32), shared=True), "convolutions that share their weights"),
         (WithoutConvolutions((32, 32)), "no convolution"),
+        (CastTwice((32, 32)), "2 casts of the photo to float in place of one"),
     ],
 )
 def test_a_graph_that_int8_could_not_be_made_of_is_refused(model: Plain, fault: str) -> None:
