@@ -158,9 +158,13 @@ def fold_input_scaling(convolution: nn.Conv2d, mean: Tensor, std: Tensor) -> Non
 
     Exact only without zero padding: padding stands for ``x = 255 * mean`` before and for
     ``x = 0`` after.
+
+    Raises:
+        ValueError: The convolution pads its input.
     """
     assert convolution.bias is not None
-    assert convolution.padding == (0, 0)
+    if convolution.padding != (0, 0):
+        raise ValueError(f"the fold is not exact with padding {convolution.padding}")
     with torch.no_grad():
         scaled = convolution.weight / std.view(1, 3, 1, 1)
         convolution.bias.sub_((scaled * mean.view(1, 3, 1, 1)).sum((1, 2, 3)))

@@ -10,7 +10,10 @@ from edgead.models.efficientad import EfficientAdN
 from edgead.networks import pdn
 from edgead.networks.inputs import IMAGENET_MEAN, IMAGENET_STD, to_network_input
 
-torch.manual_seed(0)
+
+@pytest.fixture(autouse=True)
+def _seed() -> None:
+    torch.manual_seed(0)
 
 
 def same(found: torch.Tensor, wanted: torch.Tensor) -> None:
@@ -36,7 +39,7 @@ def test_colour_order_and_normalisation_go_into_the_first_convolution() -> None:
 
 
 def test_with_padding_that_fold_is_not_exact_and_not_made() -> None:
-    with pytest.raises(AssertionError):
+    with pytest.raises(ValueError, match="padding"):
         pdn.fold_input_scaling(nn.Conv2d(3, 8, 4, padding=1), torch.zeros(3), torch.ones(3))
 
 
