@@ -3,7 +3,11 @@ PYTHON ?= python3
 BIN = $(VENV)/bin
 READY = $(VENV)/.ready
 
-.PHONY: demo docs test test-fast test-oldest test-newest check install
+# One test process a core; the tests of a file stay together, because they share what they set up.
+WORKERS ?= auto
+PYTEST = $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
+
+.PHONY: demo docs test test-fast test-oldest test-newest coverage check install
 
 install: $(READY)
 
@@ -25,10 +29,14 @@ check: $(READY)
 	$(BIN)/mypy
 
 test: check
-	$(BIN)/python -m pytest
+	$(PYTEST)
 
+# The device side, and what needs no training: under a minute on two cores.
 test-fast: $(READY)
-	$(BIN)/python -m pytest -m "not slow"
+	$(PYTEST) -m "not slow"
+
+coverage: $(READY)
+	$(PYTEST) --cov --cov-report=term
 
 # The device install alone (no torch, no onnx), with the lowest versions that pyproject.toml allows
 # for the Python in use, and with the newest that there are.
