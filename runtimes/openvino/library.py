@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import sys
 import threading
+from collections.abc import Iterator
 from typing import Any
 
 from edgead.errors import RuntimeUnavailableError
@@ -38,3 +41,33 @@ def load() -> Any:
             "pip install --force-reinstall 'edgead[openvino]'"
         ) from error
     return openvino
+
+
+@contextlib.contextmanager
+def same_signal_stack() -> Iterator[None]:
+    """Keep this thread's stack for signals while OpenVINO loads its CPU plugin.
+
+    On Linux the plugin gives the thread a stack of its own and frees it at the plugin's end. Where
+    another plugin began meanwhile, or another thread closes, the freed stack stays the thread's,
+    and the next signal with a handler in Python ends the process (seen in OpenVINO 2026.4).
+    """
+    if sys.platform != "linux":
+        yield
+        return
+    libc = ctypes.CDLL(None)
+    before = _SignalStack()
+    libc.sigaltstack(None, ctypes.byref(before))
+    try:
+        yield
+    finally:
+        libc.sigaltstack(ctypes.byref(before), None)
+
+
+class _SignalStack(ctypes.Structure):
+    """C's ``stack_t`` on Linux."""
+
+    _fields_ = (
+        ("ss_sp", ctypes.c_void_p),
+        ("ss_flags", ctypes.c_int),
+        ("ss_size", ctypes.c_size_t),
+    )

@@ -152,7 +152,8 @@ class OpenVinoRuntime(Runtime):
             if is_single:
                 size = self.artifact.manifest.input
                 model.reshape({_INPUT: [1, size.height, size.width, 3]})
-            compiled = core.compile_model(model, _DEVICE, settings)
+            with library.same_signal_stack():
+                compiled = core.compile_model(model, _DEVICE, settings)
         except (RuntimeError, UnicodeDecodeError) as error:
             raise ArtifactError(
                 f"OpenVINO {openvino.__version__.partition('-')[0]} cannot load "

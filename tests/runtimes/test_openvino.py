@@ -135,3 +135,29 @@ def test_it_is_imported_when_it_is_opened_and_not_before(tiny_artifact: Make) ->
         "assert 'openvino' in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize(
+    "close",
+    [
+        "for detect in opened: detect.close()",
+        "for detect in reversed(opened): detect.close()",
+        "with ThreadPoolExecutor(1) as pool: list(pool.map(lambda one: one.close(), opened))",
+    ],
+)
+def test_a_signal_after_it_is_closed_reaches_its_handler(close: str, tiny_artifact: Make) -> None:
+    # Its plugin gives the thread a stack for signals, and frees it.
+    code = (
+        "import signal, sys, numpy as np\n"
+        "from concurrent.futures import ThreadPoolExecutor\n"
+        "from edgead.runtimes import open_runtime\n"
+        "from edgead.artifact import read_artifact\n"
+        f"artifact = read_artifact({str(tiny_artifact().path)!r})\n"
+        "opened = [open_runtime(artifact, 'openvino').runtime for _ in range(2)]\n"
+        "for detect in opened: detect.infer(np.zeros((3, 32, 32, 3), np.uint8))\n"
+        f"{close}\n"
+        "signal.signal(signal.SIGTERM, lambda *_: sys.exit(7))\n"
+        "signal.raise_signal(signal.SIGTERM)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], check=False)
+    assert done.returncode == 7
