@@ -14,6 +14,7 @@ from edgead.artifact import Artifact
 from edgead.cli import main
 from edgead.settings import Settings
 from tests.conftest import part, write_photo
+from tests.documented import documented
 
 QUICK = ("--duration", "0.2", "--frame-size", "60x80")
 
@@ -48,6 +49,8 @@ def test_the_json_has_everything_and_can_be_run_again(
 ) -> None:
     artifact, figures = measured
     found = read(figures)
+    top = {*found, *found["artifact"], *found["latency_ms"], *found["stages_ms"], *found["cpu"]}
+    assert top - documented("bench --json") == set()
     assert {"p50", "p90", "p99", "mean", "max"} <= set(found["latency_ms"])
     assert {"preprocess", "inference", "postprocess"} <= set(found["stages_ms"])
     assert found["stages_ms"]["host_to_device"] is None

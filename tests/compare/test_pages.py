@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import re
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from edgead.compare import Constraints, markdown, recommend, webpage
 from edgead.compare.comparison import Comparison, Machine
 from edgead.compare.results import Detector, Latency, LeftOut, Variant
 from edgead.markup import Html
+from tests.documented import documented, keys
 from tests.pages import HOSTILE, require_harmless_markdown, require_harmless_page
 
 
@@ -59,18 +57,6 @@ def _comparison() -> Comparison:
     )
 
 
-def _keys(value: Any) -> Iterator[str]:
-    """Every key of a JSON value; the entries of ``machine`` by name have foreign keys."""
-    if isinstance(value, list):
-        for one in value:
-            yield from _keys(one)
-    elif isinstance(value, dict):
-        for key, one in value.items():
-            yield key
-            if key not in ("runtimes", "unavailable"):
-                yield from _keys(one)
-
-
 def test_every_key_of_the_json_file_is_documented() -> None:
     limits = Constraints(max_latency_ms=0.1, device="here")
     missed = dataclasses.replace(
@@ -78,9 +64,8 @@ def test_every_key_of_the_json_file_is_documented() -> None:
     )
     assert missed.recommendation.misses
     written = json.loads(json.dumps([_comparison().to_json(), missed.to_json()]))
-    text = (Path(__file__).parents[2] / "docs/reference/json.md").read_text()
-    documented = set(re.findall(r"`(\w+)`", text.split("`compare.json`")[1]))
-    assert set(_keys(written)) - documented == set()
+    found = set(keys(written, foreign=("runtimes", "unavailable")))
+    assert found - documented("compare.json") == set()
 
 
 def test_foreign_names_stay_text(tmp_path: Path) -> None:

@@ -1,7 +1,13 @@
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 from edgead.artifact import ParitySpec
+from edgead.export import report
+from edgead.export.compress.search import Rung
 from edgead.export.report import Variant, keep_fastest_int8, recommended, say_what_is_slower
+from tests.documented import documented, keys
 
 
 def variant(precision: str, milliseconds: float | None) -> Variant:
@@ -48,3 +54,10 @@ def test_int8_that_is_slower_than_fp32_says_so() -> None:
     ]
     assert says == ["int8-dynamic"]
     assert all(variant.accepted for variant in found)
+
+
+def test_every_key_of_the_json_file_is_documented(tmp_path: Path) -> None:
+    rung = Rung(1.0, 1, 0.9, ParitySpec("fp32", 1, 0.0, 0.0, 0.0, 0), None)
+    report.write(tmp_path, [variant("fp32", 10)], "edgead bench", rungs=[rung])
+    written = json.loads((tmp_path / "report.json").read_text())
+    assert set(keys(written)) - documented("report.json") == set()
