@@ -60,6 +60,8 @@ class fresh_registry:
     """Let packages be looked for again in the block, and forgotten after it."""
 
     def __enter__(self) -> None:
+        for module in registry._FILES:  # they register once in a process, and for other tests, too
+            importlib.import_module(module)
         self.patch = pytest.MonkeyPatch()
         ours = {k: v for k, v in registry._registry.items() if v.__module__.startswith("edgead.")}
         self.patch.setattr(registry, "_registry", ours)
