@@ -324,7 +324,7 @@ def test_a_map_that_is_no_squared_difference_is_refused(
     for index in range(5):
         write_photo(tmp_path / f"good/{index}.png", part(index))
     options = ExportOptions(compress="auto", calibration=str(tmp_path / "good"))
-    with pytest.raises(UsageError, match="not a sum of squared differences.*--int8"):
+    with pytest.raises(UsageError, match="needs a map that is a sum of squared.*--int8"):
         export(tiny_artifact().path, tmp_path / "out", options)
     with pytest.raises(UsageError):
         Network(onnx.load_from_string(tiny_model()))
