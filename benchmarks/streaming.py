@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import argparse
 import itertools
+import sys
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from edgead import Detection, EdgeDetector, Timings
+from edgead import Detection, EdgeadError, EdgeDetector, Timings, notices
 from edgead.benchmarks import frames as sources
 from edgead.benchmarks.statistics import Ratio, paired_ratio
 from edgead.images import Image
@@ -94,25 +95,34 @@ def _rate(results: Iterator[object]) -> float:
     return count / (time.perf_counter() - start)
 
 
-def _main() -> None:
+def _main() -> int:
     parser = argparse.ArgumentParser(prog="python -m edgead.benchmarks.streaming")
     parser.add_argument("artifact")
-    parser.add_argument("--frame-size", default="1080x1920", metavar="HxW")
-    parser.add_argument("--threads", type=int)
+    parser.add_argument("--frame-size", default="1080x1920", metavar="HxW", help="in pixels")
+    parser.add_argument("--threads", type=int, metavar="N", help="of one inference")
     parser.add_argument("--runtime", default="auto")
-    parser.add_argument("--rounds", type=int, default=10)
+    parser.add_argument("--rounds", type=int, default=10, metavar="N", help="at least 2")
     args = parser.parse_args()
-    height, width = map(int, args.frame_size.split("x"))
-    frames = sources.generated((height, width))
-    with EdgeDetector(args.artifact, args.runtime, threads=args.threads) as detect:
-        found = measure_streaming(detect, frames, args.rounds)
-        info = detect.runtime
-    print(f"{info.name}, {info.threads} threads, frames of {width}x{height} px")
+    sides = args.frame_size.lower().split("x")
+    if len(sides) != 2 or not all(side.isdecimal() and 0 < int(side) <= 16384 for side in sides):
+        parser.error(f"--frame-size must be height x width in pixels, not {args.frame_size!r}")
+    if args.rounds < 2:
+        parser.error(f"--rounds must be at least 2, not {args.rounds}")
+    frames = sources.generated((int(sides[0]), int(sides[1])))
+    try:
+        with EdgeDetector(args.artifact, args.runtime, threads=args.threads) as detect:
+            found = measure_streaming(detect, frames, args.rounds)
+            info = detect.runtime
+    except EdgeadError as error:
+        notices.error(error)
+        return 1
+    print(f"{info.name}, {info.threads} threads, frames of {sides[1]}x{sides[0]} px")
     print(f"prepare, infer    {found.prepare_ms:.2f} ms, {found.infer_ms:.2f} ms a frame")
     print(f"calls             {found.calls_fps:.1f} frames per second")
     print(f"stream            {found.stream_fps:.1f} frames per second")
     print(f"stream / calls    {found.gain}")
+    return 0
 
 
 if __name__ == "__main__":
-    _main()
+    sys.exit(_main())

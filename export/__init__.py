@@ -11,10 +11,15 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from edgead.export.options import ExportOptions
     from edgead.export.pipeline import export
+    from edgead.export.report import Variant
 
-__all__ = ["ExportOptions", "export"]
+__all__ = ["ExportOptions", "Variant", "export"]
 
-_HOME = {"ExportOptions": "edgead.export.options", "export": "edgead.export.pipeline"}
+_HOME = {
+    "ExportOptions": "edgead.export.options",
+    "Variant": "edgead.export.report",
+    "export": "edgead.export.pipeline",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -71,8 +71,10 @@ def to_onnx(model: AnomalyModel) -> bytes:
     versions = {entry.domain: entry.version for entry in proto.opset_import}
     if versions != {"": OPSET}:
         raise EdgeadError(
-            f"torch {torch.__version__} exported the operator sets {versions}, but devices need "
-            f"{OPSET}: install the torch version of the project's constraints.txt"
+            f"the graph of {model.name} needs the operator sets {versions}, but devices have "
+            f"{OPSET}: a detector of your own uses an operator that is newer (such as mean over "
+            f"given axes); for a detector of edgead, install the torch of the project's "
+            f"constraints.txt (this is {torch.__version__})"
         )
     _name_nodes(proto)
     _scale_resizes(proto)

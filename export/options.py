@@ -9,6 +9,8 @@ from edgead.artifact.kinds import FP16, INT8, INT8_DYNAMIC, INT8_TENSORRT, Kind
 from edgead.errors import UsageError
 
 INT8_CHOICES = ("auto", "static", "dynamic")
+AUTO = "auto"
+"""In place of a number of GMAC: as few as pass the gate."""
 
 
 @dataclass(frozen=True)
@@ -86,11 +88,19 @@ class ExportOptions:
         }
 
     def check(self) -> None:
-        """Refuse options that contradict each other.
+        """Refuse values that there are not, and options that contradict each other.
 
         Raises:
-            UsageError: Names them.
+            UsageError: Names them, or a value that there is not.
         """
+        if self.int8 not in (None, *INT8_CHOICES):
+            raise UsageError(
+                f"there is no INT8 '{self.int8}'; choose one of: {', '.join(INT8_CHOICES)}"
+            )
+        if isinstance(self.compress, str) and self.compress != AUTO:
+            raise UsageError(
+                f"compress must be a number of GMAC or '{AUTO}', not '{self.compress}'"
+            )
         if self.compress is not None and self.max_latency is not None:
             raise UsageError(
                 "--compress GMAC and --max-latency both set the size of the network: leave one out"

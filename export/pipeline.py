@@ -86,19 +86,24 @@ class Prepared:
         fp32 = self._fp32(network, bench, out)
         choice = self._choose(network, fp32, bench, scratch)
         reasons: list[str] = []
-        made = [fp32]
-        if choice is not None and choice.network is not None:
-            made += self._made(choice.network, bench, reasons, (FP32, *self.options.kinds))
-        elif choice is None:
+        made, refusal = [fp32], None
+        if choice is None:
             made += self._made(network, bench, reasons, self.options.kinds)
+        elif choice.network is None:
+            refusal = choice.refusal
+        else:
+            made += self._made(choice.network, bench, reasons, (FP32, *self.options.kinds))
         self.judge.label([checked.scored for checked in made])
         verdicts = [self._verdict(fp32, checked) for checked in made]
-        refusal = None if choice is None else choice.refusal
-        if choice is not None and choice.network is not None and verdicts[1].refusal:
-            # By the labelled photos, which took no part in the choice.
+        if choice is not None and len(made) > 1 and verdicts[1].refusal:
+            # By the labelled photos, which took no part in the choice. They are read once, for all
+            # files, so that what was made of the compression is known by then, and goes with it.
             refusal = _refused_compression(made[1], verdicts[1].refusal)
-        if refusal is not None:  # what was made of it goes with it
             made, verdicts = made[:1], verdicts[:1]
+        verdicts = [
+            found.or_refused(gate.runtime_refusal(checked.apart)) if checked is not fp32 else found
+            for found, checked in zip(verdicts, made, strict=True)
+        ]
         variants = self._variants(made, verdicts, bench)
         for index, (checked, found) in enumerate(zip(made, verdicts, strict=True)):
             if not variants[index].accepted:
@@ -172,8 +177,7 @@ class Prepared:
         if checked is fp32:
             return verdict.of_reference(self.judge, fp32.scored, str(self.source.path))
         allowed = self.options.max_drop
-        found = verdict.with_labels(self.judge, fp32.scored, checked.scored, allowed)
-        return found.or_refused(gate.runtime_refusal(checked.apart))
+        return verdict.with_labels(self.judge, fp32.scored, checked.scored, allowed)
 
     def _variants(
         self, made: Sequence[Checked], verdicts: Sequence[Verdict], bench: Workbench

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import functools
-import importlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib.metadata import entry_points
+from typing import Any
 
+from edgead import plugins
 from edgead.artifact import Artifact
 from edgead.errors import EdgeadError, RuntimeUnavailableError, UsageError
 from edgead.runtimes.base import ContractError, Runtime, RuntimeOptions
@@ -56,17 +56,32 @@ def runtime_class(name: str) -> type[Runtime]:
         raise UsageError(
             f"unknown runtime '{name}'; choose 'auto' or one of: {', '.join(sorted(locations))}"
         )
-    module, _, attribute = locations[name].partition(":")
+    where = locations[name]
+    if isinstance(where, plugins.PluginError):
+        raise RuntimeUnavailableError(f"the runtime '{name}' cannot be used: {where}") from where
     try:
-        loaded = getattr(importlib.import_module(module), attribute)
-    except (ImportError, AttributeError) as error:
+        loaded = plugins.load(where)
+    except plugins.PluginError as error:
+        raise RuntimeUnavailableError(f"the runtime '{name}' ({where}) {error}") from error
+    fault = _fault_of(loaded)
+    if fault is not None:
         raise RuntimeUnavailableError(
-            f"the runtime '{name}' ({locations[name]}) cannot be imported ({error}): reinstall its "
-            "package, or remove it"
-        ) from error
-    if not (isinstance(loaded, type) and issubclass(loaded, Runtime)):
-        raise EdgeadError(f"the runtime '{name}' ({locations[name]}) is not a Runtime class")
-    return loaded
+            f"the runtime '{name}' ({where}) {fault}: upgrade its package, or remove it"
+        )
+    runtime: type[Runtime] = loaded
+    return runtime
+
+
+def _fault_of(found: Any) -> str | None:
+    """Return why an object cannot be a runtime's class; ``None`` if it can."""
+    if not (isinstance(found, type) and issubclass(found, Runtime)):
+        return "is not a subclass of edgead.runtimes.Runtime"
+    missing = set(getattr(found, "__abstractmethods__", ()))
+    if not isinstance(getattr(found, "name", None), str):
+        missing.add("name")
+    if not isinstance(getattr(found, "speed_rank", None), int):
+        missing.add("speed_rank")
+    return f"lacks {', '.join(sorted(missing))}" if missing else None
 
 
 def available() -> dict[str, str | None]:
@@ -144,6 +159,12 @@ def _broken(name: str) -> str | None:
 
 
 @functools.cache
-def _locations() -> dict[str, str]:
-    found = {point.name: point.value for point in entry_points(group=ENTRY_POINT_GROUP)}
+def _locations() -> dict[str, str | plugins.PluginError]:
+    """Return where each runtime is, or why packages that bring it cannot be used."""
+    found: dict[str, str | plugins.PluginError] = {}
+    for name, entries in plugins.points(ENTRY_POINT_GROUP).items():
+        try:
+            found[name] = plugins.location(entries)
+        except plugins.PluginError as error:
+            found[name] = error
     return {**found, **_BUILT_IN}

@@ -161,6 +161,13 @@ def exported(tmp_path_factory: pytest.TempPathFactory, trained_run: Path) -> Pat
     return out / str(variant.file)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Count what needs a training as slow: setting it up takes most of a minute."""
+    for item in items:
+        if "trained_run" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.slow)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Keep the tests out of the user's calibration cache."""

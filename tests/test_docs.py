@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import re
 import shlex
 import shutil
@@ -49,6 +50,20 @@ def test_modules_that_are_run_exist(page: Path) -> None:
             path = ROOT.joinpath(*module.split("."))
             is_there = path.with_suffix(".py").is_file() or (path / "__main__.py").is_file()
             assert is_there or _REMOVED in page.read_text(), f"{module} is not there"
+
+
+def test_public_names_can_be_imported() -> None:
+    rows = re.findall(
+        r"^\| (`edgead\..*?) \|", (ROOT / "docs/reference/python.md").read_text(), re.M
+    )
+    names = [re.findall(r"`([\w.]+)`", row) for row in rows]
+    assert sum(map(len, names)) >= 25
+    for first, *others in names:
+        place = first.rpartition(".")[0]
+        for name in (first, *(other if "." in other else f"{place}.{other}" for other in others)):
+            module, _, attribute = name.rpartition(".")
+            is_there = hasattr(importlib.import_module(module), attribute)
+            assert is_there or importlib.import_module(name), name
 
 
 @pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md", "studies/README.md"])

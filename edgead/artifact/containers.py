@@ -9,12 +9,12 @@ without its dot. It is imported when a file with that suffix is opened, and neve
 from __future__ import annotations
 
 import functools
-import importlib
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint
 from pathlib import Path
 
+from edgead import plugins
 from edgead.artifact.manifest import Manifest
 from edgead.errors import ArtifactError
 
@@ -62,27 +62,25 @@ def container_of(path: Path) -> Container:
     """
     suffix = path.suffix.lower()
     # The entry points are asked last: looking through all packages takes longer than a file.
-    location = _BUILT_IN.get(suffix) or _others().get(suffix) or _BUILT_IN[ONNX_SUFFIX]
-    return _load(location)
+    return _load(suffix if is_known(path) else ONNX_SUFFIX)
 
 
 @functools.cache
-def _others() -> dict[str, str]:
-    return {
-        f".{point.name.lower()}": point.value for point in entry_points(group=ENTRY_POINT_GROUP)
-    }
+def _others() -> dict[str, tuple[EntryPoint, ...]]:
+    found = plugins.points(ENTRY_POINT_GROUP)
+    return {f".{name.lower()}": entries for name, entries in found.items()}
 
 
 @functools.cache
-def _load(location: str) -> Container:
-    module, _, attribute = location.partition(":")
+def _load(suffix: str) -> Container:
     try:
-        loaded = getattr(importlib.import_module(module), attribute)
-    except (ImportError, AttributeError) as error:
-        raise ArtifactError(
-            f"the container {location} cannot be imported ({error}): install the package that it "
-            "comes with again, or remove it"
-        ) from error
+        where = _BUILT_IN.get(suffix) or plugins.location(_others()[suffix])
+    except plugins.PluginError as error:
+        raise ArtifactError(f"files '*{suffix}' cannot be read: {error}") from error
+    try:
+        loaded = plugins.load(where)
+    except plugins.PluginError as error:
+        raise ArtifactError(f"the container {where} of '*{suffix}' {error}") from error
     if not isinstance(loaded, Container):
-        raise ArtifactError(f"{location} is not a Container: upgrade the package that brings it")
+        raise ArtifactError(f"{where} is not a Container: upgrade the package that brings it")
     return loaded

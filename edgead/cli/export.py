@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgead.cli import _engine, _options
+from edgead.export.options import INT8_CHOICES
 
 if TYPE_CHECKING:
     from edgead.export import ExportOptions
@@ -36,7 +37,7 @@ def add_parser(subparsers: _options.Subparsers) -> None:
         "--int8",
         nargs="?",
         const="auto",
-        choices=["auto", "static", "dynamic"],
+        choices=INT8_CHOICES,
         help="also INT8; auto (the default) builds both kinds and keeps the faster one that "
         "passes the checks",
     )

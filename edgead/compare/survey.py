@@ -57,9 +57,13 @@ _EFFICIENTAD = Family(
 FAMILIES = {
     "stfpm": _STFPM,
     "reverse-distillation": _REVERSE,
-    "efficientad": _EFFICIENTAD,
+    "reverse-distillation-resnet18": _REVERSE,
+    "efficientad-n": _EFFICIENTAD,
+    "efficientad-s": _EFFICIENTAD,
+    "efficientad-m": _EFFICIENTAD,
+    "efficientad-survey": _EFFICIENTAD,
 }
-"""Method by the beginning of a registered name."""
+"""Published method of each detector of edgead; a package's detector may have any name."""
 
 _OWN_NETWORKS = {
     "reverse-distillation-resnet18": {"teacher": "ResNet-18, layers 1-3, frozen"},
@@ -74,7 +78,7 @@ _OWN_NETWORKS = {
 
 def family(model: str) -> Family | None:
     """Return the method that a registered detector belongs to; ``None`` for others."""
-    return next((found for name, found in FAMILIES.items() if model.startswith(name)), None)
+    return FAMILIES.get(model)
 
 
 def structure(model: str) -> dict[str, str]:

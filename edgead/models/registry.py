@@ -5,15 +5,17 @@ from __future__ import annotations
 import functools
 import importlib
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import EntryPoint
 from typing import Any, TypeVar
 
+from edgead import plugins
 from edgead.artifact.bounds import LARGEST_SIDE, NAME
 from edgead.errors import UsageError
 from edgead.models.base import AnomalyModel
-from edgead.models.options import OptionValue
+from edgead.models.gradient import GradientModel, Recipe
+from edgead.models.options import Choice, Number, OptionValue
 from edgead.printable import printable
 
 ENTRY_POINT_GROUP = "edgead.models"
@@ -59,6 +61,8 @@ def register_model(name: str) -> Callable[[_Model], _Model]:
     def register(model: _Model) -> _Model:
         if not NAME.fullmatch(name):
             raise ValueError(f"a model's name must match {NAME.pattern}, and {name!r} does not")
+        if model.__module__ not in _FILES:
+            _load_own()  # so that a name of edgead's own is refused here, and not at its first use
         if name in _registry:
             raise ValueError(f"a model named '{name}' is registered already")
         model.name = name
@@ -114,38 +118,40 @@ def create_model(name: str, image_size: tuple[int, int], **options: OptionValue)
     return chosen(image_size, **chosen.resolve_options(options))
 
 
+def _load_own() -> None:
+    for module in _FILES:
+        importlib.import_module(module)
+
+
 @functools.cache
 def _load() -> tuple[Unusable, ...]:
     """Register all detectors; return those of packages that cannot be."""
-    for module in _FILES:
-        importlib.import_module(module)
+    _load_own()
     ours = frozenset(_registry)
-    by_name: dict[str, list[EntryPoint]] = {}
-    for point in entry_points(group=ENTRY_POINT_GROUP):
-        by_name.setdefault(point.name, []).append(point)
     unusable = []
-    for name, points in sorted(by_name.items()):
-        reason = _register_entry_point(name, points, name in ours)
+    for name, entries in plugins.points(ENTRY_POINT_GROUP).items():
+        reason = _register_entry_point(name, entries, name in ours)
         if reason is not None:
             unusable.append(Unusable(printable(name), reason))
     return tuple(unusable)
 
 
-def _register_entry_point(name: str, points: Sequence[EntryPoint], is_ours: bool) -> str | None:
+def _register_entry_point(name: str, entries: tuple[EntryPoint, ...], is_ours: bool) -> str | None:
     """Register the detector that packages bring under a name, or say why it cannot be."""
-    brought_by = " and ".join(sorted({_package(point) for point in points}))
+    brought_by = plugins.brought_by(entries)
     if is_ours:
         return f"a detector of that name is there already, so the one of {brought_by} is not used"
-    if len({point.value for point in points}) > 1:
-        return f"{brought_by} bring detectors of the same name; keep one of the packages"
     if not NAME.fullmatch(name):
         return f"its name in {brought_by} must match {NAME.pattern}"
-    place = f"{printable(points[0].value)} of {brought_by}"
     try:
-        found = points[0].load()
-    except Exception as error:  # a stranger's module raises anything, and must not stop the others
-        what = " ".join(printable(f"{type(error).__name__}: {error}").split())
-        return f"{place} cannot be imported ({what[:300]}); install that package again or remove it"
+        where = plugins.location(entries)
+    except plugins.PluginError as error:
+        return str(error)
+    place = f"{printable(where)} of {brought_by}"
+    try:
+        found = plugins.load(where)
+    except plugins.PluginError as error:
+        return f"{place} {error}"
     fault = _fault_of(found, name)
     if fault is None and _registry.setdefault(name, found) is not found:
         fault = "is not the class that the package registers under that name"
@@ -160,11 +166,13 @@ def _fault_of(found: Any, name: str) -> str | None:
     if not (inspect.isclass(found) and issubclass(found, AnomalyModel)):
         return "is not a subclass of edgead.models.AnomalyModel"
     missing = sorted(getattr(found, "__abstractmethods__", ()))
+    if issubclass(found, GradientModel) and not isinstance(getattr(found, "recipe", None), Recipe):
+        missing.append("recipe")
     if missing:
         return f"lacks {', '.join(missing)}"
+    options = found.declared_options
+    values = options.values() if isinstance(options, Mapping) else [None]
+    if not all(isinstance(option, (Choice, Number)) for option in values):
+        return "declares an option that is neither a Choice nor a Number of edgead.models.options"
     registered = next((key for key, model in _registry.items() if model is found), name)
     return None if registered == name else f"is registered as '{registered}' already"
-
-
-def _package(point: EntryPoint) -> str:
-    return printable(point.dist.name) if point.dist is not None else "a package"

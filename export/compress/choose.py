@@ -11,10 +11,10 @@ from edgead.artifact.kinds import INT8
 from edgead.errors import GateRefused
 from edgead.export import gate, verdict
 from edgead.export.compress.compressor import Compressed, Compressor
-from edgead.export.compress.search import AUTO, Rung, Search, Timer
+from edgead.export.compress.search import Rung, Search, Timer
 from edgead.export.compress.speed import timer
 from edgead.export.network import Network
-from edgead.export.options import ExportOptions
+from edgead.export.options import AUTO, ExportOptions
 from edgead.export.workbench import Checked, Workbench
 
 _SHARE_OF_AUTO = 0.5

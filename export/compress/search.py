@@ -14,7 +14,6 @@ from edgead.errors import GateRefused, UsageError
 if TYPE_CHECKING:
     from edgead.export.compress.compressor import Compressed, Compressor
 
-AUTO = "auto"
 
 SHARES = (0.6, 0.45, 0.33, 0.24, 0.17, 0.12)
 """Shares of the operations that ``auto`` tries."""

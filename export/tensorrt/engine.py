@@ -14,6 +14,7 @@ from edgead.artifact import (
     Artifact,
     EngineSpec,
     Manifest,
+    containers,
     read_artifact,
     write_engine,
 )
@@ -69,6 +70,10 @@ def precision_of(artifact: Artifact) -> str:
             f"{artifact.path} is an engine; build engines from the .onnx file "
             f"({artifact.manifest.engine.onnx})"
         )
+    if artifact.path.suffix.lower() != containers.ONNX_SUFFIX:
+        raise UsageError(
+            f"{artifact.path} is no ONNX file, and TensorRT builds engines from those alone"
+        )
     kind = artifact.manifest.kind
     if kind.engine is None:
         raise UsageError(
@@ -114,7 +119,7 @@ def export_engine(
     artifact = read_artifact(source)
     check(artifact, options, photos)
     if photos is not None and validate is not None:
-        refuse_test_photos(photos.paths, validate)
+        refuse_test_photos(photos.paths, validate, photos.reader)
     with export_folder(out) as folder:
         judge = Judge(photos or generated_photos(artifact.manifest.input.size), validate)
         reference = artifact if baseline is None else read_artifact(baseline)
@@ -183,6 +188,7 @@ def build_engine(
     trt = library.load()
     device = open_device()
     model = artifact.content()
+    judge.photos.reader.keep_only(())  # the builder needs the memory, which a Jetson has only once
     try:
         machine = Machine.here(trt, device)
         _warn(machine, options)

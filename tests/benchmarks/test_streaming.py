@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable
 
@@ -20,11 +21,18 @@ def test_rates_of_calls_and_of_a_stream(
     monkeypatch.setattr(streaming, "_BLOCK_SECONDS", 0.4)
     infer, resize = OnnxRuntime._infer, images.resize
 
+    inferring = threading.Event()
+    overlaps = 0
+
     def slow_infer(self: OnnxRuntime, batch: images.Image) -> RawOutput:
+        inferring.set()
         time.sleep(0.04)
+        inferring.clear()
         return infer(self, batch)
 
     def slow_resize(photo: images.Image, size: tuple[int, int]) -> images.Image:
+        nonlocal overlaps
+        overlaps += inferring.is_set()
         time.sleep(0.04)
         return resize(photo, size)
 
@@ -36,4 +44,5 @@ def test_rates_of_calls_and_of_a_stream(
     assert found.infer_ms >= 40
     assert found.calls_fps <= 1 / 0.08  # one wait after the other
     assert found.stream_fps <= 1 / 0.04  # both at once
+    assert overlaps > 0
     assert found.gain.low <= found.gain.value <= found.gain.high

@@ -268,6 +268,9 @@ BROKEN = {
     "raising": ("raising_package:X", "cannot be imported (ZeroDivisionError: division by zero)"),
     "function": ("broken_package:function", "is not a subclass of edgead.models.AnomalyModel"),
     "abstract": ("broken_package:Abstract", "lacks anomaly_map, deployable, fit, map_spec"),
+    "without-recipe": ("broken_package:WithoutRecipe", "lacks recipe"),
+    "options": ("broken_package:Options", "neither a Choice nor a Number"),
+    "exiting": ("exiting_package:X", "cannot be imported (SystemExit: 5)"),
     "a b": ("broken_package:Abstract", "must match"),
     "stfpm": ("padim:PaDiM", "a detector of that name is there already"),
     "second-name": ("padim:PaDiM", "is registered as 'padim' already"),
@@ -277,9 +280,14 @@ BROKEN = {
 @pytest.fixture
 def broken(site: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     (tmp_path / "broken_package.py").write_text(
-        "from edgead.models import AnomalyModel\ndef function(): ...\n"
+        "from edgead.models import AnomalyModel, GradientModel\ndef function(): ...\n"
         "class Abstract(AnomalyModel): ...\n"
+        "class WithoutRecipe(GradientModel): ...\n"
+        "WithoutRecipe.__abstractmethods__ = frozenset()\n"
+        "class Options(AnomalyModel):\n    declared_options = {'a': 3}\n"
+        "Options.__abstractmethods__ = frozenset()\n"
     )
+    (tmp_path / "exiting_package.py").write_text("raise SystemExit(5)\n")
     (tmp_path / "wrong_syntax.py").write_text("class X(:\n")
     (tmp_path / "raising_package.py").write_text("1 / 0\n")
     for index, (name, (value, _)) in enumerate(BROKEN.items()):
@@ -300,7 +308,7 @@ def test_broken_packages_are_named_and_stop_no_other(capsys: pytest.CaptureFixtu
         assert reason in found[name]
         assert "broken-" in found[name]
         assert "\n" not in found[name]
-    assert found["twice"].startswith("first and second bring detectors of the same name")
+    assert found["twice"].startswith("first and second bring it under the same name")
     assert {"padim", "stfpm", "efficientad-n"} <= set(model_names())
     assert issubclass(registry.model_class("stfpm"), GradientModel)
     with pytest.raises(UsageError, match=r"the model 'raising' cannot be used: .*division by zero"):

@@ -6,11 +6,13 @@ import platform
 import sys
 from collections.abc import Callable
 from importlib.metadata import EntryPoint
+from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
 import pytest
 
+from edgead import plugins
 from edgead.artifact import Artifact
 from edgead.errors import EdgeadError, RuntimeUnavailableError, UsageError
 from edgead.runtimes import Runtime, RuntimeOptions, available, open_runtime, select
@@ -152,7 +154,7 @@ def test_built_in_runtimes_need_no_metadata_and_their_names_cannot_be_taken(
 ) -> None:
     # As in a checkout that runs without being installed, and beside a package that tries.
     for found in ([], [EntryPoint("onnxruntime", "theirs:Theirs", select.ENTRY_POINT_GROUP)]):
-        monkeypatch.setattr(select, "entry_points", lambda group, found=found: found)
+        monkeypatch.setattr(plugins, "entry_points", lambda group, found=found: found)
         select._locations.cache_clear()
         select.runtime_class.cache_clear()
         assert set(select._locations()) == {"onnxruntime", "openvino", "tensorrt"}
@@ -165,17 +167,56 @@ def test_options_are_checked() -> None:
         RuntimeOptions(threads=0)
 
 
+@pytest.mark.parametrize(
+    ("where", "said"),
+    [
+        ("a_package_that_is_gone:Theirs", "No module named 'a_package_that_is_gone'"),
+        ("wrong_syntax:Theirs", "SyntaxError"),
+        ("raising:Theirs", "OSError: libtheirs.so: cannot open shared object file"),
+        ("raising_exit:Theirs", "SystemExit"),
+        ("theirs:Missing", "AttributeError"),
+        ("theirs:function", "is not a subclass of edgead.runtimes.Runtime"),
+        ("theirs:Abstract", "lacks _close, _describe, _infer, _open, name, speed_rank, unavai"),
+    ],
+)
 def test_a_runtime_whose_package_is_broken_does_not_stop_the_others(
-    tiny_artifact: Make, monkeypatch: pytest.MonkeyPatch, only: Callable[..., None]
+    where: str,
+    said: str,
+    tiny_artifact: Make,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    only: Callable[..., None],
 ) -> None:
+    (tmp_path / "wrong_syntax.py").write_text("class Theirs(:\n")
+    library = "libtheirs.so: cannot open shared object file"
+    (tmp_path / "raising.py").write_text(f"raise OSError({library!r})\n")
+    (tmp_path / "raising_exit.py").write_text("raise SystemExit(5)\n")
+    text = "from edgead.runtimes import Runtime\nclass Abstract(Runtime): ...\n"
+    (tmp_path / "theirs.py").write_text(f"{text}def function(): ...\n")
+    monkeypatch.syspath_prepend(tmp_path)
     only(OnnxRuntime)
-    locations = {**select._locations(), "theirs": "a_package_that_is_gone:Theirs"}
+    locations = {**select._locations(), "theirs": where}
     monkeypatch.setattr(select, "_locations", lambda: locations)
     with open_runtime(tiny_artifact()).runtime as runtime:
         assert runtime.name == "onnxruntime"
-    assert "No module named 'a_package_that_is_gone'" in str(available()["theirs"])
-    with pytest.raises(RuntimeUnavailableError, match="a_package_that_is_gone:Theirs"):
+    assert said in str(available()["theirs"])
+    with pytest.raises(RuntimeUnavailableError, match=where):
         open_runtime(tiny_artifact(), "theirs")
+    for name in ("wrong_syntax", "raising", "raising_exit", "theirs"):
+        sys.modules.pop(name, None)
+
+
+def test_packages_that_bring_a_runtime_under_one_name(
+    monkeypatch: pytest.MonkeyPatch, only: Callable[..., None]
+) -> None:
+    points = [EntryPoint("npu", value, select.ENTRY_POINT_GROUP) for value in ("a:A", "b:B")]
+    monkeypatch.setattr(plugins, "entry_points", lambda group: points)
+    select._locations.cache_clear()
+    assert "under the same name: keep one of the packages" in str(available()["npu"])
+    monkeypatch.undo()
+    select._locations.cache_clear()
+    select.names.cache_clear()
+    select.runtime_class.cache_clear()
 
 
 def test_an_installed_runtime_that_cannot_be_imported_says_why(

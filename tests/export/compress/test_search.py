@@ -7,7 +7,8 @@ import pytest
 
 from edgead.artifact import ParitySpec
 from edgead.errors import GateRefused, UsageError
-from edgead.export.compress.search import AUTO, SHARES, Rung, Search
+from edgead.export.compress.search import SHARES, Rung, Search
+from edgead.export.options import AUTO
 
 
 @dataclass
