@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from edgead import notices
 from edgead.artifact import Artifact, Manifest, ParitySpec
 from edgead.calibration.photos import CalibrationPhotos, warnings
+from edgead.calibration.threshold import refitted
 from edgead.datasets import Dataset
 from edgead.detector import EdgeDetector
 from edgead.evaluation import Evaluation, evaluate_together
@@ -82,6 +83,11 @@ class Judge:
         doubt = gate.hardly_trained(reference.outputs.scores, self.masks)
         for warning in [*doubts, *([doubt] if doubt else [])]:
             notices.warn(warning)
+
+    def refit(self, file: Scored) -> None:
+        """Fit a file's threshold and statistics to its own scores of the good photos."""
+        good = file.outputs.scores[: len(self.photos.good)]
+        file.describe(refitted(file.artifact.manifest, good.tolist()))
 
     def on_few(self, file: Scored) -> gate.Accuracy:
         """Measure a file on the photos that it was scored on."""

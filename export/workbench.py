@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edgead.artifact import Artifact, Manifest
-from edgead.calibration.threshold import refitted
 from edgead.errors import GateRefused
 from edgead.export import latency, parity
 from edgead.export.judge import Judge, Scored
@@ -113,8 +112,7 @@ class Workbench:
             except ContractError as error:
                 name = candidate.manifest.name
                 raise GateRefused(f"{name} was refused: {error.problem}") from error
-            good = checked.scored.outputs.scores[: len(self.judge.photos.good)]
-            checked.scored.describe(refitted(candidate.manifest, good.tolist()))
+            self.judge.refit(checked.scored)
             self._checked[candidate] = checked
         return self._checked[candidate]
 

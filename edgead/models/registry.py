@@ -95,7 +95,10 @@ def model_class(name: str) -> type[AnomalyModel]:
     for broken in unusable:
         if broken.name == name:
             raise UsageError(f"the model '{name}' cannot be used: {broken.reason}")
-    raise UsageError(f"there is no model '{name}'; choose one of: {', '.join(model_names())}")
+    raise UsageError(
+        f"there is no model '{name}'; choose one of: {', '.join(model_names())}, or install the "
+        "package that brings it"
+    )
 
 
 def create_model(name: str, image_size: tuple[int, int], **options: OptionValue) -> AnomalyModel:

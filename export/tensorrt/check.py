@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 
 from edgead.artifact import Artifact, Manifest
-from edgead.calibration.threshold import refitted
 from edgead.export import gate, latency, verdict
 from edgead.export.judge import Judge, Scored
 from edgead.export.report import Variant
@@ -50,8 +49,7 @@ def check_engine(
             judge.doubt(expected)
         found = judge.scored(draft, engine, "the engine")
         if options.calibrator is not None:  # by TensorRT, on these photos
-            good = found.outputs.scores[: len(judge.photos.good)]
-            found.describe(refitted(draft.manifest, good.tolist()))
+            judge.refit(found)
         judge.label([expected, found])
         if has_photos:
             judged = _on_photos(judge, expected, found, max_drop)
