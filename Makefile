@@ -31,9 +31,13 @@ check: $(READY)
 test: check
 	$(PYTEST)
 
-# The device side, and what needs no training: under a minute on two cores.
+# The device side and pure functions, without what trains a network or runs for long: under a
+# minute on two cores.
+LONG_TESTS = tests/arm tests/compare tests/distillation tests/export/compress tests/fuzz tests/kill \
+	tests/models tests/soak tests/tensorrt tests/training tests/export/test_every_detector.py \
+	tests/export/test_int8.py
 test-fast: $(READY)
-	$(PYTEST) -m "not slow"
+	$(PYTEST) -m "not slow" $(addprefix --ignore=,$(LONG_TESTS))
 
 coverage: $(READY)
 	$(PYTEST) --cov --cov-report=term
