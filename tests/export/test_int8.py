@@ -292,7 +292,9 @@ def test_bad_input_is_refused_in_a_sentence(
 ) -> None:
     out = tmp_path / "out"
     int8 = everything / "efficientad-n-int8.onnx"
-    assert "no longer has the FP32 weights" in refused(capsys, "export", int8, "--out", out, "--int8")
+    assert "no longer has the FP32 weights" in refused(
+        capsys, "export", int8, "--out", out, "--int8"
+    )
     assert "--calibration DIR" in refused(capsys, "export", exported, "--out", out, "--int8")
 
     empty = tmp_path / "empty"
