@@ -1,4 +1,4 @@
-"""The architecture of EfficientNet-Lite0: its blocks, and where a photo's pixels come to lie.
+"""The architecture of EfficientNet-Lite0: its blocks, strides and padding.
 
 Source: M. Tan, Q. Le, "EfficientNet" (ICML 2019), in the variant without squeeze-excite and with
 ReLU6 that Google published as EfficientNet-Lite. Padding is TensorFlow's ``SAME``: at an even
@@ -88,19 +88,6 @@ def stride(stage: int) -> int:
     for _, _, step, _, _ in _STAGES[: stage + 1]:
         made *= step
     return made
-
-
-def shift(stage: int) -> float:
-    """Return how far right of and below its place in an even grid a stage's cell looks, in pixels.
-
-    Each stride of 2 pads one pixel less at the top and on the left than at the other end, which
-    moves what its cells see by half a pixel of its input.
-    """
-    moved, pixels = 0.5, 2.0
-    for _, _, step, _, _ in _STAGES[: stage + 1]:
-        if step == 2:
-            moved, pixels = moved + pixels / 2, pixels * 2
-    return moved
 
 
 def same_padding(side: int, kernel: int, step: int) -> tuple[int, int]:

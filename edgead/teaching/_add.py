@@ -176,8 +176,11 @@ def _refitted(manifest: Manifest, scores: Sequence[float]) -> tuple[ThresholdSpe
     above = len(scores) - len(usual)
     statistics = _pooled(known, usual)
     rate = old.false_positive_rate
-    if rate is None or not usual:
+    if rate is None:
         return old, known
+    learned = f"{above} added photos above the old threshold were learned and do not raise it"
+    if not usual:
+        return dataclasses.replace(old, note="; ".join([old.note, learned][not old.note :])), known
     count = statistics.images
     bound = statistics.mean + thresholds.t_quantile(1 - rate, max(count - 1, 1)) * (
         statistics.std * math.sqrt(1 + 1 / count)
@@ -185,7 +188,7 @@ def _refitted(manifest: Manifest, scores: Sequence[float]) -> tuple[ThresholdSpe
     largest = statistics.maximum if count < 1 / rate else float(np.quantile(usual, 1 - rate))
     note = f"{len(usual)} scores of added photos and the statistics of {known.images} before"
     if above:
-        note += f"; {above} added photos above the old threshold were learned and left out of it"
+        note += f"; {learned}"
     if count < 1 / rate:
         note += (
             f"; {count} photos cannot confirm a false-alarm rate of {100 * rate:.4g} %: check the "

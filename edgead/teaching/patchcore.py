@@ -56,17 +56,13 @@ class Design:
 
     @property
     def map_spec(self) -> MapSpec:
-        """The map's cells and the input pixels that they cover.
+        """The map's cells and the input pixels that they cover: all of them.
 
-        One row and column more than there are patch vectors, at the top and on the left, because
-        the backbone's padding moves what its cells see towards the other corner.
+        The backbone's padding moves the middle of what a cell sees by 7.5 pixels, but maps that
+        were moved back had a lower AU-PRO (docs/notes/teach.md).
         """
-        step, moved = lite.stride(self.stages[0]), lite.shift(self.stages[0])
-        height, width = self.cells
-        start = moved - step
-        return MapSpec(
-            height + 1, width + 1, start, start, self.size[0] + moved, self.size[1] + moved
-        )
+        height, width = self.size
+        return MapSpec(*self.cells, 0.0, 0.0, float(height), float(width))
 
 
 @dataclass(frozen=True)
@@ -123,8 +119,6 @@ def build(arrays: safetensors.Arrays, design: Design) -> Made:
     one = graph.constant("head.one", np.asarray(1, np.float32))
     found = graph.node("Sub", [one, nearest], "head/distance")
     found = _local_mean(graph, found, "head/smooth")
-    pads = graph.constant("head.pads", np.array([0, 0, 1, 1, 0, 0, 0, 0], np.int64))
-    found = graph.node("Pad", [found, pads], "head/border", mode="edge")
     graph.nodes.append(helper.make_node("Squeeze", [found, axis], ["anomaly_map"], "head/map"))
     graph.nodes.append(
         helper.make_node(
@@ -187,7 +181,7 @@ def maps(vectors: Floats, bank: Floats, cells: tuple[int, int]) -> Floats:
         cells: ``(h, w)``.
 
     Returns:
-        float32 ``[h + 1, w + 1]``.
+        float32 ``[h, w]``.
     """
     distances = (1 - (vectors @ bank.T).max(1)).reshape(cells)
     ones = np.ones(cells, np.float32)
@@ -195,7 +189,7 @@ def maps(vectors: Floats, bank: Floats, cells: tuple[int, int]) -> Floats:
         cv2.boxFilter(values, -1, (3, 3), normalize=False, borderType=cv2.BORDER_CONSTANT)
         for values in (distances, ones)
     )
-    return np.asarray(np.pad(total / count, ((1, 0), (1, 0)), "edge"), np.float32)
+    return np.asarray(total / count, np.float32)
 
 
 def score(vectors: Floats, bank: Floats, cells: tuple[int, int]) -> float:
