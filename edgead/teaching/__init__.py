@@ -14,7 +14,10 @@ if TYPE_CHECKING:
     from edgead.teaching._add import add
     from edgead.teaching._teach import TeachOptions, teach
 
-__all__ = ["TeachOptions", "add", "teach"]
+DETECTORS = ("patchcore",)
+"""Names of detectors that are taught."""
+
+__all__ = ["DETECTORS", "TeachOptions", "add", "teach"]
 
 _HOME = {
     "TeachOptions": "edgead.teaching._teach",

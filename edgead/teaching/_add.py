@@ -37,10 +37,11 @@ from edgead.export import parity
 from edgead.export.workbench import Draft
 from edgead.progress import progress
 from edgead.runtimes import open_runtime
-from edgead.teaching import patchcore
-from edgead.teaching._teach import DETECTORS, TeachOptions, output_file
+from edgead.teaching import DETECTORS, patchcore
+from edgead.teaching._teach import TeachOptions, output_file
 from edgead.teaching.coreset import Coreset
 from edgead.teaching.extract import Extractor
+from edgead.teaching.fit import altered
 from edgead.teaching.gallery import Gallery, Photos
 from edgead.teaching.patchcore import Design, Floats
 
@@ -255,7 +256,9 @@ def _parity(
     design: Design,
 ) -> ParitySpec:
     """Compare the new graph with NumPy on some of the added photos."""
-    batch = np.stack([gallery.resized(path) for path in gallery.paths[:16]])
+    photos = [gallery.resized(path) for path in gallery.paths[:16]]
+    # One photo has one score, and a difference is a share of the range of the scores.
+    batch = np.stack([*photos, *altered(photos[0])])
     maps = np.stack(
         [patchcore.maps(extractor.vectors(photo), vectors, design.cells) for photo in batch]
     )

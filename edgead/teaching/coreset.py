@@ -29,15 +29,20 @@ class Bank:
     Attributes:
         vectors: float32 ``[N, channels]`` of length 1.
         owners: Number of the photo that each comes from, int64 ``[N]``.
+        places: Number of the cell in that photo, row by row, int64 ``[N]``.
     """
 
     vectors: Floats
     owners: npt.NDArray[np.int64]
+    places: npt.NDArray[np.int64]
 
     def without(self, owner: int) -> Bank:
         """Return the vectors that do not come from a photo."""
-        others = self.owners != owner
-        return Bank(self.vectors[others], self.owners[others])
+        return self.only(np.flatnonzero(self.owners != owner))
+
+    def only(self, chosen: npt.NDArray[np.int64]) -> Bank:
+        """Return some of the vectors, by their positions."""
+        return Bank(self.vectors[chosen], self.owners[chosen], self.places[chosen])
 
 
 class Coreset:
@@ -56,12 +61,14 @@ class Coreset:
 
     def add(self, vectors: Floats, owner: int) -> None:
         """Add the vectors of a photo, float32 ``[N, channels]`` of length 1."""
+        places = np.arange(len(vectors))
         if self._centres is not None:
             distances = 1 - (vectors @ self._centres.T).max(1)
-            vectors = vectors[distances > self._radius]
-        if not len(vectors):
+            places = places[distances > self._radius]
+        if not len(places):
             return
-        self._waiting.append(Bank(vectors.copy(), np.full(len(vectors), owner, np.int64)))
+        owners = np.full(len(places), owner, np.int64)
+        self._waiting.append(Bank(vectors[places], owners, places))
         if sum(len(part.vectors) for part in self._waiting) > self._capacity:
             kept, self._radius = greedy(_joined(self._waiting), 2 * self._size)
             self._waiting, self._centres = [kept], kept.vectors
@@ -91,11 +98,12 @@ def greedy(bank: Bank, size: int) -> tuple[Bank, float]:
         farthest = int(nearest.argmax())
         if nearest[farthest] <= _SAME:
             break
-    return Bank(vectors[chosen], bank.owners[chosen]), float(nearest.max())
+    return bank.only(np.array(chosen)), float(nearest.max())
 
 
 def _joined(parts: list[Bank]) -> Bank:
     return Bank(
         np.concatenate([part.vectors for part in parts]),
         np.concatenate([part.owners for part in parts]),
+        np.concatenate([part.places for part in parts]),
     )

@@ -62,7 +62,8 @@ class Fitted:
         bank: Vectors and the photos that they come from.
         threshold: From scores of good photos that the bank does not know.
         statistics: Of those scores.
-        unknown: Score of each photo by what the other photos taught, by path.
+        unknown: Score of each photo by what the other photos taught, by path; where patches were
+            taken again, of held-out ones alone.
     """
 
     model: onnx.ModelProto
@@ -80,6 +81,7 @@ def fit(
     coreset: int,
     rate: float,
     label: str,
+    like: Bank | None = None,
 ) -> Fitted:
     """Fill the bank of a graph and choose its threshold.
 
@@ -91,17 +93,25 @@ def fit(
         coreset: Largest number of vectors in the bank.
         rate: Target rate of false alarms.
         label: What the graph is called in progress lines.
+        like: Bank of the same photos in other arithmetic, whose patches are taken again: a choice
+            of its own would change the order of the scores more than the arithmetic does.
     """
     extractor = Extractor(model)
     collected = Coreset(coreset)
+    again: dict[int, Floats] = {}
     kept: dict[Path, Floats] = {}
     taught = split.taught
     for owner, path in enumerate(progress(taught, len(taught), f"learning, {label}")):
+        if like is not None and split.held_out and owner not in like.owners:
+            continue
         vectors = extractor.vectors(gallery.resized(path))
-        collected.add(vectors, owner)
+        if like is None:
+            collected.add(vectors, owner)
+        elif (like.owners == owner).any():
+            again[owner] = vectors[like.places[like.owners == owner]]
         if len(kept) < _REMEMBERED:
             kept[path] = vectors
-    bank = collected.choose()
+    bank = collected.choose() if like is None else _same_patches(like, again)
     unknown: dict[Path, float] = {}
     if split.held_out:
         for path in split.held_out:
@@ -109,7 +119,8 @@ def fit(
             unknown[path] = patchcore.score(vectors, bank.vectors, design.cells)
         scores = list(unknown.values())
         threshold = thresholds.from_good_scores(scores, rate)
-        for owner, path in enumerate(progress(taught, len(taught), f"looking again, {label}")):
+        looked_at = taught if like is None else ()  # odd photos are named once
+        for owner, path in enumerate(progress(looked_at, len(taught), f"looking again, {label}")):
             found = kept.get(path)
             vectors = extractor.vectors(gallery.resized(path)) if found is None else found
             others = bank.without(owner).vectors
@@ -122,6 +133,13 @@ def fit(
         statistics = dataclasses.replace(thresholds.score_statistics(scores), images=len(taught))
     filled = patchcore.with_bank(model, bank.vectors)
     return Fitted(filled, bank, threshold, statistics, unknown)
+
+
+def _same_patches(like: Bank, again: dict[int, Floats]) -> Bank:
+    vectors = np.empty_like(like.vectors)
+    for owner, found in again.items():
+        vectors[like.owners == owner] = found
+    return dataclasses.replace(like, vectors=vectors)
 
 
 def warn_of_odd(unknown: dict[Path, float]) -> None:
@@ -166,12 +184,12 @@ def _left_out(
         if len(kept) > 1:
             unknown[path] = patchcore.score(own, bank, design.cells)
             scores.append(unknown[path])
-        for view in _altered(gallery.resized(path)):
+        for view in altered(gallery.resized(path)):
             scores.append(patchcore.score(extractor.vectors(view), bank, design.cells))
     return scores
 
 
-def _altered(photo: Image) -> list[Image]:
+def altered(photo: Image) -> list[Image]:
     """Return copies as a camera might have taken them: turned, moved, darker, brighter."""
     height, width = photo.shape[:2]
     made = [cv2.convertScaleAbs(photo, alpha=gain) for gain in (0.9, 1.1)]

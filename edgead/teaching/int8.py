@@ -22,7 +22,7 @@ SCHEME = (
 )
 
 _CENTRED = "pixels/centred/out"
-_POSITIONS = 200  # of a photo, whose patches are looked at
+_POSITIONS = 100  # of a photo, whose patches are looked at
 _DAMPING = 0.01  # of the mean diagonal, as in the paper
 Photos = Sequence[npt.NDArray[np.uint8]]
 
@@ -126,8 +126,9 @@ def _seen(
     patches = _patches(node, kernel, values, rng)  # [positions, channels, kernel * kernel]
     if weights.shape[1] > 1:
         patches = patches.reshape(len(patches), 1, -1)
-    each = patches.transpose(1, 0, 2).astype(np.float64)
-    return _Seen(each.transpose(0, 2, 1) @ each, each.sum(1), len(patches))
+    each = patches.transpose(1, 0, 2)
+    moments = (each.transpose(0, 2, 1) @ each).astype(np.float64)
+    return _Seen(moments, each.sum(1, dtype=np.float64), len(patches))
 
 
 def _patches(

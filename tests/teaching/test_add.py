@@ -77,6 +77,13 @@ def test_the_bank_grows_to_its_size_and_no_further(tmp_path: Path) -> None:
         assert made.manifest.model.parameters == 2_336_304 + 40 * 304
 
 
+def test_one_photo_is_added(taught: Path, tmp_path: Path) -> None:
+    made = teaching.add(taught, few(tmp_path / "more", 1, 40), tmp_path / "more.onnx")
+    assert made.manifest.training.images == 13
+    assert made.manifest.parity is not None
+    assert made.manifest.parity.max_score_diff_relative < 1e-4
+
+
 def test_the_order_of_the_photos_does_not_matter(taught: Path, tmp_path: Path) -> None:
     paths = sorted(few(tmp_path / "more", 3, 800).iterdir())
     seals = {

@@ -24,7 +24,7 @@ def radius(vectors: np.ndarray, bank: np.ndarray) -> float:
 
 def test_every_cluster_gets_a_vector() -> None:
     vectors = clusters(20, 50)
-    bank, covered = greedy(Bank(vectors, np.arange(1000)), 20)
+    bank, covered = greedy(Bank(vectors, np.arange(1000), np.zeros(1000, np.int64)), 20)
     assert len({owner // 50 for owner in bank.owners.tolist()}) == 20
     assert covered == pytest.approx(radius(vectors, bank.vectors), abs=1e-6)
     random = vectors[np.random.default_rng(1).choice(1000, 20, replace=False)]
@@ -33,7 +33,7 @@ def test_every_cluster_gets_a_vector() -> None:
 
 def test_equal_vectors_count_once() -> None:
     vectors = np.repeat(clusters(3, 1), 10, axis=0)
-    bank, covered = greedy(Bank(vectors, np.arange(30)), 30)
+    bank, covered = greedy(Bank(vectors, np.arange(30), np.zeros(30, np.int64)), 30)
     assert len(bank.vectors) == 3
     assert covered < 1e-6
 
@@ -61,3 +61,14 @@ def test_a_late_look_is_remembered() -> None:
     assert radius(late, bank.vectors) < 1e-6
     assert 99 in bank.owners
     assert 99 not in bank.without(99).owners
+
+
+def test_places_lead_back_to_the_vectors() -> None:
+    photos = [clusters(10, 30, seed) for seed in range(8)]
+    for capacity in (100, 10_000):
+        coreset = Coreset(25, capacity)
+        for owner, vectors in enumerate(photos):
+            coreset.add(vectors, owner)
+        bank = coreset.choose()
+        found = [photos[o][p] for o, p in zip(bank.owners, bank.places, strict=True)]
+        np.testing.assert_array_equal(bank.vectors, found)
