@@ -25,6 +25,7 @@ class Extractor:
         del kept.graph.output[:]
         kept.graph.output.append(onnx.ValueInfoProto(name=FEATURES))
         options = exact_options(cpu.default_threads())
+        options.enable_cpu_mem_arena = False  # it keeps what it took until the session ends
         self._session = load().InferenceSession(
             kept.SerializeToString(), options, providers=[PROVIDER]
         )

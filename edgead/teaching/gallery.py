@@ -22,7 +22,6 @@ from edgead.printable import printable
 from edgead.progress import progress
 
 _KEPT = 256  # photos at the network's size, 48 MiB at 256x256
-_FULL_SIZE_BYTES = 64 << 20
 _FLAT = 0.05  # grey levels of contrast: nothing, whatever the format
 
 Photos = str | os.PathLike[str] | Iterable[Frame]
@@ -91,10 +90,15 @@ class Gallery:
         """
         if path in self._resized:
             return self._resized[path]
-        photo = images.resize(self.reader.read(path).pixels, self.size)
+        return self._read(path)[0]
+
+    def _read(self, path: Path) -> tuple[images.Image, tuple[int, int]]:
+        """Read a photo; return it at the network's size, and its own height and width."""
+        whole = self.reader.read(path).pixels
+        photo = images.resize(whole, self.size)
         if len(self._resized) < _KEPT:
             self._resized[path] = photo
-        return photo
+        return photo, (whole.shape[0], whole.shape[1])
 
     def seen(self) -> tuple[GoodContrast, PhotoSizes]:
         """Look at every photo once.
@@ -110,9 +114,9 @@ class Gallery:
 
         def photos() -> Iterator[images.Image]:
             for path in progress(self.paths, total=len(self.paths), label="looking at photos"):
-                height, width = self.reader.read(path).pixels.shape[:2]
-                sizes.append((height, width))
-                yield self.resized(path)
+                photo, size = self._read(path)
+                sizes.append(size)
+                yield photo
 
         found = GoodContrast.of(photos())
         flat = sum(mean < _FLAT for mean in found.means)
@@ -156,7 +160,7 @@ class _Reader(PhotoReader):
     """Reads files, and frames that a program has in memory."""
 
     def __init__(self) -> None:
-        super().__init__(_FULL_SIZE_BYTES)
+        super().__init__(0)  # at their own size photos are wanted once
         self._frames: dict[Path, ReadPhoto] = {}
 
     def take(self, frame: object, index: int) -> Path:

@@ -22,6 +22,7 @@ SCHEME = (
 )
 
 _CENTRED = "pixels/centred/out"
+_AT_A_TIME = 6  # activations
 _POSITIONS = 100  # of a photo, whose patches are looked at
 _DAMPING = 0.01  # of the mean diagonal, as in the paper
 Photos = Sequence[npt.NDArray[np.uint8]]
@@ -61,7 +62,10 @@ class _Seen:
 
 
 def _measured(model: onnx.ModelProto, photos: Photos) -> tuple[dict[str, Range], dict[str, _Seen]]:
-    """Return the extremes of activations, and what each convolution sees, in one pass."""
+    """Return the extremes of activations, and what each convolution sees.
+
+    A few activations at a time: all of them take 150 MiB.
+    """
     names = qdq.calibrated_tensors(model)
     tensors = {tensor.name: tensor for tensor in model.graph.initializer}
     chosen = set(integer_convolutions(model))
@@ -69,16 +73,18 @@ def _measured(model: onnx.ModelProto, photos: Photos) -> tuple[dict[str, Range],
     ranges: dict[str, Range] = {}
     seen: dict[str, _Seen] = {}
     rng = np.random.default_rng(0)
-    for activations in probe(model, names, photos):
-        found = dict(zip(names, activations, strict=True))
-        for name, values in found.items():
-            low, high = float(values.min()), float(values.max())
-            known = ranges.get(name, Range(low, high))
-            ranges[name] = Range(min(known.low, low), max(known.high, high))
-        for node in nodes:
-            weights = numpy_helper.to_array(tensors[node.input[1]])
-            more = _seen(node, weights, found[node.input[0]], rng)
-            seen[node.name] = seen[node.name] + more if node.name in seen else more
+    for start in range(0, len(names), _AT_A_TIME):
+        part = names[start : start + _AT_A_TIME]
+        for activations in probe(model, part, photos):
+            found = dict(zip(part, activations, strict=True))
+            for name, values in found.items():
+                low, high = float(values.min()), float(values.max())
+                known = ranges.get(name, Range(low, high))
+                ranges[name] = Range(min(known.low, low), max(known.high, high))
+            for node in (node for node in nodes if node.input[0] in found):
+                weights = numpy_helper.to_array(tensors[node.input[1]])
+                more = _seen(node, weights, found[node.input[0]], rng)
+                seen[node.name] = seen[node.name] + more if node.name in seen else more
     return ranges, seen
 
 
