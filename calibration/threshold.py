@@ -59,7 +59,7 @@ def from_good_scores(scores: Sequence[float], false_positive_rate: float) -> Thr
     empirical += _CLEARANCE * (statistics.maximum - statistics.minimum)
     value, method = empirical, "quantile of held-out good photos"
     if count > 1:
-        t = _t_quantile(1 - false_positive_rate, count - 1)
+        t = t_quantile(1 - false_positive_rate, count - 1)
         bound = statistics.mean + t * statistics.std * math.sqrt(1 + 1 / count)
         if bound > empirical:
             value, method = bound, "normal prediction bound from held-out good photos"
@@ -119,7 +119,7 @@ def require_both_kinds(labels: Sequence[bool]) -> None:
         )
 
 
-def _t_quantile(probability: float, freedom: int) -> float:
+def t_quantile(probability: float, freedom: int) -> float:
     """Student's t quantile (Hill's expansion, 1970); SciPy is not in the device install.
 
     Exact for 1 and 2 degrees of freedom; within 3 % for 3 and 1 % above, up to 99.9 %.

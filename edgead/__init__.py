@@ -12,9 +12,19 @@ if TYPE_CHECKING:
     from edgead.detection import Detection, Region, Timings
     from edgead.detector import EdgeDetector
     from edgead.errors import EdgeadError
+    from edgead.teaching import TeachOptions, teach
 
 __version__ = "0.1.0"
-__all__ = ["Detection", "EdgeDetector", "EdgeadError", "Region", "Timings", "__version__"]
+__all__ = [
+    "Detection",
+    "EdgeDetector",
+    "EdgeadError",
+    "Region",
+    "TeachOptions",
+    "Timings",
+    "__version__",
+    "teach",
+]
 
 _HOME = {
     "Detection": "edgead.detection",
@@ -22,6 +32,8 @@ _HOME = {
     "Timings": "edgead.detection",
     "EdgeDetector": "edgead.detector",
     "EdgeadError": "edgead.errors",
+    "TeachOptions": "edgead.teaching",
+    "teach": "edgead.teaching",
 }
 
 

@@ -39,11 +39,24 @@ class EditableGraph:
         return str((relu or node).output[0])
 
     def relu_after(self, node: onnx.NodeProto) -> onnx.NodeProto | None:
-        """Return the ReLU that is the only reader of a node, if there is one."""
+        """Return the ReLU or ReLU6 (a Clip from 0 on) that is the only reader of a node, if any."""
         consumers = [other for other in self.nodes if node.output[0] in other.input]
-        if len(consumers) == 1 and consumers[0].op_type == "Relu":
-            return consumers[0]
-        return None
+        if len(consumers) != 1:
+            return None
+        (reader,) = consumers
+        is_relu6 = reader.op_type == "Clip" and self.clip_of(reader)[0] == 0
+        return reader if reader.op_type == "Relu" or is_relu6 else None
+
+    def clip_of(self, node: onnx.NodeProto) -> tuple[float, float]:
+        """Return the two ends of a Clip or a ReLU; infinite where they are not constants."""
+        if node.op_type == "Relu":
+            return 0.0, float("inf")
+        ends = [*node.input[1:], "", ""][:2]
+        low, high = (float(self.values(end)) if end in self.weights else None for end in ends)
+        return (
+            float("-inf") if low is None else low,
+            float("inf") if high is None else high,
+        )
 
     def values(self, name: str) -> npt.NDArray[np.float32]:
         """Return the values of a weight."""

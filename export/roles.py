@@ -27,7 +27,7 @@ CARRIERS = {"Resize", "Concat", "MaxPool", "DepthToSpace"}
 their inputs, so both share one scale."""
 
 
-NETWORK = {"Cast", "Conv", "ConvTranspose", "Relu", "AveragePool", *CARRIERS}
+NETWORK = {"Cast", "Conv", "ConvTranspose", "Relu", "Clip", "AveragePool", *CARRIERS}
 """Operators that networks are made of, besides sums."""
 
 

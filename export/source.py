@@ -12,6 +12,7 @@ from edgead.artifact.kinds import FP32
 from edgead.errors import UsageError
 from edgead.export.good_photos import GoodPhotos
 from edgead.runtimes import open_runtime
+from edgead.teaching import DETECTORS
 
 if TYPE_CHECKING:
     import onnx
@@ -80,6 +81,11 @@ class Source:
             raise UsageError(
                 f"{path} is {artifact.manifest.precision} and no longer has the FP32 weights: "
                 "export the FP32 file or the run folder it was made from"
+            )
+        if artifact.manifest.model.name in DETECTORS:
+            raise UsageError(
+                f"{path} was taught, and no other file is made of it: INT8 comes from 'edgead "
+                "teach PHOTOS --int8', and what is taught is neither compressed nor made FP16"
             )
         with open_runtime(artifact, "onnxruntime").runtime:
             pass  # what cannot be run is refused under its own name, not under a draft's

@@ -13,6 +13,7 @@ from edgead.printable import printable
 
 COMMANDS = (
     "demo",
+    "teach",
     "models",
     "train",
     "evaluate",

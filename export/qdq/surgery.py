@@ -72,9 +72,14 @@ class IntegerGraph(EditableGraph):
         return str(node.input[1] if first else node.input[0])
 
     def drop_relu(self, node: onnx.NodeProto, quantized: Mapping[str, Quantizer]) -> None:
-        """Let the quantizer's zero do what the ReLU does: nothing below it can be stored."""
+        """Let the quantizer do what the ReLU does: nothing outside of its range can be stored."""
         relu = self.relu_after(node)
-        if relu is not None and int(quantized[relu.output[0]].zero_point) == 0:
+        if relu is None:
+            return
+        found = quantized[relu.output[0]]
+        largest = float(found.scale) * (255 - int(found.zero_point))
+        # 1e-6: the scale is rounded to float32.
+        if int(found.zero_point) == 0 and largest <= self.clip_of(relu)[1] * (1 + 1e-6):
             node.output[0] = relu.output[0]
             self.proto.node.remove(relu)
 

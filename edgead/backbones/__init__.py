@@ -1,0 +1,1 @@
+"""Backbones with ImageNet weights for detectors that are taught: files, graphs, no torch."""

@@ -1,0 +1,314 @@
+"""Teach a detector: from photos of good parts to a checked file, without training."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import onnx
+
+import edgead
+from edgead import images, notices
+from edgead.artifact import (
+    FP32,
+    INT8,
+    ONNX_SUFFIX,
+    SCORE,
+    Artifact,
+    InputSpec,
+    Manifest,
+    ModelSpec,
+    ParitySpec,
+    PhotoSizes,
+    QuantizationSpec,
+    ScoreStatistics,
+    ThresholdSpec,
+    TrainingSpec,
+    write_artifact,
+)
+from edgead.backbones import lite, weights
+from edgead.calibration.photos import CalibrationPhotos
+from edgead.contrast import GoodContrast
+from edgead.errors import GateRefused, UsageError
+from edgead.export import parity, qdq, verdict
+from edgead.export.judge import Judge
+from edgead.export.network import Candidate
+from edgead.export.workbench import Checked, Workbench
+from edgead.runtimes.base import ContractError
+from edgead.teaching import DETECTORS, int8, patchcore
+from edgead.teaching.coreset import Bank
+from edgead.teaching.extract import Extractor
+from edgead.teaching.fit import Fitted, Split, fit, warn_of_odd
+from edgead.teaching.gallery import Gallery, Photos, ResizedReader
+from edgead.teaching.patchcore import Design
+
+_RUNTIMES_APART = 5e-2
+"""Largest difference of a score between runtimes, as a share of the range of the scores. OpenVINO
+adds residual branches before it rounds them, ONNX Runtime after: 1.0e-2 to 1.7e-2 were measured,
+where INT8 itself changes single scores by 7e-2."""
+
+_RANGE_PHOTOS = 10  # good ones and synthetic defects; more change the features hardly at all
+_PARITY_EACH = 4  # each fourth of the judge's photos is also computed in NumPy
+
+
+@dataclass(frozen=True)
+class TeachOptions:
+    """How a detector is taught.
+
+    Attributes:
+        int8: Write an INT8 file in place of an FP32 one.
+        detector: Name of the detector.
+        image_size: ``(height, width)`` of the network's input, multiples of 32.
+        stages: Numbers of the backbone's stages whose features are compared, 2 to 6.
+        coreset: Largest number of vectors that are remembered.
+        false_positive_rate: Target rate of false alarms.
+        max_drop: Largest loss of accuracy that INT8 may cost, in points of a hundred.
+        good: Names of folders of a data set, besides ``good``, with photos of good parts.
+    """
+
+    int8: bool = False
+    detector: str = patchcore.NAME
+    image_size: tuple[int, int] = (256, 256)
+    stages: tuple[int, ...] = (4, 5)
+    coreset: int = 500
+    false_positive_rate: float = 0.01
+    max_drop: float = 0.5
+    good: Sequence[str] = ()
+
+    def check(self) -> None:
+        """Refuse values that no detector can have.
+
+        Raises:
+            UsageError: Names the first.
+        """
+        if self.detector not in DETECTORS:
+            raise UsageError(
+                f"unknown detector '{self.detector}' to teach; choose one of: "
+                f"{', '.join(DETECTORS)}"
+            )
+        most = lite.STAGES - 1
+        if not self.stages or not all(2 <= stage <= most for stage in self.stages):
+            raise UsageError(f"the stages must be numbers from 2 to {most}, for example 4,5")
+        if list(self.stages) != sorted(set(self.stages)):
+            raise UsageError("the stages must be in ascending order, each once, for example 4,5")
+        if not 1 <= self.coreset <= patchcore.MOST_VECTORS:
+            raise UsageError(
+                f"the coreset must have 1 to {patchcore.MOST_VECTORS} vectors, not {self.coreset}"
+            )
+        if not 0 < self.false_positive_rate < 1:
+            raise UsageError(
+                "the target rate of false alarms must be above 0 and below 1, not "
+                f"{self.false_positive_rate}"
+            )
+
+
+def teach(
+    photos: Photos, out: str | os.PathLike[str], options: TeachOptions | None = None
+) -> Artifact:
+    """Teach a detector with photos of good parts, check it, and write it.
+
+    Args:
+        photos: A folder, a data set (``train/good`` is used) or a photo; or several photos and
+            frames (uint8 BGR arrays).
+        out: The file to write, ``.onnx``.
+        options: How; ``None`` for the defaults.
+
+    Returns:
+        The artifact. The same photos in any order give the same file on one machine.
+
+    Raises:
+        UsageError: The options or the name of the file are wrong.
+        DataError: There are no photos, or they show nothing.
+        ImageError: A photo cannot be read.
+        MissingDependencyError: ``edgead[teach]`` is not installed.
+        GateRefused: The file does not keep its scores, or INT8 loses too much; nothing is written.
+    """
+    options = options or TeachOptions()
+    options.check()
+    path = output_file(out)
+    arrays = weights.load()
+    design = Design(options.image_size, options.stages)
+    made = patchcore.build(arrays, design)
+    gallery = Gallery.of(photos, options.image_size, options.good)
+    contrast, sizes = gallery.seen()
+    split = Split.of(gallery.paths)
+    rate = options.false_positive_rate
+
+    def fitted(model: onnx.ModelProto, label: str, like: Bank | None = None) -> Fitted:
+        return fit(model, design, gallery, split, options.coreset, rate, label, like)
+
+    fp32 = fitted(made.model, FP32.name)
+    warn_of_odd(fp32.unknown)
+    manifest = _manifest(options, design, made, gallery, split, contrast, sizes)
+    calibration = CalibrationPhotos.read(
+        split.held_out or split.taught,
+        options.image_size,
+        split.taught if split.held_out else (),
+        ResizedReader(gallery),
+    )
+    judge = Judge(calibration, None)
+    with ExitStack() as stack:
+        bench = Workbench(judge, stack)
+        checked = _scored(bench, _candidate(fp32, manifest, options))
+        found = _parity(made.model, design, fp32, judge, checked)
+        parity.require_fp32(found, str(path))
+        _require_runtimes(checked, str(path))
+        final = checked.manifest.replace(parity=found)
+        checked.scored.describe(final)
+        if options.int8:
+            batches = calibration.for_ranges()
+            chosen = batches[:: -(-len(batches) // _RANGE_PHOTOS)]
+            integer = fitted(int8.integer_backbone(made.model, chosen), INT8.name, fp32.bank)
+            spec = QuantizationSpec(
+                method="static",
+                scheme=int8.SCHEME,
+                calibrator="minmax",
+                images=len(calibration.all_good),
+                images_sha256=calibration.sha256,
+                largest_weight=qdq.LARGEST_WEIGHT,
+            )
+            quantized = manifest.replace(precision=INT8.name, quantization=spec)
+            reference, checked = checked, _scored(bench, _candidate(integer, quantized, options))
+            _require_runtimes(checked, str(path))
+            judged = verdict.without_labels(
+                judge, reference.scored, checked.scored, options.max_drop
+            )
+            if judged.refusal is not None:
+                raise GateRefused(
+                    f"{path} was not written: INT8 was refused, because {judged.refusal}; leave "
+                    "out --int8, teach with more photos, or allow more with --max-drop"
+                )
+            final = judged.recorded(checked.manifest, options.max_drop)
+        return write_artifact(path, checked.candidate.graph, final)
+
+
+def output_file(out: str | os.PathLike[str]) -> Path:
+    """Return the file to write.
+
+    Raises:
+        UsageError: Its name does not end in ``.onnx``, or it is a folder.
+    """
+    path = Path(out)
+    if path.suffix.lower() != ONNX_SUFFIX or path.is_dir():
+        raise UsageError(
+            f"{path} is not the name of an {ONNX_SUFFIX} file: write for example part.onnx"
+        )
+    return path
+
+
+def _candidate(fitted: Fitted, manifest: Manifest, options: TeachOptions) -> Candidate:
+    vectors = fitted.bank.vectors
+    digest = hashlib.sha256(np.ascontiguousarray(vectors).tobytes())
+    digest.update(json.dumps([weights.SHA256, manifest.model.options], sort_keys=True).encode())
+    cells = Design(options.image_size, options.stages).cells
+    model = manifest.model.replace(
+        parameters=manifest.model.parameters + vectors.size,
+        gmac=round(manifest.model.gmac + vectors.size * cells[0] * cells[1] / 1e9, 4),
+    )
+    described = manifest.replace(
+        model=model,
+        threshold=fitted.threshold,
+        score_statistics=fitted.statistics,
+        source_sha256=digest.hexdigest(),
+    )
+    return Candidate(fitted.model.SerializeToString(deterministic=True), described)
+
+
+def _scored(bench: Workbench, candidate: Candidate) -> Checked:
+    try:
+        return bench.score(candidate)
+    except ContractError as error:
+        raise GateRefused(f"nothing was written: {error.problem}") from error
+
+
+def _parity(
+    empty: onnx.ModelProto, design: Design, fitted: Fitted, judge: Judge, checked: Checked
+) -> ParitySpec:
+    """Compare the graph with the same computed in NumPy from its patch vectors."""
+    extractor = Extractor(empty)
+    maps = np.stack(
+        [
+            patchcore.maps(extractor.vectors(photo), fitted.bank.vectors, design.cells)
+            for photo in judge.batch[::_PARITY_EACH]
+        ]
+    )
+    reference = parity.Scored(maps.max((1, 2)), maps)
+    outputs = checked.scored.outputs
+    found = parity.Scored(outputs.scores[::_PARITY_EACH], outputs.maps[::_PARITY_EACH])
+    limit = fitted.threshold.value
+    return parity.compare(reference, found, (limit, limit), "numpy")
+
+
+def _require_runtimes(checked: Checked, what: str) -> None:
+    """Refuse a file whose scores depend on the runtime, and warn where they do a little.
+
+    Raises:
+        GateRefused: Names the runtime.
+    """
+    is_int8 = checked.candidate.kind.is_int8
+    usual = parity.RUNTIME_TOLERANCE if is_int8 else parity.FP32_TOLERANCE
+    for name, difference in checked.apart.items():
+        apart = (
+            f"scores in {name} differ from scores in ONNX Runtime by up to {difference:.1e} of the "
+            "score range"
+        )
+        if difference > _RUNTIMES_APART:
+            raise GateRefused(
+                f"{what} was not written: {apart} (allowed: {_RUNTIMES_APART:.0e}); please report "
+                f"it, or teach where {name} is not installed"
+            )
+        if difference > usual:
+            notices.warn(f"{apart}: use this file with --runtime onnxruntime")
+
+
+def _manifest(
+    options: TeachOptions,
+    design: Design,
+    made: patchcore.Made,
+    gallery: Gallery,
+    split: Split,
+    contrast: GoodContrast,
+    sizes: PhotoSizes,
+) -> Manifest:
+    """Return the manifest of the FP32 graph before anything was learned."""
+    height, width = options.image_size
+    nothing = ThresholdSpec(0.0, "none", options.false_positive_rate, 0, "")
+    empty = ScoreStatistics(0, 0.0, 0.0, 0.0, 0.0, 0.0)
+    return Manifest(
+        edgead_version=edgead.__version__,
+        model=ModelSpec(
+            options.detector,
+            made.parameters,
+            made.gmac,
+            {
+                "backbone": weights.SPEC.name,
+                "stages": list(options.stages),
+                "coreset": options.coreset,
+            },
+        ),
+        input=InputSpec(height, width, "uint8", "NHWC", "BGR", images.RESIZE_METHOD),
+        map=design.map_spec,
+        score=SCORE,
+        threshold=nothing,
+        score_statistics=empty,
+        precision=FP32.name,
+        source_sha256="0" * 64,
+        teacher=weights.SPEC,
+        training=TrainingSpec(
+            dataset=gallery.name,
+            images=len(split.taught),
+            held_out=len(split.held_out),
+            steps=0,
+            seed=0,
+            finished="",  # a date would make another file of the same photos
+            photo_sizes=sizes,
+            least_contrast=contrast.least,
+            contrast_left_out=len(contrast.odd),
+        ),
+    )

@@ -1,0 +1,221 @@
+"""From photos to the bank, and from the bank to scores of good photos that it does not know."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import onnx
+
+from edgead import notices
+from edgead.artifact import ScoreStatistics, ThresholdSpec
+from edgead.calibration import threshold as thresholds
+from edgead.images import Image
+from edgead.progress import progress
+from edgead.teaching import patchcore
+from edgead.teaching.coreset import Bank, Coreset
+from edgead.teaching.extract import Extractor
+from edgead.teaching.gallery import Gallery
+from edgead.teaching.patchcore import Design, Floats
+
+FEWEST = 8
+"""Photos of which some are held out for the threshold; of fewer each is left out once."""
+
+_HELD_OUT_SHARE, _HELD_OUT_FEW = 0.1, 10  # as in a training
+_REMEMBERED = 64  # photos whose vectors are kept for a second look, 20 MB
+_FAR = 10.0  # deviations of a score, as for a training
+_FEWEST_SCORES = 4
+_NAMED = 5
+
+
+@dataclass(frozen=True)
+class Split:
+    """Photos that fill the bank, and photos that are held out; none where there are few."""
+
+    taught: tuple[Path, ...]
+    held_out: tuple[Path, ...]
+
+    @classmethod
+    def of(cls, paths: Sequence[Path]) -> Split:
+        """Hold out a tenth; of fewer than 100 photos ten, but never more than a quarter.
+
+        Args:
+            paths: In an order that says nothing about the photos.
+        """
+        if len(paths) < FEWEST:
+            return cls(tuple(paths), ())
+        few = min(len(paths) // 4, _HELD_OUT_FEW)
+        count = max(round(_HELD_OUT_SHARE * len(paths)), few)
+        return cls(tuple(paths[count:]), tuple(paths[:count]))
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """What was learned in one arithmetic.
+
+    Attributes:
+        model: The graph with its bank.
+        bank: Vectors and the photos that they come from.
+        threshold: From scores of good photos that the bank does not know.
+        statistics: Of those scores.
+        unknown: Score of each photo by what the other photos taught, by path; where patches were
+            taken again, of held-out ones alone.
+    """
+
+    model: onnx.ModelProto
+    bank: Bank
+    threshold: ThresholdSpec
+    statistics: ScoreStatistics
+    unknown: dict[Path, float]
+
+
+def fit(
+    model: onnx.ModelProto,
+    design: Design,
+    gallery: Gallery,
+    split: Split,
+    coreset: int,
+    rate: float,
+    label: str,
+    like: Bank | None = None,
+) -> Fitted:
+    """Fill the bank of a graph and choose its threshold.
+
+    Args:
+        model: Graph of :func:`edgead.teaching.patchcore.build`, FP32 or INT8.
+        design: Of the graph.
+        gallery: The photos.
+        split: Which of them fill the bank.
+        coreset: Largest number of vectors in the bank.
+        rate: Target rate of false alarms.
+        label: What the graph is called in progress lines.
+        like: Bank of the same photos in other arithmetic, whose patches are taken again: a choice
+            of its own would change the order of the scores more than the arithmetic does.
+    """
+    extractor = Extractor(model)
+    collected = Coreset(coreset)
+    again: dict[int, Floats] = {}
+    kept: dict[Path, Floats] = {}
+    taught = split.taught
+    for owner, path in enumerate(progress(taught, len(taught), f"learning, {label}")):
+        if like is not None and split.held_out and owner not in like.owners:
+            continue
+        vectors = extractor.vectors(gallery.resized(path))
+        if like is None:
+            collected.add(vectors, owner)
+        elif (like.owners == owner).any():
+            again[owner] = vectors[like.places[like.owners == owner]]
+        if len(kept) < _REMEMBERED:
+            kept[path] = vectors
+    bank = collected.choose() if like is None else _same_patches(like, again)
+    unknown: dict[Path, float] = {}
+    if split.held_out:
+        for path in split.held_out:
+            vectors = extractor.vectors(gallery.resized(path))
+            unknown[path] = patchcore.score(vectors, bank.vectors, design.cells)
+        scores = list(unknown.values())
+        threshold = thresholds.from_good_scores(scores, rate)
+        looked_at = taught if like is None else ()  # odd photos are named once
+        for owner, path in enumerate(progress(looked_at, len(taught), f"looking again, {label}")):
+            found = kept.get(path)
+            vectors = extractor.vectors(gallery.resized(path)) if found is None else found
+            others = bank.without(owner).vectors
+            if len(others):
+                unknown[path] = patchcore.score(vectors, others, design.cells)
+        statistics = thresholds.score_statistics(scores)
+    else:
+        scores = _left_out(extractor, design, gallery, kept, coreset, unknown)
+        threshold = _from_few(scores, len(taught), rate)
+        statistics = dataclasses.replace(thresholds.score_statistics(scores), images=len(taught))
+    filled = patchcore.with_bank(model, bank.vectors)
+    return Fitted(filled, bank, threshold, statistics, unknown)
+
+
+def _same_patches(like: Bank, again: dict[int, Floats]) -> Bank:
+    vectors = np.empty_like(like.vectors)
+    for owner, found in again.items():
+        vectors[like.owners == owner] = found
+    return dataclasses.replace(like, vectors=vectors)
+
+
+def warn_of_odd(unknown: dict[Path, float]) -> None:
+    """Name photos that look unlike all others: there may be a defect on them.
+
+    Args:
+        unknown: Of :class:`Fitted`.
+    """
+    if len(unknown) < _FEWEST_SCORES:
+        return
+    paths, values = list(unknown), np.array(list(unknown.values()))
+    middle = float(np.median(values))
+    deviation = 1.4826 * float(np.median(np.abs(values - middle)))
+    is_odd = values - middle > _FAR * deviation
+    if deviation == 0 or not 0 < is_odd.sum() <= max(1, len(values) // 4):
+        return
+    others = values[~is_odd]
+    for index in np.flatnonzero(is_odd)[np.argsort(-values[is_odd])][:_NAMED].tolist():
+        notices.warn(
+            f"{paths[index]} is the odd one: compared with the other photos it scores "
+            f"{values[index]:.3f}, they {others.min():.3f} to {others.max():.3f}. If it shows a "
+            "defect, remove it and teach again"
+        )
+
+
+def _left_out(
+    extractor: Extractor,
+    design: Design,
+    gallery: Gallery,
+    kept: dict[Path, Floats],
+    coreset: int,
+    unknown: dict[Path, float],
+) -> list[float]:
+    """Score each photo and altered copies of it by the others; of a single photo, by itself."""
+    scores = []
+    for path, own in kept.items():
+        others = Coreset(coreset)
+        for owner, (other, vectors) in enumerate(kept.items()):
+            if other != path or len(kept) == 1:
+                others.add(vectors, owner)
+        bank = others.choose().vectors
+        if len(kept) > 1:
+            unknown[path] = patchcore.score(own, bank, design.cells)
+            scores.append(unknown[path])
+        for view in altered(gallery.resized(path)):
+            scores.append(patchcore.score(extractor.vectors(view), bank, design.cells))
+    return scores
+
+
+def altered(photo: Image) -> list[Image]:
+    """Return copies as a camera might have taken them: turned, moved, darker, brighter."""
+    height, width = photo.shape[:2]
+    made = [cv2.convertScaleAbs(photo, alpha=gain) for gain in (0.9, 1.1)]
+    for degrees, across, down in ((3, 0, 0), (-3, 0, 0), (0, 5, 3), (0, -3, -5)):
+        matrix = cv2.getRotationMatrix2D((width / 2, height / 2), degrees, 1)
+        matrix[:, 2] += across, down
+        made.append(
+            cv2.warpAffine(photo, matrix, (width, height), borderMode=cv2.BORDER_REFLECT_101)
+        )
+    return [np.asarray(view, np.uint8) for view in made]
+
+
+def _from_few(scores: Sequence[float], photos: int, rate: float) -> ThresholdSpec:
+    found = thresholds.from_good_scores(scores, rate)
+    if photos == 1:
+        method = "altered copies of the photo"
+        note = (
+            "one photo does not show how good parts differ, so this threshold is a guess: add good "
+            "photos with 'edgead teach --add', and check it on good and defective parts"
+        )
+    else:
+        method = f"each of {photos} photos and altered copies of it, scored by the others"
+        note = (
+            f"{photos} photos show little of how good parts differ, so this threshold is an "
+            f"estimate: check it on more good parts ({FEWEST} photos or more are held out in part)"
+        )
+    return dataclasses.replace(
+        found, method=method, note=note, images=photos, false_positive_interval=None
+    )

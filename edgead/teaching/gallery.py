@@ -1,0 +1,206 @@
+"""The good photos that a detector is taught with, each once; their names change no order."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from edgead import images, notices, photo_files
+from edgead.artifact import PhotoSizes
+from edgead.contrast import GoodContrast
+from edgead.datasets import Dataset
+from edgead.detector import Frame
+from edgead.errors import DataError, ImageError
+from edgead.photo_files import PhotoListing
+from edgead.photo_reader import PhotoReader, ReadPhoto
+from edgead.printable import printable
+from edgead.progress import progress
+
+_KEPT = 256  # photos at the network's size, 48 MiB at 256x256
+_FLAT = 0.05  # grey levels of contrast: nothing, whatever the format
+
+Photos = str | os.PathLike[str] | Iterable[Frame]
+"""A folder, a data set or a photo; or several files, folders and frames."""
+
+
+@dataclass
+class Gallery:
+    """Good photos.
+
+    Attributes:
+        name: Of the folder, for the manifest.
+        paths: Each different photo once, in the order of their SHA-256.
+        reader: Reads them.
+        size: ``(height, width)`` that they are resized to.
+        photo_sizes: Of the photos as they came, once they have been seen.
+        contrast: What there is to see in them, once they have been seen.
+    """
+
+    name: str
+    paths: tuple[Path, ...]
+    reader: PhotoReader
+    size: tuple[int, int]
+    _resized: dict[Path, images.Image] = field(default_factory=dict, repr=False)
+
+    @classmethod
+    def of(cls, photos: Photos, size: tuple[int, int], good: Sequence[str] = ()) -> Gallery:
+        """Find the photos.
+
+        Args:
+            photos: Files, folders (of a data set ``train/good`` alone), or frames uint8
+                ``[H, W, 3]`` BGR or ``[H, W]`` grey.
+            size: ``(height, width)`` that they are resized to.
+            good: Names of folders, besides ``good``, that hold photos of good parts.
+
+        Raises:
+            DataError: There are none.
+            ImageError: A frame is not a photo.
+        """
+        given = [photos] if isinstance(photos, (str, os.PathLike)) else list(photos)
+        reader = _Reader()
+        found: list[Path] = []
+        for index, entry in enumerate(given):
+            if isinstance(entry, (str, os.PathLike)):
+                found += _listed(entry, good)
+            else:
+                found.append(reader.take(entry, index))
+        if not found:
+            raise DataError("there are no photos to teach with: give at least one of a good part")
+        order: dict[str, Path] = {}
+        for path in progress(found, total=len(found), label="reading photos"):
+            order.setdefault(_digest(reader, path), path)
+        copies = len(found) - len(order)
+        if copies:
+            notices.note(f"{copies} of {len(found)} photos are copies of others and count once")
+        paths = tuple(order[digest] for digest in sorted(order))
+        folders = [Path(entry) for entry in given if isinstance(entry, (str, os.PathLike))]
+        name = printable(folders[0].resolve().name) if folders else "frames"
+        return cls(name, paths, reader, size)
+
+    def resized(self, path: Path) -> images.Image:
+        """Return a photo at the network's size.
+
+        Raises:
+            ImageError: It cannot be read.
+        """
+        if path in self._resized:
+            return self._resized[path]
+        return self._read(path)[0]
+
+    def _read(self, path: Path) -> tuple[images.Image, tuple[int, int]]:
+        """Read a photo; return it at the network's size, and its own height and width."""
+        whole = self.reader.read(path).pixels
+        photo = images.resize(whole, self.size)
+        if len(self._resized) < _KEPT:
+            self._resized[path] = photo
+        return photo, (whole.shape[0], whole.shape[1])
+
+    def seen(self) -> tuple[GoodContrast, PhotoSizes]:
+        """Look at every photo once.
+
+        Returns:
+            How much there is to see in them, and their sizes as they came.
+
+        Raises:
+            DataError: They show nothing.
+            ImageError: One cannot be read.
+        """
+        sizes: list[tuple[int, int]] = []
+
+        def photos() -> Iterator[images.Image]:
+            for path in progress(self.paths, total=len(self.paths), label="looking at photos"):
+                photo, size = self._read(path)
+                sizes.append(size)
+                yield photo
+
+        found = GoodContrast.of(photos())
+        flat = sum(mean < _FLAT for mean in found.means)
+        if flat > len(self.paths) // 2:
+            raise DataError(
+                f"{flat} of {len(self.paths)} photos have a single even colour and show nothing, "
+                f"for example {self.paths[int(np.argmin(found.means))]}: check the exposure and "
+                "the lens cap, and teach with photos that show the part"
+            )
+        for index in found.odd[:5]:
+            notices.warn(
+                f"{self.paths[index]} has almost no contrast: it is used, but not for the check "
+                "for blank photos; remove it if it does not show a good part"
+            )
+        return found, PhotoSizes.of(sizes)
+
+
+class ResizedReader(PhotoReader):
+    """Reads photos of a gallery at the network's size, for synthetic defects and checks.
+
+    Painting a defect into 1920x1080 pixels takes many times longer, 80 times for each file.
+
+    Args:
+        gallery: The photos.
+    """
+
+    def __init__(self, gallery: Gallery) -> None:
+        super().__init__(0)
+        self._gallery = gallery
+
+    def read(self, path: Path) -> ReadPhoto:
+        """Return a photo, resized."""
+        return ReadPhoto(self._gallery.resized(path), self._gallery.reader.digest(path))
+
+    def digest(self, path: Path) -> str:
+        """Return the SHA-256 of the photo as it came."""
+        return self._gallery.reader.digest(path)
+
+
+class _Reader(PhotoReader):
+    """Reads files, and frames that a program has in memory."""
+
+    def __init__(self) -> None:
+        super().__init__(0)  # at their own size photos are wanted once
+        self._frames: dict[Path, ReadPhoto] = {}
+
+    def take(self, frame: object, index: int) -> Path:
+        """Keep a frame, and return the path that it is read under."""
+        if not isinstance(frame, np.ndarray):
+            raise ImageError(
+                f"frame {index} is {type(frame).__name__}, neither a path nor an array: was there "
+                "no frame from the camera?"
+            )
+        pixels = images.as_frame(frame, f"frame {index}")
+        sha = hashlib.sha256(repr(pixels.shape).encode() + np.ascontiguousarray(pixels).tobytes())
+        path = Path(f"frame {index}")
+        # A camera may write the next frame into the same memory.
+        self._frames[path] = ReadPhoto(pixels.copy(), sha.hexdigest())
+        return path
+
+    def read(self, path: Path) -> ReadPhoto:
+        """Return a frame or read a file."""
+        return self._frames[path] if path in self._frames else super().read(path)
+
+    def digest(self, path: Path) -> str:
+        """Return the SHA-256 of a frame or a file."""
+        return self._frames[path].sha256 if path in self._frames else super().digest(path)
+
+
+def _listed(given: str | os.PathLike[str], good: Sequence[str]) -> Sequence[Path]:
+    if not Path(given).is_dir():
+        return photo_files.find_and_report([given])
+    dataset = Dataset.from_folder(given, good)
+    if not dataset.train:
+        raise DataError(
+            f"{os.fspath(given)} is a data set without photos of good parts in train/good, and "
+            "test photos must not be taught: give a folder of other good photos"
+        )
+    photo_files.report(PhotoListing(dataset.train, dataset.skipped))
+    return dataset.train
+
+
+def _digest(reader: PhotoReader, path: Path) -> str:
+    try:
+        return reader.digest(path)
+    except OSError as error:
+        raise DataError(f"cannot read {path}: {error.strerror}") from error
