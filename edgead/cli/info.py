@@ -68,7 +68,8 @@ def _rows(manifest: Manifest) -> list[tuple[str, str]]:
             "trained",
             f"on {training.images} photos of {training.dataset}, "
             + (f"{training.steps} steps, " if training.steps else "")
-            + f"seed {training.seed}, {training.finished}",
+            # What is taught has no date: the same photos give the same file.
+            + (f"seed {training.seed}, {training.finished}" if training.finished else "no steps"),
         ),
         ("blank photos", _blank(training)),
         *_teacher(manifest.teacher),

@@ -244,7 +244,7 @@ def test_info_shows_what_it_was_taught_with(
     assert run("info", taught) == 0
     said = capsys.readouterr().out
     assert "efficientnet-lite0" in said
-    assert "on 12 photos of parts" in said
+    assert "on 12 photos of parts, no steps\n" in said
     assert "from numpy" in said
 
 
