@@ -39,8 +39,17 @@ def names() -> tuple[str, ...]:
 
 
 def order(artifact: Artifact) -> tuple[str, ...]:
-    """Return the names of all runtimes known here, the one expected to be fastest for it first."""
-    return tuple(sorted(names(), key=lambda name: -runtime_class(name).speed_rank_for(artifact)))
+    """Return the names of all runtimes known here, in the order in which ``auto`` tries them.
+
+    Those that give the scores which the threshold belongs to come first, then the faster ones.
+    """
+    quantization = artifact.manifest.quantization
+    exact = quantization.runtimes if quantization is not None else ()
+
+    def place(name: str) -> tuple[bool, int]:
+        return bool(exact) and name not in exact, -runtime_class(name).speed_rank_for(artifact)
+
+    return tuple(sorted(names(), key=place))
 
 
 @functools.cache

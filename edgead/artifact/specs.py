@@ -204,7 +204,9 @@ class ParitySpec:
 class QuantizationSpec:
     """The quantization of weights and activations to INT8.
 
-    ``largest_weight`` is the bound on the magnitude of every INT8 weight.
+    ``largest_weight`` is the bound on the magnitude of every INT8 weight. ``runtimes`` names those
+    that give the scores which the threshold belongs to; empty for every runtime. ``auto`` takes
+    them first, however fast others are.
     """
 
     method: str
@@ -212,8 +214,8 @@ class QuantizationSpec:
     calibrator: str | None
     images: int
     images_sha256: str | None
-    float_nodes: tuple[str, ...] = ()
     largest_weight: int = 127
+    runtimes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -41,6 +41,7 @@ from edgead.export.judge import Judge
 from edgead.export.network import Candidate
 from edgead.export.workbench import Checked, Workbench
 from edgead.runtimes.base import ContractError
+from edgead.runtimes.onnxruntime import OnnxRuntime
 from edgead.teaching import DETECTORS, int8, patchcore
 from edgead.teaching.coreset import Bank
 from edgead.teaching.extract import Extractor
@@ -172,6 +173,7 @@ def teach(
                 images=len(calibration.all_good),
                 images_sha256=calibration.sha256,
                 largest_weight=qdq.LARGEST_WEIGHT,
+                runtimes=(OnnxRuntime.name,),
             )
             quantized = manifest.replace(precision=INT8.name, quantization=spec)
             reference, checked = checked, _scored(bench, _candidate(integer, quantized, options))
@@ -264,7 +266,7 @@ def _require_runtimes(checked: Checked, what: str) -> None:
                 f"it, or teach where {name} is not installed"
             )
         if difference > usual:
-            notices.warn(f"{apart}: use this file with --runtime onnxruntime")
+            notices.warn(f"{apart}: do not use this file with --runtime {name}")
 
 
 def _manifest(

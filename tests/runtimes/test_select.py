@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from edgead import plugins
-from edgead.artifact import Artifact
+from edgead.artifact import Artifact, QuantizationSpec, read_artifact, write_artifact
 from edgead.errors import EdgeadError, RuntimeUnavailableError, UsageError
 from edgead.runtimes import Runtime, RuntimeOptions, available, open_runtime, select
 from edgead.runtimes.onnxruntime import OnnxRuntime
@@ -99,6 +99,18 @@ def test_the_order_is_that_of_the_artifact(
     found = select.order(dataclasses.replace(made, manifest=manifest))
     assert set(found) == set(select.names())
     assert next(name for name in found if name in ("openvino", "onnxruntime")) == first
+
+
+def test_runtimes_that_the_threshold_belongs_to_come_first(
+    tiny_artifact: Make, only: Callable[..., None]
+) -> None:
+    only(OnnxRuntime, FastForRed)
+    made = tiny_artifact("red.onnx")
+    spec = QuantizationSpec("static", "", None, 0, None, runtimes=("onnxruntime",))
+    manifest = made.manifest.replace(precision="int8", quantization=spec)
+    exact = write_artifact(made.path, made.path.read_bytes(), manifest)
+    assert select.order(made) == ("fast-for-red", "onnxruntime")
+    assert select.order(read_artifact(exact.path)) == ("onnxruntime", "fast-for-red")
 
 
 def test_auto_takes_what_is_first_for_the_file(
