@@ -76,7 +76,9 @@ def _with_everything(manifest: Any) -> Any:
         training=training,
         threshold=dataclasses.replace(manifest.threshold, false_positive_interval=(0.0, 0.3)),
         parity=ParitySpec("torch", 10, 1e-6, 1e-6, 1e-6, 0, 1e-7, 1.0),
-        quantization=QuantizationSpec("static", "per-channel", "minmax", 10, "0" * 64, ("head",)),
+        quantization=QuantizationSpec(
+            "static", "per-channel", "minmax", 10, "0" * 64, runtimes=("onnxruntime",)
+        ),
         compression=CompressionSpec(2.0, 200, 0.1, {"a": 3}, {"b": 4}, {}, 10, "0" * 64),
         gate={"images": 10, "kept": True, "why": "within 0.5 points"},
         model=manifest.model.replace(options={"centring": 0.5, "recipe": "short"}),
