@@ -33,9 +33,12 @@ test: check
 
 # The device side and pure functions, without what trains a network or runs for long: under a
 # minute on two cores.
-LONG_TESTS = tests/arm tests/compare tests/distillation tests/export/compress tests/fuzz tests/kill \
-	tests/models tests/soak tests/tensorrt tests/training tests/export/test_every_detector.py \
-	tests/export/test_int8.py
+LONG_TESTS = tests/arm tests/backbones tests/cli/test_bench.py tests/cli/test_environment.py \
+	tests/cli/test_good.py tests/compare tests/demo tests/distillation tests/export/compress \
+	tests/export/test_every_detector.py tests/export/test_int8.py tests/export/test_photo_opens.py \
+	tests/export/test_pipeline.py tests/fuzz tests/kill tests/models tests/runtimes/test_forks.py \
+	tests/soak tests/teachers tests/teaching tests/tensorrt tests/test_installs.py \
+	tests/test_privacy.py tests/training
 test-fast: $(READY)
 	$(PYTEST) -m "not slow" $(addprefix --ignore=,$(LONG_TESTS))
 
