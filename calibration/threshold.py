@@ -59,8 +59,7 @@ def from_good_scores(scores: Sequence[float], false_positive_rate: float) -> Thr
     empirical += _CLEARANCE * (statistics.maximum - statistics.minimum)
     value, method = empirical, "quantile of held-out good photos"
     if count > 1:
-        t = t_quantile(1 - false_positive_rate, count - 1)
-        bound = statistics.mean + t * statistics.std * math.sqrt(1 + 1 / count)
+        bound = prediction_bound(statistics, false_positive_rate)
         if bound > empirical:
             value, method = bound, "normal prediction bound from held-out good photos"
     needed = math.ceil(1 / false_positive_rate)
@@ -75,6 +74,18 @@ def from_good_scores(scores: Sequence[float], false_positive_rate: float) -> Thr
     return ThresholdSpec(
         value, method, false_positive_rate, count, note, rate_interval(above, count)
     )
+
+
+def prediction_bound(statistics: ScoreStatistics, false_positive_rate: float) -> float:
+    """Return the upper bound of a normal prediction interval: mean + t * s * sqrt(1 + 1/n).
+
+    Args:
+        statistics: Of scores of good photos.
+        false_positive_rate: Share of further good photos that may lie above, if scores are normal.
+    """
+    count = statistics.images
+    t = _t_quantile(1 - false_positive_rate, max(count - 1, 1))
+    return statistics.mean + t * statistics.std * math.sqrt(1 + 1 / count)
 
 
 def refitted(manifest: Manifest, scores: Sequence[float]) -> Manifest:
@@ -119,7 +130,7 @@ def require_both_kinds(labels: Sequence[bool]) -> None:
         )
 
 
-def t_quantile(probability: float, freedom: int) -> float:
+def _t_quantile(probability: float, freedom: int) -> float:
     """Student's t quantile (Hill's expansion, 1970); SciPy is not in the device install.
 
     Exact for 1 and 2 degrees of freedom; within 3 % for 3 and 1 % above, up to 99.9 %.

@@ -7,11 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from edgead import notices, photo_files
+from edgead import notices
 from edgead.calibration.photos import CalibrationPhotos, refuse_test_photos
-from edgead.datasets import Dataset, identical
+from edgead.datasets import Dataset, good_photos_in, identical
 from edgead.errors import DataError, EdgeadError, ImageError, UsageError
-from edgead.photo_files import PhotoListing
 from edgead.photo_reader import PhotoReader
 
 
@@ -125,13 +124,7 @@ class GoodPhotos:
 
     def _given(self, folder: str, good: Sequence[str]) -> Sequence[Path]:
         _refuse_test_folder(Path(folder))
-        given = Dataset.from_folder(folder, good)
-        if not given.train:
-            raise DataError(
-                f"{folder} is a data set without photos of good parts in train/good, and test "
-                "photos must not be used for calibration: give a folder of other good photos"
-            )
-        photo_files.report(PhotoListing(given.train, given.skipped))
+        given = good_photos_in(folder, good, "be used for calibration")
         paths: Sequence[Path] = given.train
         if self.dataset is not None:
             learned = learned_photos(self.dataset, self.held_out, self.reader)

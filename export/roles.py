@@ -36,6 +36,11 @@ def is_head(node: onnx.NodeProto) -> bool:
     return node.name == HEAD or node.name.startswith(f"{HEAD}/")
 
 
+def is_carrier(node: onnx.NodeProto) -> bool:
+    """Whether a node only moves or mixes values of the networks; those in a head stay FP32."""
+    return node.op_type in CARRIERS and not is_head(node)
+
+
 def is_autoencoder(node: onnx.NodeProto) -> bool:
     """Whether a node belongs to an autoencoder."""
     return node.name.startswith(f"{AUTOENCODER}/")

@@ -125,6 +125,24 @@ def _columns(
         start += part.shape[1]
 
 
+def shares_of_errors(moments: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Return what a weight's rounding error adds to each weight that is rounded after it.
+
+    Args:
+        moments: Second moments of what the weights are multiplied with, ``[..., N, N]``.
+
+    Returns:
+        ``[..., N, N]``, upper triangular: row i is for the error of weight i.
+    """
+    damped = moments.copy()
+    diagonal = np.arange(moments.shape[-1])
+    damping = _DAMPING * moments[..., diagonal, diagonal].mean(-1) + 1e-12
+    damped[..., diagonal, diagonal] += damping[..., None]
+    factor = np.linalg.cholesky(damped[..., ::-1, ::-1])[..., ::-1, ::-1]
+    shares: npt.NDArray[np.float64] = factor / factor[..., diagonal, diagonal][..., None, :]
+    return shares
+
+
 def _round_rows(
     weights: npt.NDArray[np.float64], scales: npt.NDArray[np.float64], patches: Floats
 ) -> npt.NDArray[np.float64]:
@@ -135,10 +153,7 @@ def _round_rows(
     the other is GPTQ without the inverse of the moments (Chen et al., "The geometry of LLM
     quantization: GPTQ as Babai's nearest plane algorithm", 2025).
     """
-    moments = (patches.T @ patches).astype(np.float64) / len(patches)
-    moments[np.diag_indices_from(moments)] += _DAMPING * float(np.diag(moments).mean()) + 1e-12
-    factor = np.linalg.cholesky(moments[::-1, ::-1])[::-1, ::-1]
-    passed_on = factor / np.diag(factor)
+    passed_on = shares_of_errors((patches.T @ patches).astype(np.float64) / len(patches))
     largest = qdq.LARGEST_WEIGHT
     rounded: npt.NDArray[np.float64] = np.zeros(weights.shape, np.float64)
     errors: npt.NDArray[np.float64] = np.zeros(weights.shape, np.float64)

@@ -27,6 +27,11 @@ class Draft(Artifact):
 
     graph: bytes = b""
 
+    @classmethod
+    def of(cls, manifest: Manifest, graph: bytes) -> Draft:
+        """Return a file that would have a manifest and a graph."""
+        return cls(Path(f"{manifest.name}.onnx"), manifest, "", len(graph), graph)
+
     def content(self) -> bytes:
         """Return the ONNX model."""
         return self.graph
@@ -80,8 +85,7 @@ class Workbench:
             ContractError: It does not compute what a detector must.
         """
         manifest = candidate.manifest
-        path = Path(f"{manifest.name}.onnx")
-        draft = Draft(path, manifest, "", len(candidate.graph), candidate.graph)
+        draft = Draft.of(manifest, candidate.graph)
         runtimes = {
             name: self._stack.enter_context(open_runtime(draft, name, latency.SIDE_BY_SIDE).runtime)
             for name, reason in available().items()

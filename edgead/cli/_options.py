@@ -165,6 +165,16 @@ def add_good(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_false_positive_rate(parser: argparse.ArgumentParser) -> None:
+    """Add ``--false-positive-rate``."""
+    parser.add_argument(
+        "--false-positive-rate",
+        type=float,
+        metavar="X",
+        help="target rate of false alarms for the threshold (default: 0.01)",
+    )
+
+
 def add_max_drop(parser: argparse.ArgumentParser) -> None:
     """Add ``--max-drop``."""
     parser.add_argument(

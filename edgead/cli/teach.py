@@ -58,12 +58,7 @@ def add_parser(subparsers: _options.Subparsers) -> None:
         metavar="N",
         help="largest number of patches that are remembered (default: 500)",
     )
-    parser.add_argument(
-        "--false-positive-rate",
-        type=float,
-        metavar="X",
-        help="target rate of false alarms for the threshold (default: 0.01)",
-    )
+    _options.add_false_positive_rate(parser)
     parser.add_argument(
         "--max-drop",
         type=_options.points,

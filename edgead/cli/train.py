@@ -41,12 +41,7 @@ def add_parser(subparsers: _options.Subparsers) -> None:
         "'anomalib': download anomalib's teacher for EfficientAd-S or -M. 'distilled': the small "
         "ResNet-18 of this package. 'random': untrained, where the detector allows it",
     )
-    parser.add_argument(
-        "--false-positive-rate",
-        type=float,
-        metavar="X",
-        help="target rate of false alarms for the threshold (default: 0.01)",
-    )
+    _options.add_false_positive_rate(parser)
     parser.add_argument(
         "--threshold-data",
         metavar="DATA",

@@ -5,7 +5,19 @@ docs/reference/datasets.md has the rules.
 
 from edgead.datasets._copies import copies, identical
 from edgead.datasets._dataset import FEWEST_TRAINING_PHOTOS, Dataset
+from edgead.datasets._given import good_photos_in
 from edgead.datasets._masks import read_mask
 from edgead.datasets._photo import GOOD, Photo
+from edgead.datasets._split import held_out_count
 
-__all__ = ["FEWEST_TRAINING_PHOTOS", "GOOD", "Dataset", "Photo", "copies", "identical", "read_mask"]
+__all__ = [
+    "FEWEST_TRAINING_PHOTOS",
+    "GOOD",
+    "Dataset",
+    "Photo",
+    "copies",
+    "good_photos_in",
+    "held_out_count",
+    "identical",
+    "read_mask",
+]

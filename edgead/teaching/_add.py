@@ -31,6 +31,7 @@ from edgead.artifact import (
     write_artifact,
 )
 from edgead.calibration import threshold as thresholds
+from edgead.calibration.outliers import FAR
 from edgead.contrast import GoodContrast
 from edgead.errors import ArtifactError, UsageError
 from edgead.export import parity
@@ -44,8 +45,6 @@ from edgead.teaching.extract import Extractor
 from edgead.teaching.fit import altered
 from edgead.teaching.gallery import Gallery, Photos
 from edgead.teaching.patchcore import Design, Floats
-
-_FAR = 10.0  # deviations of a score: as when a detector is taught
 
 
 def add(
@@ -160,7 +159,7 @@ def _graph(source: Artifact) -> onnx.ModelProto:
 
 def _warn_of_odd(paths: Sequence[Path], scores: Sequence[float], manifest: Manifest) -> None:
     known = manifest.score_statistics
-    limit = max(known.maximum, known.mean + _FAR * known.std)
+    limit = max(known.maximum, known.mean + FAR * known.std)
     for path, score in zip(paths, scores, strict=True):
         if score > limit:
             notices.warn(
@@ -183,9 +182,7 @@ def _refitted(manifest: Manifest, scores: Sequence[float]) -> tuple[ThresholdSpe
     if not usual:
         return dataclasses.replace(old, note="; ".join([old.note, learned][not old.note :])), known
     count = statistics.images
-    bound = statistics.mean + thresholds.t_quantile(1 - rate, max(count - 1, 1)) * (
-        statistics.std * math.sqrt(1 + 1 / count)
-    )
+    bound = thresholds.prediction_bound(statistics, rate)
     largest = statistics.maximum if count < 1 / rate else float(np.quantile(usual, 1 - rate))
     note = f"{len(usual)} scores of added photos and the statistics of {known.images} before"
     if above:
@@ -262,8 +259,7 @@ def _parity(
     maps = np.stack(
         [patchcore.maps(extractor.vectors(photo), vectors, design.cells) for photo in batch]
     )
-    draft = Draft(Path(f"{manifest.name}.onnx"), manifest, "", len(graph), graph)
-    with open_runtime(draft, "onnxruntime").runtime as runtime:
+    with open_runtime(Draft.of(manifest, graph), "onnxruntime").runtime as runtime:
         found = parity.score(runtime, batch, manifest.name)
     limit = manifest.threshold.value
     return parity.compare(parity.Scored(maps.max((1, 2)), maps), found, (limit, limit), "numpy")

@@ -14,6 +14,8 @@ import onnx
 from edgead import notices
 from edgead.artifact import ScoreStatistics, ThresholdSpec
 from edgead.calibration import threshold as thresholds
+from edgead.calibration.outliers import far_above
+from edgead.datasets import held_out_count
 from edgead.images import Image
 from edgead.progress import progress
 from edgead.teaching import patchcore
@@ -25,9 +27,7 @@ from edgead.teaching.patchcore import Design, Floats
 FEWEST = 8
 """Photos of which some are held out for the threshold; of fewer each is left out once."""
 
-_HELD_OUT_SHARE, _HELD_OUT_FEW = 0.1, 10  # as in a training
 _REMEMBERED = 64  # photos whose vectors are kept for a second look, 20 MB
-_FAR = 10.0  # deviations of a score, as for a training
 _FEWEST_SCORES = 4
 _NAMED = 5
 
@@ -41,15 +41,14 @@ class Split:
 
     @classmethod
     def of(cls, paths: Sequence[Path]) -> Split:
-        """Hold out a tenth; of fewer than 100 photos ten, but never more than a quarter.
+        """Hold out as many as a training does (:func:`held_out_count`).
 
         Args:
             paths: In an order that says nothing about the photos.
         """
         if len(paths) < FEWEST:
             return cls(tuple(paths), ())
-        few = min(len(paths) // 4, _HELD_OUT_FEW)
-        count = max(round(_HELD_OUT_SHARE * len(paths)), few)
+        count = held_out_count(len(paths))
         return cls(tuple(paths[count:]), tuple(paths[:count]))
 
 
@@ -151,10 +150,8 @@ def warn_of_odd(unknown: dict[Path, float]) -> None:
     if len(unknown) < _FEWEST_SCORES:
         return
     paths, values = list(unknown), np.array(list(unknown.values()))
-    middle = float(np.median(values))
-    deviation = 1.4826 * float(np.median(np.abs(values - middle)))
-    is_odd = values - middle > _FAR * deviation
-    if deviation == 0 or not 0 < is_odd.sum() <= max(1, len(values) // 4):
+    is_odd = far_above(list(unknown.values()))
+    if not is_odd.any():
         return
     others = values[~is_odd]
     for index in np.flatnonzero(is_odd)[np.argsort(-values[is_odd])][:_NAMED].tolist():

@@ -13,10 +13,9 @@ import numpy as np
 from edgead import images, notices, photo_files
 from edgead.artifact import PhotoSizes
 from edgead.contrast import GoodContrast
-from edgead.datasets import Dataset
+from edgead.datasets import good_photos_in
 from edgead.detector import Frame
 from edgead.errors import DataError, ImageError
-from edgead.photo_files import PhotoListing
 from edgead.photo_reader import PhotoReader, ReadPhoto
 from edgead.printable import printable
 from edgead.progress import progress
@@ -189,14 +188,7 @@ class _Reader(PhotoReader):
 def _listed(given: str | os.PathLike[str], good: Sequence[str]) -> Sequence[Path]:
     if not Path(given).is_dir():
         return photo_files.find_and_report([given])
-    dataset = Dataset.from_folder(given, good)
-    if not dataset.train:
-        raise DataError(
-            f"{os.fspath(given)} is a data set without photos of good parts in train/good, and "
-            "test photos must not be taught: give a folder of other good photos"
-        )
-    photo_files.report(PhotoListing(dataset.train, dataset.skipped))
-    return dataset.train
+    return good_photos_in(given, good, "be taught").train
 
 
 def _digest(reader: PhotoReader, path: Path) -> str:

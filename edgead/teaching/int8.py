@@ -16,6 +16,7 @@ from edgead.calibration.probe import probe
 from edgead.export import qdq
 from edgead.export.qdq.scales import rounded, weight_scales
 from edgead.export.roles import integer_convolutions
+from edgead.export.rounding import shares_of_errors
 
 SCHEME = (
     "Q/DQ, uint8 activations, int8 weights per channel, int32 bias; comparison with the bank: float"
@@ -24,7 +25,6 @@ SCHEME = (
 _CENTRED = "pixels/centred/out"
 _AT_A_TIME = 6  # activations
 _POSITIONS = 100  # of a photo, whose patches are looked at
-_DAMPING = 0.01  # of the mean diagonal, as in the paper
 Photos = Sequence[npt.NDArray[np.uint8]]
 
 
@@ -161,15 +161,10 @@ def _passed_on(
     moments: npt.NDArray[np.float64],
 ) -> npt.NDArray[np.float64]:
     """Round ``[outputs, inputs]``, passing each error on (:mod:`edgead.export.rounding`)."""
-    moments = moments.copy()
-    diagonal = np.arange(weights.shape[1])
-    damping = _DAMPING * moments[:, diagonal, diagonal].mean(1) + 1e-12
-    moments[:, diagonal, diagonal] += damping[:, None]
-    factor = np.linalg.cholesky(moments[:, ::-1, ::-1])[:, ::-1, ::-1]
-    shares = factor / factor[:, diagonal, diagonal][:, None, :]
+    shares = shares_of_errors(moments)
     left, made = weights.copy(), np.zeros_like(weights)
     largest = qdq.LARGEST_WEIGHT
-    for column in diagonal:
+    for column in range(weights.shape[1]):
         integers = np.clip(np.rint(left[:, column] / scales), -largest, largest)
         made[:, column] = integers * scales
         error = weights[:, column] - made[:, column]

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edgead import images, notices
+from edgead.calibration.outliers import far_above
 from edgead.contrast import EVEN, GoodContrast
 from edgead.datasets import FEWEST_TRAINING_PHOTOS
 from edgead.errors import DataError
@@ -19,7 +20,6 @@ _FLAT = 0.05  # grey levels of contrast: nothing, whatever the format
 _DARK, _NEARLY_BLACK = 64, 16  # grey levels of the brightest pixel of all photos
 _CAMERAS_BITS = (10, 12, 14)
 _LOOKED_AT = 20  # photos, of which the stored values are read
-_FAR = 10.0  # deviations of a score: in the demo good parts had up to 8, defects 12 or more
 _FEWEST_SCORES = 8  # fewer tell no deviation
 _NAMED = 5
 
@@ -65,11 +65,8 @@ def warn_of_odd_score(paths: Sequence[Path], scores: Sequence[float]) -> None:
     """
     if len(scores) < _FEWEST_SCORES:
         return
-    values = np.asarray(scores)
-    middle = float(np.median(values))
-    deviation = 1.4826 * float(np.median(np.abs(values - middle)))
-    is_odd = values - middle > _FAR * deviation
-    if deviation == 0 or not 0 < is_odd.sum() <= len(values) // 4:
+    values, is_odd = np.asarray(scores), far_above(scores)
+    if not is_odd.any():
         return
     others = values[~is_odd]
     for index in np.flatnonzero(is_odd).tolist():

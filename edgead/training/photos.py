@@ -15,14 +15,12 @@ import torch
 from torch import Tensor
 
 from edgead import files, images
-from edgead.datasets import FEWEST_TRAINING_PHOTOS, copies
+from edgead.datasets import FEWEST_TRAINING_PHOTOS, copies, held_out_count
 from edgead.errors import DataError
 from edgead.models import PhotoBatches
 from edgead.progress import progress
 
-HELD_OUT_SHARE = 0.1  # as in the reference implementation's split of MVTec AD's train folder
 BATCH = 8
-HELD_OUT_FEW = 10  # small sets hold out up to a quarter, so that the threshold has something
 
 
 @dataclass(frozen=True)
@@ -36,9 +34,8 @@ class Split:
     def of(cls, photos: Sequence[Path], seed: int) -> Split:
         """Draw the held-out photos; the same seed and file names give the same split.
 
-        A tenth is held out; of fewer than 100 different photos ten, but never more than a quarter.
-        Copies of a held-out photo are not learned from: a threshold fitted to learned photos is too
-        low.
+        :func:`held_out_count` is their number. Copies of a held-out photo are not learned from: a
+        threshold fitted to learned photos is too low.
 
         Raises:
             DataError: Too few of the photos differ, or one has vanished.
@@ -47,8 +44,7 @@ class Split:
             original = {copy: first for first, copy in copies(photos)}
         different = [photo for photo in photos if photo not in original]
         require_different(len(photos), len(different), photos)
-        count = len(different)
-        count = max(round(HELD_OUT_SHARE * count), min(count // 4, HELD_OUT_FEW), 1)
+        count = held_out_count(len(different))
         order = np.random.default_rng([seed, 1]).permutation(len(different))
         chosen = {different[index] for index in order[:count].tolist()}
         return cls(

@@ -9,7 +9,7 @@ import onnx
 from edgead.calibration.calibrators import Range
 from edgead.export.qdq.scales import Quantizer, range_of, symmetric, unsigned
 from edgead.export.qdq.surgery import IntegerGraph
-from edgead.export.roles import CARRIERS, is_autoencoder, is_head, is_integer
+from edgead.export.roles import CARRIERS, is_autoencoder, is_carrier, is_head, is_integer
 
 ONNXRUNTIME_SCHEME = (
     "Q/DQ, uint8 activations, int8 weights per channel, int32 bias; autoencoder: weights alone"
@@ -18,9 +18,6 @@ TENSORRT_SCHEME = (
     "Q/DQ, int8 symmetric inputs of convolutions (not of the first, nor the autoencoder's), int8 "
     "weights per channel"
 )
-
-_FOLLOWING = {"AveragePool", *CARRIERS}
-"""Operators that are INT8 where all of their inputs are."""
 
 
 def calibrated_tensors(model: onnx.ModelProto) -> list[str]:
@@ -33,9 +30,7 @@ def calibrated_tensors(model: onnx.ModelProto) -> list[str]:
             names += [node.input[0], graph.activated(node)]
         elif node.name in sums:
             names += [*node.input, graph.activated(node)]
-        elif is_head(node):
-            continue
-        elif node.op_type in _FOLLOWING and set(graph.data_inputs(node)) <= set(names):
+        elif _follows(node) and set(graph.data_inputs(node)) <= set(names):
             names += node.output
     return [name for name in dict.fromkeys(names) if name != graph.pixels]
 
@@ -88,9 +83,7 @@ def for_onnxruntime(model: onnx.ModelProto, ranges: Mapping[str, Range]) -> onnx
             if name != graph.pixels:
                 quantized[name] = unsigned(range_of(ranges, name))
     for node in graph.nodes:  # a carrier joins where what it carries is INT8 anyway
-        if is_head(node):
-            continue
-        if node.op_type in CARRIERS and all(i in quantized for i in graph.data_inputs(node)):
+        if is_carrier(node) and all(i in quantized for i in graph.data_inputs(node)):
             quantized.setdefault(node.output[0], unsigned(range_of(ranges, node.output[0])))
     graph.read_pixels_as_integers()
     for node in [*chosen, *sums]:
@@ -128,6 +121,11 @@ def for_tensorrt(model: onnx.ModelProto, ranges: Mapping[str, Range]) -> onnx.Mo
     return graph.finished()
 
 
+def _follows(node: onnx.NodeProto) -> bool:
+    """Whether a node is INT8 where all of its inputs are."""
+    return is_carrier(node) or (node.op_type == "AveragePool" and not is_head(node))
+
+
 def _shared_ranges(graph: IntegerGraph, ranges: Mapping[str, Range]) -> dict[str, Range]:
     """Give the inputs and the output of a concatenation or a resize one range.
 
@@ -136,7 +134,7 @@ def _shared_ranges(graph: IntegerGraph, ranges: Mapping[str, Range]) -> dict[str
     shared = dict(ranges)
     for node in graph.nodes:
         inputs = graph.data_inputs(node)
-        if is_head(node) or node.op_type not in CARRIERS or not shared.keys() >= set(inputs):
+        if not is_carrier(node) or not shared.keys() >= set(inputs):
             continue
         union = Range(
             min(shared[name].low for name in inputs), max(shared[name].high for name in inputs)

@@ -52,3 +52,11 @@ def photos_of(folder: Path) -> list[np.ndarray]:
     import cv2
 
     return [cv2.imread(str(path)) for path in sorted(folder.iterdir())]
+
+
+def refused(capsys: pytest.CaptureFixture[str], code: int, *words: object) -> str:
+    assert run("teach", *words) == code
+    said = capsys.readouterr().err
+    assert "Traceback" not in said
+    (sentence,) = [line for line in said.splitlines() if line.startswith("edgead: error: ")]
+    return sentence

@@ -15,7 +15,7 @@ from edgead import teaching
 from edgead.artifact import Artifact, read_artifact
 from edgead.teaching import patchcore
 from tests.conftest import part, write_photo
-from tests.teaching.conftest import few, run
+from tests.teaching.conftest import few, refused, run
 
 
 def marked(seed: int) -> np.ndarray:
@@ -101,14 +101,6 @@ def test_a_defect_among_them_is_named(
     said = capsys.readouterr().err
     assert said.count("is an odd one") == 1
     assert "odd.png is an odd one" in said
-
-
-def refused(capsys: pytest.CaptureFixture[str], code: int, *words: object) -> str:
-    assert run("teach", *words) == code
-    said = capsys.readouterr().err
-    assert "Traceback" not in said
-    (sentence,) = [line for line in said.splitlines() if line.startswith("edgead: error: ")]
-    return sentence
 
 
 def test_other_files_are_refused(

@@ -20,15 +20,7 @@ from edgead.teaching import patchcore
 from edgead.teaching.extract import Extractor
 from tests.conftest import part, write_photo
 from tests.graphs import operators
-from tests.teaching.conftest import SIZE, few, photos_of, run
-
-
-def refused(capsys: pytest.CaptureFixture[str], code: int, *words: object) -> str:
-    assert run("teach", *words) == code
-    said = capsys.readouterr().err
-    assert "Traceback" not in said
-    (sentence,) = [line for line in said.splitlines() if line.startswith("edgead: error: ")]
-    return sentence
+from tests.teaching.conftest import SIZE, few, photos_of, refused, run
 
 
 def test_it_finds_defects(
