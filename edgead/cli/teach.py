@@ -100,7 +100,7 @@ def _report(args: argparse.Namespace, made: Artifact) -> None:
     manifest, threshold = made.manifest, made.manifest.threshold
     print(
         f"taught {manifest.name} with {manifest.training.images} photos of good parts"
-        + (f", {manifest.training.held_out} held out" if manifest.training.held_out else "")
+        + (f" and {manifest.training.held_out} to validate" if manifest.training.held_out else "")
         + f": {made.path} ({made.size_bytes / 1e6:.1f} MB)"
     )
     print(f"threshold {threshold.value:.4f} ({threshold.method}, {threshold.images} photos)")

@@ -25,7 +25,7 @@ from edgead.teaching.gallery import Gallery
 from edgead.teaching.patchcore import Design, Floats
 
 FEWEST = 8
-"""Photos of which some are held out for the threshold; of fewer each is left out once."""
+"""With so many photos some become validation photos; with fewer each photo is left out once."""
 
 _REMEMBERED = 64  # photos whose vectors are kept for a second look, 20 MB
 _FEWEST_SCORES = 4
@@ -156,9 +156,9 @@ def warn_of_odd(unknown: dict[Path, float]) -> None:
     others = values[~is_odd]
     for index in np.flatnonzero(is_odd)[np.argsort(-values[is_odd])][:_NAMED].tolist():
         notices.warn(
-            f"{paths[index]} is the odd one: compared with the other photos it scores "
-            f"{values[index]:.3f}, they {others.min():.3f} to {others.max():.3f}. If it shows a "
-            "defect, remove it and teach again"
+            f"{paths[index]} is the odd one: it scores {values[index]:.3f}, the other good photos "
+            f"{others.min():.3f} to {others.max():.3f}. If it shows a defect, remove it and teach "
+            "again"
         )
 
 
@@ -211,7 +211,7 @@ def _from_few(scores: Sequence[float], photos: int, rate: float) -> ThresholdSpe
         method = f"each of {photos} photos and altered copies of it, scored by the others"
         note = (
             f"{photos} photos show little of how good parts differ, so this threshold is an "
-            f"estimate: check it on more good parts ({FEWEST} photos or more are held out in part)"
+            f"estimate: check it on more good parts, or teach with {FEWEST} photos or more"
         )
     return dataclasses.replace(
         found, method=method, note=note, images=photos, false_positive_interval=None
