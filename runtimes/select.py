@@ -41,7 +41,7 @@ def names() -> tuple[str, ...]:
 def order(artifact: Artifact) -> tuple[str, ...]:
     """Return the names of all runtimes known here, in the order in which ``auto`` tries them.
 
-    Those that give the scores which the threshold belongs to come first, then the faster ones.
+    Runtimes that the manifest names for its threshold come first, then the faster ones.
     """
     quantization = artifact.manifest.quantization
     exact = quantization.runtimes if quantization is not None else ()

@@ -204,9 +204,9 @@ class ParitySpec:
 class QuantizationSpec:
     """The quantization of weights and activations to INT8.
 
-    ``largest_weight`` is the bound on the magnitude of every INT8 weight. ``runtimes`` names those
-    that give the scores which the threshold belongs to; empty for every runtime. ``auto`` takes
-    them first, however fast others are.
+    ``largest_weight`` is the bound on the magnitude of every INT8 weight. ``runtimes`` names the
+    runtimes whose scores the threshold was fitted to, where others give different scores; ``auto``
+    takes these first. It is empty where every runtime gives the same scores.
     """
 
     method: str
