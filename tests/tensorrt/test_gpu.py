@@ -1,7 +1,13 @@
-"""The same, on a real GPU with a real TensorRT: ``pytest -m gpu``."""
+"""The same, on a real GPU with a real TensorRT: ``pytest -m gpu``.
+
+A device has no torch to train a detector with. There, ``$EDGEAD_EXPORTS`` names a folder that
+``edgead export RUN --fp16 --int8 static`` wrote elsewhere, and ``$EDGEAD_PHOTOS`` a folder of good
+photos of its part.
+"""
 
 from __future__ import annotations
 
+import os
 import threading
 from pathlib import Path
 
@@ -9,10 +15,10 @@ import numpy as np
 import pytest
 
 from edgead import EdgeDetector
-from edgead.artifact import read_artifact
+from edgead.artifact import Artifact, read_artifact
+from edgead.benchmarks.tensorrt import sources
 from edgead.calibration.photos import CalibrationPhotos
 from edgead.errors import ArtifactError, EdgeadError
-from edgead.export import ExportOptions, export
 from edgead.export.tensorrt import EngineOptions, export_engine
 from edgead.export.tensorrt.check import TOLERANCE
 from edgead.runtimes.tensorrt import TensorRT, library
@@ -24,35 +30,77 @@ pytestmark = [
 
 
 @pytest.fixture(scope="module")
-def exports(trained_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    out = tmp_path_factory.mktemp("gpu")
-    export(trained_run, out, ExportOptions(fp16=True, int8="static", max_drop=100))
-    return out
+def artifacts(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, Artifact]:
+    """What engines are built from, by the engine's precision."""
+    named = os.environ.get("EDGEAD_EXPORTS")
+    if named is not None:
+        folder = Path(named)
+    else:
+        from edgead.export import ExportOptions, export
+
+        folder = tmp_path_factory.mktemp("gpu")
+        options = ExportOptions(fp16=True, int8="static", max_drop=100)
+        export(request.getfixturevalue("trained_run"), folder, options)
+    return {str(found.manifest.kind.engine): found for found in sources(folder)}
 
 
 @pytest.fixture(scope="module")
-def photos(shared_dataset: Path) -> CalibrationPhotos:
-    return CalibrationPhotos.read(sorted((shared_dataset / "train/good").iterdir()), (96, 128))
+def photos(request: pytest.FixtureRequest, artifacts: dict[str, Artifact]) -> CalibrationPhotos:
+    named = os.environ.get("EDGEAD_PHOTOS")
+    folder = (
+        Path(named)
+        if named is not None
+        else request.getfixturevalue("shared_dataset") / "train/good"
+    )
+    return CalibrationPhotos.read(sorted(folder.iterdir()), artifacts["fp16"].manifest.input.size)
 
 
 @pytest.fixture(scope="module")
-def engine(exports: Path, photos: CalibrationPhotos) -> Path:
-    export_engine(exports / "efficientad-n-fp16.onnx", exports, EngineOptions("fp16"), photos)
-    return exports / "efficientad-n-fp16.engine"
+def engine(
+    artifacts: dict[str, Artifact],
+    photos: CalibrationPhotos,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Path:
+    out = tmp_path_factory.mktemp("engine")
+    return export_engine(artifacts["fp16"].path, out, EngineOptions("fp16"), photos).path
 
 
-@pytest.mark.parametrize(
-    ("suffix", "precision"), [("", "fp32"), ("-fp16", "fp16"), ("-int8-tensorrt", "int8")]
-)
+@pytest.mark.parametrize("precision", ["fp32", "fp16", "int8"])
 def test_scores_are_onnx_runtimes(
-    suffix: str, precision: str, exports: Path, photos: CalibrationPhotos
+    precision: str, artifacts: dict[str, Artifact], photos: CalibrationPhotos, tmp_path: Path
 ) -> None:
-    source = exports / f"efficientad-n{suffix}.onnx"
-    made = export_engine(source, exports, EngineOptions(precision), photos, max_drop=100)
+    source = artifacts[precision].path
+    made = export_engine(source, tmp_path, EngineOptions(precision), photos, max_drop=100)
     parity = made.variants[1].parity
     assert parity.max_score_diff_relative < TOLERANCE.get(precision, 0.1)
     assert parity.label_flips == 0 or precision == "int8"
     assert made.details["layers"]
+
+
+def test_calibration_by_tensorrt(
+    artifacts: dict[str, Artifact], photos: CalibrationPhotos, tmp_path: Path
+) -> None:
+    if not hasattr(library.load(), "IInt8EntropyCalibrator2"):
+        pytest.skip("this TensorRT has no calibrators")
+    options = EngineOptions("int8", calibrator="entropy")
+    made = export_engine(artifacts["fp32"].path, tmp_path, options, photos, max_drop=100)
+    assert made.variants[1].parity.max_score_diff_relative < 0.5
+
+
+def test_the_second_build_reuses_timings(
+    artifacts: dict[str, Artifact], photos: CalibrationPhotos, engine: Path, tmp_path: Path
+) -> None:
+    made = export_engine(artifacts["fp16"].path, tmp_path, EngineOptions("fp16"), photos)
+    assert made.details["timing_cache"] == "reused"
+
+
+def test_frames_run_as_a_cuda_graph(engine: Path, photos: CalibrationPhotos) -> None:
+    with EdgeDetector(engine, "tensorrt") as detect:
+        first = [detect(photo).score for photo in photos.good[:4]]
+        assert detect.runtime.details["cuda_graph"] == "in use"
+        assert [detect(photo).score for photo in photos.good[:4]] == first
 
 
 @pytest.mark.parametrize("backend", ["pycuda", "libcuda"])
