@@ -1,0 +1,1 @@
+"""Taught detectors measured over sets, draws of photos, and numbers of photos (``__main__``)."""
