@@ -54,7 +54,7 @@ def measure(
             export(run, exports, ExportOptions(int8="static"))
         except GateRefused as error:
             refused = str(error)
-        for precision, name_of in ((FP32, f"{model}-fp32.onnx"), (INT8, f"{model}-int8.onnx")):
+        for precision, name_of in ((FP32, f"{model}.onnx"), (INT8, f"{model}-int8.onnx")):
             path = exports / name_of
             found = figures(path, dataset) if path.is_file() else {}
             reason = refused if precision == INT8 else None
