@@ -16,7 +16,7 @@ import onnx
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 
 import edgead
-from edgead import notices
+from edgead import blas, notices
 from edgead.artifact import (
     FP32,
     INT8,
@@ -47,6 +47,7 @@ from edgead.teaching.gallery import Gallery, Photos
 from edgead.teaching.patchcore import Design, Floats
 
 
+@blas.on_one_thread()
 def add(
     artifact: str | os.PathLike[str],
     photos: Photos,

@@ -14,7 +14,7 @@ import numpy as np
 import onnx
 
 import edgead
-from edgead import images, notices
+from edgead import blas, images, notices
 from edgead.artifact import (
     FP32,
     INT8,
@@ -40,6 +40,7 @@ from edgead.export import parity, qdq, verdict
 from edgead.export.judge import Judge
 from edgead.export.network import Candidate
 from edgead.export.workbench import Checked, Workbench
+from edgead.runtimes import heap
 from edgead.runtimes.base import ContractError
 from edgead.runtimes.onnxruntime import OnnxRuntime
 from edgead.teaching import DETECTORS, int8, patchcore
@@ -109,6 +110,7 @@ class TeachOptions:
             )
 
 
+@blas.on_one_thread()
 def teach(
     photos: Photos, out: str | os.PathLike[str], options: TeachOptions | None = None
 ) -> Artifact:
@@ -133,9 +135,8 @@ def teach(
     options = options or TeachOptions()
     options.check()
     path = output_file(out)
-    arrays = weights.load()
     design = Design(options.image_size, options.stages)
-    made = patchcore.build(arrays, design)
+    made = patchcore.build(weights.load(), design)
     gallery = Gallery.of(photos, options.image_size, options.good)
     contrast, sizes = gallery.seen()
     split = Split.of(gallery.paths)
@@ -156,7 +157,7 @@ def teach(
     judge = Judge(calibration, None)
     with ExitStack() as stack:
         bench = Workbench(judge, stack)
-        checked = _scored(bench, _candidate(fp32, manifest, options))
+        checked = _scored(bench, _candidate(made.model, fp32, manifest, options))
         found = _parity(made.model, design, fp32, judge, checked)
         parity.require_fp32(found, str(path))
         _require_runtimes(checked, str(path))
@@ -165,7 +166,9 @@ def teach(
         if options.int8:
             batches = calibration.for_ranges()
             chosen = batches[:: -(-len(batches) // _RANGE_PHOTOS)]
-            integer = fitted(int8.integer_backbone(made.model, chosen), INT8.name, fp32.bank)
+            heap.return_freed()
+            model = int8.integer_backbone(made.model, chosen)
+            integer = fitted(model, INT8.name, fp32.bank)
             spec = QuantizationSpec(
                 method="static",
                 scheme=int8.SCHEME,
@@ -176,7 +179,8 @@ def teach(
                 runtimes=(OnnxRuntime.name,),
             )
             quantized = manifest.replace(precision=INT8.name, quantization=spec)
-            reference, checked = checked, _scored(bench, _candidate(integer, quantized, options))
+            candidate = _candidate(model, integer, quantized, options)
+            reference, checked = checked, _scored(bench, candidate)
             _require_runtimes(checked, str(path))
             judged = verdict.without_labels(
                 judge, reference.scored, checked.scored, options.max_drop
@@ -204,7 +208,9 @@ def output_file(out: str | os.PathLike[str]) -> Path:
     return path
 
 
-def _candidate(fitted: Fitted, manifest: Manifest, options: TeachOptions) -> Candidate:
+def _candidate(
+    empty: onnx.ModelProto, fitted: Fitted, manifest: Manifest, options: TeachOptions
+) -> Candidate:
     vectors = fitted.bank.vectors
     digest = hashlib.sha256(np.ascontiguousarray(vectors).tobytes())
     digest.update(json.dumps([weights.SHA256, manifest.model.options], sort_keys=True).encode())
@@ -219,7 +225,8 @@ def _candidate(fitted: Fitted, manifest: Manifest, options: TeachOptions) -> Can
         score_statistics=fitted.statistics,
         source_sha256=digest.hexdigest(),
     )
-    return Candidate(fitted.model.SerializeToString(deterministic=True), described)
+    graph = patchcore.with_bank(empty, vectors)
+    return Candidate(graph.SerializeToString(deterministic=True), described)
 
 
 def _scored(bench: Workbench, candidate: Candidate) -> Checked:

@@ -2,14 +2,33 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 import onnx
 
 from edgead import cpu
+from edgead.runtimes import heap
 from edgead.runtimes.onnxruntime.library import PROVIDER, load
 from edgead.runtimes.onnxruntime.session import exact_options
 from edgead.teaching.patchcore import FEATURES, Floats
+
+
+def open_session(model: onnx.ModelProto) -> Any:
+    """Return an ``onnxruntime.InferenceSession`` for many photos beside much else in memory.
+
+    Args:
+        model: Any graph.
+    """
+    options = exact_options(cpu.default_threads())
+    # Reserves the whole pattern of the first photo for good (docs/notes/memory.md).
+    options.enable_mem_pattern = False
+    # Between two photos there is work in NumPy, whose threads a spinning one would slow down.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    session = load().InferenceSession(model.SerializeToString(), options, providers=[PROVIDER])
+    heap.return_freed()
+    return session
 
 
 class Extractor:
@@ -24,11 +43,7 @@ class Extractor:
         kept.CopyFrom(model)
         del kept.graph.output[:]
         kept.graph.output.append(onnx.ValueInfoProto(name=FEATURES))
-        options = exact_options(cpu.default_threads())
-        options.enable_cpu_mem_arena = False  # it keeps what it took until the session ends
-        self._session = load().InferenceSession(
-            kept.SerializeToString(), options, providers=[PROVIDER]
-        )
+        self._session = open_session(kept)
 
     def vectors(self, photo: npt.NDArray[np.uint8]) -> Floats:
         """Return the patch vectors of a photo, float32 ``[h * w, channels]``, row by row.

@@ -57,7 +57,6 @@ class Fitted:
     """What was learned in one arithmetic.
 
     Attributes:
-        model: The graph with its bank.
         bank: Vectors and the photos that they come from.
         threshold: From scores of good photos that the bank does not know.
         statistics: Of those scores.
@@ -65,7 +64,6 @@ class Fitted:
             taken again, of held-out ones alone.
     """
 
-    model: onnx.ModelProto
     bank: Bank
     threshold: ThresholdSpec
     statistics: ScoreStatistics
@@ -82,7 +80,7 @@ def fit(
     label: str,
     like: Bank | None = None,
 ) -> Fitted:
-    """Fill the bank of a graph and choose its threshold.
+    """Choose the vectors of a graph's bank, and its threshold.
 
     Args:
         model: Graph of :func:`edgead.teaching.patchcore.build`, FP32 or INT8.
@@ -130,8 +128,7 @@ def fit(
         scores = _left_out(extractor, design, gallery, kept, coreset, unknown)
         threshold = _from_few(scores, len(taught), rate)
         statistics = dataclasses.replace(thresholds.score_statistics(scores), images=len(taught))
-    filled = patchcore.with_bank(model, bank.vectors)
-    return Fitted(filled, bank, threshold, statistics, unknown)
+    return Fitted(bank, threshold, statistics, unknown)
 
 
 def _same_patches(like: Bank, again: dict[int, Floats]) -> Bank:

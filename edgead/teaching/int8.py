@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,19 +12,19 @@ from onnx import helper, numpy_helper
 
 from edgead.backbones import lite
 from edgead.calibration.calibrators import Range
-from edgead.calibration.probe import probe
 from edgead.export import qdq
 from edgead.export.qdq.scales import rounded, weight_scales
 from edgead.export.roles import integer_convolutions
 from edgead.export.rounding import shares_of_errors
+from edgead.teaching import pieces
 
 SCHEME = (
     "Q/DQ, uint8 activations, int8 weights per channel, int32 bias; comparison with the bank: float"
 )
 
 _CENTRED = "pixels/centred/out"
-_AT_A_TIME = 6  # activations
 _POSITIONS = 100  # of a photo, whose patches are looked at
+_CHANNELS = 128  # whose patches are looked at together
 Photos = Sequence[npt.NDArray[np.uint8]]
 
 
@@ -35,60 +35,66 @@ def integer_backbone(model: onnx.ModelProto, photos: Photos) -> onnx.ModelProto:
         model: The FP32 graph; its bank plays no part.
         photos: Calibration photos, batches of one uint8 ``[1, height, width, 3]`` BGR.
     """
-    ranges, seen = _measured(model, photos)
+    changed = onnx.ModelProto()
+    changed.CopyFrom(model)
+    ranges: dict[str, Range] = {}
+    for seen in _measured(model, photos, ranges):
+        _round(changed, seen)
     # Exactly one level for each value of a pixel.
     ranges[_CENTRED] = Range(-lite.MEAN, 255 - lite.MEAN)
-    return _centred_in_one(qdq.for_onnxruntime(_rounded(model, seen), ranges))
+    return _centred_in_one(qdq.for_onnxruntime(changed, ranges))
 
 
-@dataclass(frozen=True)
+@dataclass
 class _Seen:
     """Second moments and means of what the weights of a convolution are multiplied with.
 
     Attributes:
-        moments: float64 ``[outputs or 1, inputs, inputs]``, sums over what was seen.
+        moments: float64 ``[outputs or 1, inputs, inputs]``, sums over what was seen; of a 1x1
+            convolution empty.
         means: float64 ``[outputs or 1, inputs]``, sums, too.
         count: How many positions were seen.
     """
 
     moments: npt.NDArray[np.float64]
     means: npt.NDArray[np.float64]
-    count: int
+    count: int = 0
 
-    def __add__(self, other: _Seen) -> _Seen:
-        return _Seen(
-            self.moments + other.moments, self.means + other.means, self.count + other.count
-        )
+    @classmethod
+    def nothing(cls, weights: npt.NDArray[np.float32]) -> _Seen:
+        """Return sums over nothing for the weights of a convolution."""
+        inputs = int(np.prod(weights.shape[1:]))
+        groups = 1 if weights.shape[1] > 1 else len(weights)
+        has_moments = weights.shape[2] > 1
+        return cls(np.zeros((groups * has_moments, inputs, inputs)), np.zeros((groups, inputs)))
 
 
-def _measured(model: onnx.ModelProto, photos: Photos) -> tuple[dict[str, Range], dict[str, _Seen]]:
-    """Return the extremes of activations, and what each convolution sees.
+def _measured(
+    model: onnx.ModelProto, photos: Photos, ranges: dict[str, Range]
+) -> Iterator[dict[str, _Seen]]:
+    """Yield what the convolutions see, piece by piece of the graph; put extremes into ``ranges``.
 
-    A few activations at a time: all of them take 150 MiB.
+    Second moments of all convolutions at once would take 33 MiB.
     """
-    names = qdq.calibrated_tensors(model)
     tensors = {tensor.name: tensor for tensor in model.graph.initializer}
     chosen = set(integer_convolutions(model))
     nodes = [node for node in model.graph.node if node.name in chosen]
-    ranges: dict[str, Range] = {}
-    seen: dict[str, _Seen] = {}
     rng = np.random.default_rng(0)
-    for start in range(0, len(names), _AT_A_TIME):
-        part = names[start : start + _AT_A_TIME]
-        for activations in probe(model, part, photos):
-            found = dict(zip(part, activations, strict=True))
-            for name, values in found.items():
-                low, high = float(values.min()), float(values.max())
-                known = ranges.get(name, Range(low, high))
-                ranges[name] = Range(min(known.low, low), max(known.high, high))
+    for values in pieces.run(model, qdq.calibrated_tensors(model), photos):
+        seen: dict[str, _Seen] = {}
+        for found in values:
+            for name, activation in found.items():
+                low, high = float(activation.min()), float(activation.max())
+                before = ranges.get(name, Range(low, high))
+                ranges[name] = Range(min(before.low, low), max(before.high, high))
             for node in (node for node in nodes if node.input[0] in found):
                 weights = numpy_helper.to_array(tensors[node.input[1]])
-                more = _seen(node, weights, found[node.input[0]], rng)
-                seen[node.name] = seen[node.name] + more if node.name in seen else more
-    return ranges, seen
+                known = seen.setdefault(node.name, _Seen.nothing(weights))
+                _look(node, weights, found[node.input[0]], rng, known)
+        yield seen
 
 
-def _rounded(model: onnx.ModelProto, seen: dict[str, _Seen]) -> onnx.ModelProto:
+def _round(model: onnx.ModelProto, seen: dict[str, _Seen]) -> None:
     """Round weights so that outputs stay close; what is left of their means goes into the biases.
 
     Depthwise convolutions and the first one have few weights a sum, and nearly all of the error is
@@ -96,11 +102,13 @@ def _rounded(model: onnx.ModelProto, seen: dict[str, _Seen]) -> onnx.ModelProto:
     2023). The others' weights go to the nearest integers. Means as in Nagel et al., "Data-free
     quantization through weight equalization and bias correction" (ICCV 2019), section 4.2,
     measured on photos.
+
+    Args:
+        model: The graph to change.
+        seen: By the names of convolutions.
     """
-    changed = onnx.ModelProto()
-    changed.CopyFrom(model)
-    tensors = {tensor.name: tensor for tensor in changed.graph.initializer}
-    for node in (node for node in changed.graph.node if node.name in seen):
+    tensors = {tensor.name: tensor for tensor in model.graph.initializer}
+    for node in (node for node in model.graph.node if node.name in seen):
         found = seen[node.name]
         weights = numpy_helper.to_array(tensors[node.input[1]]).astype(np.float64)
         flat = weights.reshape(len(weights), -1)
@@ -115,44 +123,65 @@ def _rounded(model: onnx.ModelProto, seen: dict[str, _Seen]) -> onnx.ModelProto:
         for name, made in ((node.input[1], even.reshape(weights.shape)), (node.input[2], bias)):
             tensors[name].CopyFrom(numpy_helper.from_array(made.astype(np.float32), name))
         name = qdq.chosen_scales(node.input[1])
-        changed.graph.initializer.append(numpy_helper.from_array(scales, name))
-    return changed
+        model.graph.initializer.append(numpy_helper.from_array(scales, name))
 
 
-def _seen(
+def _look(
     node: onnx.NodeProto,
     weights: npt.NDArray[np.float32],
     values: npt.NDArray[np.float32],
     rng: np.random.Generator,
-) -> _Seen:
-    """Return what a convolution sees of one photo; of a 1x1 one only the means."""
+    seen: _Seen,
+) -> None:
+    """Add what a convolution sees of one photo; of a 1x1 one only the means."""
     kernel = weights.shape[2]
     if kernel == 1:
-        return _Seen(np.zeros(0), values.mean((0, 2, 3), dtype=np.float64)[None], 1)
-    patches = _patches(node, kernel, values, rng)  # [positions, channels, kernel * kernel]
-    if weights.shape[1] > 1:
-        patches = patches.reshape(len(patches), 1, -1)
-    each = patches.transpose(1, 0, 2)
-    moments = (each.transpose(0, 2, 1) @ each).astype(np.float64)
-    return _Seen(moments, each.sum(1, dtype=np.float64), len(patches))
+        seen.means[0] += values.mean((0, 2, 3), dtype=np.float64)
+        seen.count += 1
+        return
+    attributes = {entry.name: helper.get_attribute_value(entry) for entry in node.attribute}
+    pads, step = attributes["pads"], attributes["strides"][0]
+    height, width = (
+        (values.shape[axis] + pads[axis - 2] + pads[axis] - kernel) // step + 1 for axis in (2, 3)
+    )
+    places = rng.integers(height, size=_POSITIONS), rng.integers(width, size=_POSITIONS)
+    seen.count += _POSITIONS
+    # Whole layers of patches would take 40 MiB.
+    together = _CHANNELS if weights.shape[1] == 1 else values.shape[1]
+    for start in range(0, values.shape[1], together):
+        patches = _patches(values[0, start : start + together], kernel, pads, step, places)
+        if weights.shape[1] > 1:  # a sum runs over all channels
+            patches = patches.transpose(1, 0, 2).reshape(1, _POSITIONS, -1)
+        part = slice(start, start + len(patches))
+        seen.moments[part] += patches.transpose(0, 2, 1) @ patches
+        seen.means[part] += patches.sum(1, dtype=np.float64)
 
 
 def _patches(
-    node: onnx.NodeProto,
-    kernel: int,
     values: npt.NDArray[np.float32],
-    rng: np.random.Generator,
+    kernel: int,
+    pads: Sequence[int],
+    step: int,
+    places: tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]],
 ) -> npt.NDArray[np.float32]:
-    attributes = {entry.name: helper.get_attribute_value(entry) for entry in node.attribute}
-    top, left, bottom, right = attributes["pads"]
-    step = attributes["strides"][0]
-    padded = np.pad(values[0], ((0, 0), (top, bottom), (left, right)))
+    """Return what a kernel covers of each channel at some places of its output.
+
+    Args:
+        values: ``[channels, height, width]``.
+        kernel: Its side.
+        pads: Zeros above, on the left, below and on the right.
+        step: Stride.
+        places: Rows and columns of the output.
+
+    Returns:
+        ``[channels, places, kernel * kernel]``.
+    """
+    top, left, bottom, right = pads
+    padded = np.pad(values, ((0, 0), (top, bottom), (left, right)))
     windows = np.lib.stride_tricks.sliding_window_view(padded, (kernel, kernel), (1, 2))
-    windows = windows[:, ::step, ::step]
-    rows = rng.integers(windows.shape[1], size=_POSITIONS)
-    columns = rng.integers(windows.shape[2], size=_POSITIONS)
-    found = windows[:, rows, columns].transpose(1, 0, 2, 3)
-    return np.ascontiguousarray(found.reshape(_POSITIONS, len(values[0]), -1))
+    rows, columns = places
+    found = windows[:, rows * step, columns * step]
+    return np.ascontiguousarray(found.reshape(len(values), len(rows), -1))
 
 
 def _passed_on(
