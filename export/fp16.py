@@ -14,7 +14,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from edgead.calibration.calibrators import Range
 from edgead.errors import GateRefused
-from edgead.export.roles import photo_casts
+from edgead.export.roles import is_head, photo_casts
 
 _LARGEST = 65504.0
 _HEADROOM = 4.0
@@ -23,6 +23,7 @@ _HEADROOM = 4.0
 _NETWORK = {
     "Add",
     "AveragePool",
+    "Clip",
     "Concat",
     "Conv",
     "ConvTranspose",
@@ -90,7 +91,8 @@ def _half_tensors(graph: onnx.GraphProto) -> set[str]:
     weights = {tensor.name for tensor in graph.initializer}
     for node in graph.node:
         inputs = [name for name in node.input if name and name not in weights]
-        if node.op_type in _NETWORK and inputs and all(name in half for name in inputs):
+        is_network = node.op_type in _NETWORK and not is_head(node)
+        if is_network and inputs and all(name in half for name in inputs):
             half.add(node.output[0])
     # A difference of two networks' features is taken in FP32.
     for node in graph.node:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING
 from edgead.artifact import Manifest, QuantizationSpec
 from edgead.artifact.kinds import FP16, FP32, INT8, INT8_DYNAMIC, INT8_TENSORRT, Kind
 from edgead.calibration.photos import CalibrationPhotos
+from edgead.teaching import DETECTORS
 
 if TYPE_CHECKING:
     import onnx
@@ -98,7 +100,10 @@ class Network:
         from edgead.export import qdq
 
         graph = self._static.onnxruntime.SerializeToString()
-        return self._candidate(INT8, graph, self._quantization(qdq.ONNXRUNTIME_SCHEME))
+        spec = self._quantization(qdq.ONNXRUNTIME_SCHEME)
+        if self._is_taught:
+            spec = dataclasses.replace(spec, runtimes=("onnxruntime",))
+        return self._candidate(INT8, graph, spec)
 
     @functools.cached_property
     def _int8_tensorrt(self) -> Candidate:
@@ -114,9 +119,17 @@ class Network:
 
     @functools.cached_property
     def _static(self) -> StaticInt8:
+        if self._is_taught:
+            from edgead.teaching.int8 import both_graphs
+
+            return both_graphs(self.model, self.photos.for_ranges())
         from edgead.export.static import static_int8
 
         return static_int8(self.model, self.photos, self.calibrator)
+
+    @property
+    def _is_taught(self) -> bool:
+        return self.fp32.manifest.model.name in DETECTORS
 
     def _quantization(self, scheme: str) -> QuantizationSpec:
         from edgead.export import qdq

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -101,7 +102,9 @@ class Prepared:
             refusal = _refused_compression(made[1], verdicts[1].refusal)
             made, verdicts = made[:1], verdicts[:1]
         verdicts = [
-            found.or_refused(gate.runtime_refusal(checked.apart)) if checked is not fp32 else found
+            found.or_refused(gate.runtime_refusal(checked.apart, checked.manifest))
+            if checked is not fp32
+            else found
             for found, checked in zip(verdicts, made, strict=True)
         ]
         variants = self._variants(made, verdicts, bench)
@@ -298,6 +301,8 @@ def prepare(source: str | os.PathLike[str], options: ExportOptions) -> Prepared:
     options.check()
     validate = gate.labelled(options.validate, options.good) if options.validate else None
     opened = Source.open(source)
+    if opened.is_taught:
+        options = _for_taught(source, options)
     size, given = opened.manifest.input.size, options.calibration
     photos = opened.photos.read(size, given, validate, options.good)
     if options.fp16 or options.int8 or options.tensorrt_int8 or options.is_compressing:
@@ -309,6 +314,28 @@ def prepare(source: str | os.PathLike[str], options: ExportOptions) -> Prepared:
             "made from"
         )
     return Prepared(opened, Judge(photos, validate), options)
+
+
+def _for_taught(source: str | os.PathLike[str], options: ExportOptions) -> ExportOptions:
+    """Return the options for a taught file, of which only static INT8 is made.
+
+    Raises:
+        UsageError: Names an option that does not apply.
+    """
+    if options.is_compressing:
+        raise UsageError(
+            f"{source} was taught, and its network is already small: --compress and --max-latency "
+            "apply to trained detectors only; teach with a smaller --image-size or --coreset"
+        )
+    if options.int8 == "dynamic":
+        raise UsageError(
+            f"{source} was taught, and only static INT8 is made of it: use --int8 static"
+        )
+    if options.calibrator != "minmax":
+        raise UsageError(
+            f"{source} was taught, and its INT8 has ranges of minmax only: leave out --calibrator"
+        )
+    return dataclasses.replace(options, int8="static" if options.int8 else None)
 
 
 def _refused_compression(checked: Checked, reason: str) -> GateRefused:

@@ -41,6 +41,11 @@ class Source:
         """Whether PyTorch can compute reference scores."""
         return self.path.is_dir()
 
+    @property
+    def is_taught(self) -> bool:
+        """Whether it was taught, and not trained."""
+        return self.manifest.model.name in DETECTORS
+
     @classmethod
     def open(cls, path: str | os.PathLike[str]) -> Source:
         """Read a run folder (needs torch) or an FP32 artifact (needs only onnx).
@@ -81,11 +86,6 @@ class Source:
             raise UsageError(
                 f"{path} is {artifact.manifest.precision} and no longer has the FP32 weights: "
                 "export the FP32 file or the run folder it was made from"
-            )
-        if artifact.manifest.model.name in DETECTORS:
-            raise UsageError(
-                f"{path} was taught, and no other file is made of it: INT8 comes from 'edgead "
-                "teach PHOTOS --int8', and what is taught is neither compressed nor made FP16"
             )
         with open_runtime(artifact, "onnxruntime").runtime:
             pass  # what cannot be run is refused under its own name, not under a draft's

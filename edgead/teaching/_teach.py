@@ -36,7 +36,7 @@ from edgead.backbones import lite, weights
 from edgead.calibration.photos import CalibrationPhotos
 from edgead.contrast import GoodContrast
 from edgead.errors import GateRefused, UsageError
-from edgead.export import parity, qdq, verdict
+from edgead.export import gate, parity, qdq, verdict
 from edgead.export.judge import Judge
 from edgead.export.network import Candidate
 from edgead.export.workbench import Checked, Workbench
@@ -50,12 +50,6 @@ from edgead.teaching.fit import Fitted, Split, fit, warn_of_odd
 from edgead.teaching.gallery import Gallery, Photos, ResizedReader
 from edgead.teaching.patchcore import Design
 
-_RUNTIMES_APART = 5e-2
-"""Largest difference of a score between runtimes, as a share of the range of the scores. OpenVINO
-adds residual branches before it rounds them, ONNX Runtime after: 1.0e-2 to 1.7e-2 were measured,
-where INT8 itself changes single scores by 7e-2."""
-
-_RANGE_PHOTOS = 10  # good ones and synthetic defects; more change the features hardly at all
 _PARITY_EACH = 4  # each fourth of the judge's photos is also computed in NumPy
 
 
@@ -164,11 +158,9 @@ def teach(
         final = checked.manifest.replace(parity=found)
         checked.scored.describe(final)
         if options.int8:
-            batches = calibration.for_ranges()
-            chosen = batches[:: -(-len(batches) // _RANGE_PHOTOS)]
             heap.return_freed()
-            model = int8.integer_backbone(made.model, chosen)
-            integer = fitted(model, INT8.name, fp32.bank)
+            backbone = int8.integer_backbone(made.model, calibration.for_ranges())
+            integer = fitted(backbone, INT8.name, fp32.bank)
             spec = QuantizationSpec(
                 method="static",
                 scheme=int8.SCHEME,
@@ -179,7 +171,7 @@ def teach(
                 runtimes=(OnnxRuntime.name,),
             )
             quantized = manifest.replace(precision=INT8.name, quantization=spec)
-            candidate = _candidate(model, integer, quantized, options)
+            candidate = _candidate(backbone, integer, quantized, options)
             reference, checked = checked, _scored(bench, candidate)
             _require_runtimes(checked, str(path))
             judged = verdict.without_labels(
@@ -267,10 +259,10 @@ def _require_runtimes(checked: Checked, what: str) -> None:
             f"scores in {name} differ from scores in ONNX Runtime by up to {difference:.1e} of the "
             "score range"
         )
-        if difference > _RUNTIMES_APART:
+        if difference > gate.OTHER_RUNTIMES:
             raise GateRefused(
-                f"{what} was not written: {apart} (allowed: {_RUNTIMES_APART:.0e}); please report "
-                f"it, or teach where {name} is not installed"
+                f"{what} was not written: {apart} (allowed: {gate.OTHER_RUNTIMES:.0e}); please "
+                f"report it, or teach where {name} is not installed"
             )
         if difference > usual:
             notices.warn(f"{apart}: do not use this file with --runtime {name}")

@@ -16,6 +16,7 @@ from edgead.export import qdq
 from edgead.export.qdq.scales import rounded, weight_scales
 from edgead.export.roles import integer_convolutions
 from edgead.export.rounding import shares_of_errors
+from edgead.export.static import StaticInt8
 from edgead.teaching import pieces
 
 SCHEME = (
@@ -23,6 +24,7 @@ SCHEME = (
 )
 
 _CENTRED = "pixels/centred/out"
+_MOST = 10  # photos; more change the features hardly at all
 _POSITIONS = 100  # of a photo, whose patches are looked at
 _CHANNELS = 128  # whose patches are looked at together
 Photos = Sequence[npt.NDArray[np.uint8]]
@@ -35,14 +37,34 @@ def integer_backbone(model: onnx.ModelProto, photos: Photos) -> onnx.ModelProto:
         model: The FP32 graph; its bank plays no part.
         photos: Calibration photos, batches of one uint8 ``[1, height, width, 3]`` BGR.
     """
+    return _for_onnxruntime(*_calibrated(model, photos))
+
+
+def both_graphs(model: onnx.ModelProto, photos: Photos) -> StaticInt8:
+    """Make the INT8 graphs for ONNX Runtime and for TensorRT; the bank stays that of FP32.
+
+    Args are those of :func:`integer_backbone`.
+    """
+    changed, ranges = _calibrated(model, photos)
+    # Symmetric, with the scale 1: every value of a pixel but 255, which becomes 254.
+    symmetric = {**ranges, _CENTRED: Range(-lite.MEAN, lite.MEAN)}
+    return StaticInt8(_for_onnxruntime(changed, ranges), qdq.for_tensorrt(changed, symmetric))
+
+
+def _calibrated(model: onnx.ModelProto, photos: Photos) -> tuple[onnx.ModelProto, dict[str, Range]]:
+    """Return the graph with rounded weights, and the ranges of its activations."""
     changed = onnx.ModelProto()
     changed.CopyFrom(model)
     ranges: dict[str, Range] = {}
-    for seen in _measured(model, photos, ranges):
+    for seen in _measured(model, photos[:: -(-len(photos) // _MOST)], ranges):
         _round(changed, seen)
+    return changed, ranges
+
+
+def _for_onnxruntime(model: onnx.ModelProto, ranges: dict[str, Range]) -> onnx.ModelProto:
     # Exactly one level for each value of a pixel.
-    ranges[_CENTRED] = Range(-lite.MEAN, 255 - lite.MEAN)
-    return _centred_in_one(qdq.for_onnxruntime(changed, ranges))
+    exact = {**ranges, _CENTRED: Range(-lite.MEAN, 255 - lite.MEAN)}
+    return _centred_in_one(qdq.for_onnxruntime(model, exact))
 
 
 @dataclass

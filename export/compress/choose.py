@@ -118,7 +118,9 @@ class _Chooser:
         otherwise = made
         while True:
             int8 = self.bench.check(self.networks[made].make(INT8))
-            found = self._verdict(int8, allowed).or_refused(gate.runtime_refusal(int8.apart))
+            found = self._verdict(int8, allowed).or_refused(
+                gate.runtime_refusal(int8.apart, int8.manifest)
+            )
             reason = found.refusal
             if reason is None:
                 reason = gate.order_refusal(found.parity, allowed)

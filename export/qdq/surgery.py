@@ -83,6 +83,23 @@ class IntegerGraph(EditableGraph):
             node.output[0] = relu.output[0]
             self.proto.node.remove(relu)
 
+    def make_clip_a_relu(
+        self, name: str, quantizer: Quantizer, consumers: Collection[onnx.NodeProto]
+    ) -> None:
+        """Let a symmetric quantizer be the upper end of a ReLU6.
+
+        TensorRT documents the fusion of a convolution with a ReLU, and of no other activation.
+        """
+        clip = next((node for node in self.nodes if name in node.output), None)
+        if clip is None or clip.op_type != "Clip":
+            return
+        readers = [node for node in self.nodes if name in node.input]
+        low, high = self.clip_of(clip)
+        is_end = float(quantizer.scale) * 127 <= high * (1 + 1e-6)  # rounded to float32
+        if low == 0 and is_end and all(any(node is c for c in consumers) for node in readers):
+            made = helper.make_node("Relu", [clip.input[0]], [name], clip.name)
+            self.replace(clip, [made])
+
     def read_pixels_as_integers(self) -> None:
         """Replace the cast of the photo: a pixel is its own integer, with the scale 1."""
         (cast,) = photo_casts(self.proto)

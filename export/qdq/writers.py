@@ -115,7 +115,9 @@ def for_tensorrt(model: onnx.ModelProto, ranges: Mapping[str, Range]) -> onnx.Mo
     wanted = [*((node.input[0], node) for node in chosen), *shortcuts]
     for name in dict.fromkeys(name for name, _ in wanted if name is not None):
         consumers = [node for other, node in wanted if other == name]
-        graph.insert_pair(name, symmetric(range_of(ranges, name)), consumers)
+        quantizer = symmetric(range_of(ranges, name))
+        graph.make_clip_a_relu(name, quantizer, consumers)
+        graph.insert_pair(name, quantizer, consumers)
     for node in chosen:
         graph.insert_weight_pair(node)
     return graph.finished()

@@ -37,6 +37,7 @@ from edgead.runtimes.base import ContractError
 from edgead.runtimes.tensorrt import library
 from edgead.runtimes.tensorrt.device import Device, open_device
 from edgead.runtimes.tensorrt.machine import Machine
+from edgead.teaching import DETECTORS
 
 _NO_INT8 = {"5.0", "5.2", "5.3", "6.0", "6.2"}
 _SLOW_FP16 = {"5.0", "5.2", "6.1"}
@@ -76,10 +77,14 @@ def precision_of(artifact: Artifact) -> str:
         )
     kind = artifact.manifest.kind
     if kind.engine is None:
+        name = artifact.manifest.model.name
+        command = f"RUN {INT8.option}"
+        if name in DETECTORS:
+            command = "FP32FILE --tensorrt int8 --calibration GOOD"
         raise UsageError(
             f"{artifact.path} is {kind.name} in the form for ONNX Runtime, which TensorRT refuses: "
-            f"use {artifact.manifest.model.name}-{INT8_TENSORRT.name}.onnx, which 'edgead export "
-            f"RUN {INT8.option}' writes into the same folder"
+            f"use {name}-{INT8_TENSORRT.name}.onnx, which 'edgead export {command}' writes into "
+            "the export folder"
         )
     return kind.engine
 

@@ -13,7 +13,7 @@ from edgead.artifact._onnx_file import fields, tagged
 _GRAPH = 7
 _NODE, _VALUE_INFO = 1, 13
 _HEAVY = {"Conv", "ConvTranspose", "Gemm", "MatMul"}
-_HEAD = "head"  # the node that normalises the maps; it belongs to the tail
+_HEAD = "head"  # the node that normalises the maps, or the folder of such nodes
 
 
 @dataclass(frozen=True)
@@ -104,7 +104,8 @@ def tail(model: bytes) -> set[str]:
     feeds_network: set[str] = set()  # tensors that a convolution will read
     names: set[str] = set()
     for node in reversed(found):
-        heavy = node.op_type in _HEAVY and node.name != _HEAD
+        is_head = node.name == _HEAD or node.name.startswith(f"{_HEAD}/")
+        heavy = node.op_type in _HEAVY and not is_head
         if heavy or any(output in feeds_network for output in node.outputs):
             feeds_network.update(node.inputs)
         else:

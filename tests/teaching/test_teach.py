@@ -294,13 +294,3 @@ def test_bench_takes_it(taught_int8: Path, tmp_path: Path) -> None:
     out = tmp_path / "bench.json"
     assert run("bench", taught_int8, "--duration", "0.1", "--json", out) in (0, 3)
     assert json.loads(out.read_text())["artifact"]["model"] == "patchcore"
-
-
-def test_export_makes_no_other_file_of_it(
-    taught: Path, tmp_path: Path, shared_dataset: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    for words in (("--int8",), ("--fp16",), ("--compress",), ()):
-        words = (*words, "--calibration", str(shared_dataset))
-        assert run("export", taught, "--out", tmp_path / "exports", *words) == 2
-        assert "was taught, and no other file is made of it" in capsys.readouterr().err
-    assert not (tmp_path / "exports").exists()
