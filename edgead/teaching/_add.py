@@ -45,6 +45,7 @@ from edgead.teaching.extract import Extractor
 from edgead.teaching.fit import altered
 from edgead.teaching.gallery import Gallery, Photos
 from edgead.teaching.patchcore import Design, Floats
+from edgead.teaching.texture import Moments, Texture
 
 
 @blas.on_one_thread()
@@ -84,16 +85,21 @@ def add(
     extractor = Extractor(model)
     collected = Coreset(size)
     collected.add(bank, -1)
+    places = design.map_cells[0] * design.map_cells[1]
+    moments = patchcore.texture_of(model).moments(manifest.training.images * places)
     scores: list[float] = []
     for owner, one in enumerate(progress(gallery.paths, len(gallery.paths), "learning")):
-        vectors = extractor.vectors(gallery.resized(one))
-        scores.append(patchcore.score(vectors, bank, design.cells))
-        collected.add(vectors, owner)
+        patches = extractor.patches(gallery.resized(one))
+        scores.append(patchcore.score(patches.deep, bank))
+        collected.add(patches.deep, owner)
+        moments += Moments.of(patches.surface)
     _warn_of_odd(gallery.paths, scores, manifest)
     vectors = collected.choose().vectors
-    changed = patchcore.with_bank(model, vectors)
+    texture = moments.texture()
+    changed = patchcore.with_bank(model, vectors, texture)
     threshold, statistics = _refitted(manifest, scores)
     digest = hashlib.sha256(np.ascontiguousarray(vectors).tobytes())
+    digest.update(texture.weight.tobytes() + texture.bias.tobytes())
     digest.update(json.dumps([manifest.source_sha256, manifest.model.options]).encode())
     more = vectors.size - bank.size
     cells = design.cells[0] * design.cells[1]
@@ -110,7 +116,7 @@ def add(
         gate=None,  # of another bank
     )
     graph = changed.SerializeToString(deterministic=True)
-    found = _parity(described, graph, gallery, extractor, vectors, design)
+    found = _parity(described, graph, gallery, extractor, vectors, texture, design)
     parity.require_fp32(found, str(path))
     return write_artifact(path, graph, described.replace(parity=found))
 
@@ -150,10 +156,10 @@ def _graph(source: Artifact) -> onnx.ModelProto:
     try:
         model = onnx.load_from_string(source.content())
         made = {name for node in model.graph.node for name in node.output}
-        vectors = patchcore.bank_of(model)
+        vectors, _ = patchcore.bank_of(model), patchcore.texture_of(model)
     except (DecodeError, ValueError) as error:
         raise ArtifactError(f"{source.path} is not valid ONNX: teach again") from error
-    if patchcore.FEATURES not in made or not vectors.size:
+    if not {patchcore.FEATURES, patchcore.SURFACE} <= made or not vectors.size:
         raise ArtifactError(f"{source.path} has no patch vectors: teach again")
     return model
 
@@ -251,6 +257,7 @@ def _parity(
     gallery: Gallery,
     extractor: Extractor,
     vectors: Floats,
+    texture: Texture,
     design: Design,
 ) -> ParitySpec:
     """Compare the new graph with NumPy on some of the added photos."""
@@ -258,7 +265,7 @@ def _parity(
     # One photo has one score, and a difference is a share of the range of the scores.
     batch = np.stack([*photos, *altered(photos[0])])
     maps = np.stack(
-        [patchcore.maps(extractor.vectors(photo), vectors, design.cells) for photo in batch]
+        [patchcore.maps(extractor.patches(photo), vectors, texture, design) for photo in batch]
     )
     with open_runtime(Draft.of(manifest, graph), "onnxruntime").runtime as runtime:
         found = parity.score(runtime, batch, manifest.name)

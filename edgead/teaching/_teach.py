@@ -205,6 +205,7 @@ def _candidate(
 ) -> Candidate:
     vectors = fitted.bank.vectors
     digest = hashlib.sha256(np.ascontiguousarray(vectors).tobytes())
+    digest.update(fitted.texture.weight.tobytes() + fitted.texture.bias.tobytes())
     digest.update(json.dumps([weights.SHA256, manifest.model.options], sort_keys=True).encode())
     cells = Design(options.image_size, options.stages).cells
     model = manifest.model.replace(
@@ -217,7 +218,7 @@ def _candidate(
         score_statistics=fitted.statistics,
         source_sha256=digest.hexdigest(),
     )
-    graph = patchcore.with_bank(empty, vectors)
+    graph = patchcore.with_bank(empty, vectors, fitted.texture)
     return Candidate(graph.SerializeToString(deterministic=True), described)
 
 
@@ -235,7 +236,7 @@ def _parity(
     extractor = Extractor(empty)
     maps = np.stack(
         [
-            patchcore.maps(extractor.vectors(photo), fitted.bank.vectors, design.cells)
+            patchcore.maps(extractor.patches(photo), fitted.bank.vectors, fitted.texture, design)
             for photo in judge.batch[::_PARITY_EACH]
         ]
     )

@@ -12,7 +12,7 @@ from edgead import cpu
 from edgead.runtimes import heap
 from edgead.runtimes.onnxruntime.library import PROVIDER, load
 from edgead.runtimes.onnxruntime.session import exact_options
-from edgead.teaching.patchcore import FEATURES, Floats
+from edgead.teaching.patchcore import FEATURES, SURFACE, Floats, Patches
 
 
 def open_session(model: onnx.ModelProto) -> Any:
@@ -42,7 +42,7 @@ class Extractor:
         kept = onnx.ModelProto()
         kept.CopyFrom(model)
         del kept.graph.output[:]
-        kept.graph.output.append(onnx.ValueInfoProto(name=FEATURES))
+        kept.graph.output.extend(onnx.ValueInfoProto(name=name) for name in (FEATURES, SURFACE))
         self._session = open_session(kept)
 
     def vectors(self, photo: npt.NDArray[np.uint8]) -> Floats:
@@ -52,4 +52,13 @@ class Extractor:
             photo: uint8 ``[height, width, 3]`` BGR at the network's input size.
         """
         (found,) = self._session.run([FEATURES], {"image": photo[None]})
-        return np.ascontiguousarray(found[0].reshape(found.shape[1], -1).T)
+        return _by_cell(found)
+
+    def patches(self, photo: npt.NDArray[np.uint8]) -> Patches:
+        """Return the deep and the shallow vectors of such a photo."""
+        deep, surface = self._session.run([FEATURES, SURFACE], {"image": photo[None]})
+        return Patches(_by_cell(deep), _by_cell(surface))
+
+
+def _by_cell(found: Floats) -> Floats:
+    return np.ascontiguousarray(found[0].reshape(found.shape[1], -1).T)

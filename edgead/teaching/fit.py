@@ -23,6 +23,7 @@ from edgead.teaching.coreset import Bank, Coreset
 from edgead.teaching.extract import Extractor
 from edgead.teaching.gallery import Gallery
 from edgead.teaching.patchcore import Design, Floats
+from edgead.teaching.texture import Moments, Texture
 
 FEWEST = 8
 """With so many photos some become validation photos; with fewer each photo is left out once."""
@@ -58,6 +59,7 @@ class Fitted:
 
     Attributes:
         bank: Vectors and the photos that they come from.
+        texture: Of shallow vectors of the same photos.
         threshold: From scores of good photos that the bank does not know.
         statistics: Of those scores.
         unknown: Score of each photo by what the other photos taught, by path; where patches were
@@ -65,6 +67,7 @@ class Fitted:
     """
 
     bank: Bank
+    texture: Texture
     threshold: ThresholdSpec
     statistics: ScoreStatistics
     unknown: dict[Path, float]
@@ -97,11 +100,14 @@ def fit(
     collected = Coreset(coreset)
     again: dict[int, Floats] = {}
     kept: dict[Path, Floats] = {}
+    moments: Moments | None = None
     taught = split.taught
     for owner, path in enumerate(progress(taught, len(taught), f"learning, {label}")):
         if like is not None and split.held_out and owner not in like.owners:
             continue
-        vectors = extractor.vectors(gallery.resized(path))
+        patches = extractor.patches(gallery.resized(path))
+        vectors, seen = patches.deep, Moments.of(patches.surface)
+        moments = seen if moments is None else moments + seen
         if like is None:
             collected.add(vectors, owner)
         elif (like.owners == owner).any():
@@ -113,7 +119,7 @@ def fit(
     if split.held_out:
         for path in split.held_out:
             vectors = extractor.vectors(gallery.resized(path))
-            unknown[path] = patchcore.score(vectors, bank.vectors, design.cells)
+            unknown[path] = patchcore.score(vectors, bank.vectors)
         scores = list(unknown.values())
         threshold = thresholds.from_good_scores(scores, rate)
         looked_at = taught if like is None else ()  # odd photos are named once
@@ -122,13 +128,14 @@ def fit(
             vectors = extractor.vectors(gallery.resized(path)) if found is None else found
             others = bank.without(owner).vectors
             if len(others):
-                unknown[path] = patchcore.score(vectors, others, design.cells)
+                unknown[path] = patchcore.score(vectors, others)
         statistics = thresholds.score_statistics(scores)
     else:
         scores = _left_out(extractor, design, gallery, kept, coreset, unknown)
         threshold = _from_few(scores, len(taught), rate)
         statistics = dataclasses.replace(thresholds.score_statistics(scores), images=len(taught))
-    return Fitted(bank, threshold, statistics, unknown)
+    assert moments is not None
+    return Fitted(bank, moments.texture(), threshold, statistics, unknown)
 
 
 def _same_patches(like: Bank, again: dict[int, Floats]) -> Bank:
@@ -176,10 +183,10 @@ def _left_out(
                 others.add(vectors, owner)
         bank = others.choose().vectors
         if len(kept) > 1:
-            unknown[path] = patchcore.score(own, bank, design.cells)
+            unknown[path] = patchcore.score(own, bank)
             scores.append(unknown[path])
         for view in altered(gallery.resized(path)):
-            scores.append(patchcore.score(extractor.vectors(view), bank, design.cells))
+            scores.append(patchcore.score(extractor.vectors(view), bank))
     return scores
 
 

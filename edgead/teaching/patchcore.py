@@ -1,14 +1,15 @@
-"""The graph of a taught detector: backbone, patch vectors, nearest vector of the bank, map, score.
+"""The graph of a taught detector: backbone, patch vectors, nearest vector of the bank, score, map.
 
 Source: Roth et al., "Towards total recall in industrial anomaly detection" (PatchCore, CVPR 2022),
-with cosine distance, so that the search is one 1x1 convolution with the bank as its weights.
+with cosine distance, so that the search is one 1x1 convolution with the bank as its weights. Deep
+features give the score. Shallow ones give the map its shape (:mod:`edgead.teaching.texture`), and
+the score its level: each map is scaled so that its maximum is the score.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 import onnx
@@ -17,6 +18,7 @@ from onnx import TensorProto, helper, numpy_helper
 from edgead.artifact import MapSpec
 from edgead.backbones import lite, onnx_lite, safetensors
 from edgead.errors import ArtifactError
+from edgead.teaching.texture import LEAST_SQUARE, Texture
 
 NAME = "patchcore"
 
@@ -26,7 +28,18 @@ FEATURES = "head/features/out"
 BANK = "head.bank"
 """The weights with the bank, float32 ``[vectors, channels, 1, 1]``."""
 
+SURFACE = "head/surface/out"
+"""The tensor with the shallow vectors, float32 ``[N, channels, H, W]``, each of length 1."""
+
+SURFACE_STAGE = 2
+"""The stage that they come from: the deepest of stride 8."""
+
+TEXTURE = "head.texture"
+"""The convolution with the Gaussian has the weights ``TEXTURE.weight`` and ``TEXTURE.bias``."""
+
 MOST_VECTORS = 4096
+
+_TOP = 0.05  # share of the cells whose mean distance is the score
 
 Floats = npt.NDArray[np.float32]
 
@@ -51,18 +64,35 @@ class Design:
     @property
     def cells(self) -> tuple[int, int]:
         """``(height, width)`` of the patch vectors."""
-        step = lite.stride(self.stages[0])
+        return self._cells(self.stages[0])
+
+    @property
+    def map_cells(self) -> tuple[int, int]:
+        """``(height, width)`` of the map."""
+        return self._cells(SURFACE_STAGE)
+
+    def _cells(self, stage: int) -> tuple[int, int]:
+        step = lite.stride(stage)
         return self.size[0] // step, self.size[1] // step
 
     @property
     def map_spec(self) -> MapSpec:
-        """The map's cells and the input pixels that they cover: all of them.
-
-        The backbone's padding moves the middle of what a cell sees by 7.5 pixels, but maps that
-        were moved back had a lower AU-PRO (docs/notes/teach.md).
-        """
+        """The map's cells and the input pixels that they cover: all of them."""
         height, width = self.size
-        return MapSpec(*self.cells, 0.0, 0.0, float(height), float(width))
+        return MapSpec(*self.map_cells, 0.0, 0.0, float(height), float(width))
+
+
+@dataclass(frozen=True)
+class Patches:
+    """Vectors of one photo, each of length 1, row by row.
+
+    Attributes:
+        deep: Patch vectors, float32 ``[h * w, channels]``.
+        surface: Shallow vectors, float32 ``[H * W, channels]``.
+    """
+
+    deep: Floats
+    surface: Floats
 
 
 @dataclass(frozen=True)
@@ -71,8 +101,8 @@ class Made:
 
     Attributes:
         model: With edgead's contract; its bank is a placeholder of one vector.
-        gmac: Billion multiply-accumulates of the backbone for one photo.
-        parameters: Weights and biases of the backbone.
+        gmac: Billion multiply-accumulates for one photo, without the bank.
+        parameters: Weights and biases, without the bank.
     """
 
     model: onnx.ModelProto
@@ -105,26 +135,45 @@ def build(arrays: safetensors.Arrays, design: Design) -> Made:
             )
         levels.append(found)
     found = graph.node("Concat", levels, "head/levels", axis=1) if len(levels) > 1 else levels[0]
-    found = _local_mean(graph, found, "head/surroundings")
-    square = graph.node("Mul", [found, found], "head/squares")
     axis = graph.constant("head.channels", np.array([1], np.int64))
-    length = graph.node("ReduceSum", [square, axis], "head/energy", keepdims=1)
-    least = graph.constant("head.least", np.asarray(1e-12, np.float32))
-    length = graph.node("Sqrt", [graph.node("Add", [length, least], "head/above0")], "head/length")
-    found = graph.node("Div", [found, length], "head/features")
+    graph.constant("head.least", np.asarray(1e-12, np.float32))
+    found = _of_length_one(graph, _local_mean(graph, found, "head/surroundings"), "head/features")
     assert found == FEATURES
     bank = graph.constant(BANK, np.zeros((1, design.channels, 1, 1), np.float32))
     found = graph.node("Conv", [found, bank], "head/bank", kernel_shape=[1, 1])
     nearest = graph.node("ReduceMax", [found], "head/nearest", axes=[1], keepdims=1)
     one = graph.constant("head.one", np.asarray(1, np.float32))
     found = graph.node("Sub", [one, nearest], "head/distance")
-    found = _local_mean(graph, found, "head/smooth")
-    graph.nodes.append(helper.make_node("Squeeze", [found, axis], ["anomaly_map"], "head/map"))
+    level = _mean_of_top(graph, graph.node("Flatten", [found], "head/cells"), design, axis)
+
+    surface = _local_mean(graph, stages[SURFACE_STAGE], "head/surface_surroundings")
+    surface = _of_length_one(graph, surface, "head/surface")
+    assert surface == SURFACE
+    channels = lite.channels(SURFACE_STAGE)
+    empty = Texture.none(channels)
+    inputs = [
+        surface,
+        graph.constant(f"{TEXTURE}.weight", empty.weight[..., None, None]),
+        graph.constant(f"{TEXTURE}.bias", empty.bias),
+    ]
+    found = graph.node("Conv", inputs, "head/texture", kernel_shape=[1, 1])
+    found = graph.node("Mul", [found, found], "head/texture_squares")
+    found = graph.node("ReduceSum", [found, axis], "head/texture_energy", keepdims=0)
+    above = graph.constant("head.least_square", np.asarray(LEAST_SQUARE, np.float32))
+    found = graph.node("Add", [found, above], "head/texture_above0")
+    found = graph.node("Sqrt", [found], "head/texture_distance")
+    top = graph.node("ReduceMax", [found], "head/texture_top", axes=[1, 2], keepdims=1)
+    # In this order the largest value is exactly the level.
+    found = graph.node("Div", [found, top], "head/shape")
+    graph.nodes.append(helper.make_node("Mul", [found, level], ["anomaly_map"], "head/map"))
     graph.nodes.append(
         helper.make_node(
             "ReduceMax", ["anomaly_map"], ["score"], "head/score", axes=[1, 2], keepdims=0
         )
     )
+    rows, columns = design.map_cells
+    macs += channels**2 * rows * columns
+    parameters += channels**2 + channels
     spec = design.map_spec
     model = graph.model(
         [
@@ -142,13 +191,46 @@ def _local_mean(graph: onnx_lite.Graph, source: str, name: str) -> str:
     return graph.node("AveragePool", [source], name, kernel_shape=[3, 3], pads=[1, 1, 1, 1])
 
 
-def with_bank(model: onnx.ModelProto, vectors: Floats) -> onnx.ModelProto:
-    """Return the graph with another bank, float32 ``[N, channels]`` of length 1."""
+def _of_length_one(graph: onnx_lite.Graph, source: str, name: str) -> str:
+    """Divide the vector of each cell by its length."""
+    square = graph.node("Mul", [source, source], f"{name}_squares")
+    energy = graph.node("ReduceSum", [square, "head.channels"], f"{name}_energy", keepdims=1)
+    above = graph.node("Add", [energy, "head.least"], f"{name}_above0")
+    length = graph.node("Sqrt", [above], f"{name}_length")
+    return graph.node("Div", [source, length], name)
+
+
+def _mean_of_top(graph: onnx_lite.Graph, cells: str, design: Design, axis: str) -> str:
+    """Add the mean of the largest of ``[N, cells]``, as ``[N, 1, 1]``."""
+    count = graph.constant("head.top", np.array([top_of(design.cells)], np.int64))
+    name = "head/top"
+    values = f"{name}/out"
+    graph.nodes.append(helper.make_node("TopK", [cells, count], [values, f"{name}/places"], name))
+    mean = graph.node("ReduceMean", [values], "head/level", axes=[1], keepdims=1)
+    return graph.node("Unsqueeze", [mean, axis], "head/level_of_map")
+
+
+def top_of(cells: tuple[int, int]) -> int:
+    """Return how many cells the score is a mean of."""
+    return max(1, round(_TOP * cells[0] * cells[1]))
+
+
+def with_bank(model: onnx.ModelProto, vectors: Floats, texture: Texture) -> onnx.ModelProto:
+    """Return the graph with another bank and Gaussian.
+
+    Args:
+        model: Of :func:`build`, also in INT8.
+        vectors: float32 ``[N, channels]`` of length 1.
+        texture: Of the shallow vectors.
+    """
     changed = onnx.ModelProto()
     changed.CopyFrom(model)
-    _bank(changed).CopyFrom(
-        numpy_helper.from_array(np.ascontiguousarray(vectors)[..., None, None], BANK)
-    )
+    for name, values in (
+        (BANK, vectors[..., None, None]),
+        (f"{TEXTURE}.weight", texture.weight[..., None, None]),
+        (f"{TEXTURE}.bias", texture.bias),
+    ):
+        _tensor(changed, name).CopyFrom(numpy_helper.from_array(np.ascontiguousarray(values), name))
     onnx.checker.check_model(changed, full_check=True)
     return changed
 
@@ -159,39 +241,49 @@ def bank_of(model: onnx.ModelProto) -> Floats:
     Raises:
         ArtifactError: It has none.
     """
-    values = numpy_helper.to_array(_bank(model))
+    values = numpy_helper.to_array(_tensor(model, BANK))
     return np.asarray(values.reshape(values.shape[0], -1), np.float32)
 
 
-def _bank(model: onnx.ModelProto) -> onnx.TensorProto:
+def texture_of(model: onnx.ModelProto) -> Texture:
+    """Return the Gaussian of a graph.
+
+    Raises:
+        ArtifactError: It has none.
+    """
+    weight, bias = (
+        numpy_helper.to_array(_tensor(model, f"{TEXTURE}.{part}")) for part in ("weight", "bias")
+    )
+    return Texture(np.asarray(weight[..., 0, 0], np.float32), np.asarray(bias, np.float32))
+
+
+def _tensor(model: onnx.ModelProto, name: str) -> onnx.TensorProto:
     found: onnx.TensorProto | None = next(
-        (tensor for tensor in model.graph.initializer if tensor.name == BANK), None
+        (tensor for tensor in model.graph.initializer if tensor.name == name), None
     )
     if found is None:
-        raise ArtifactError("the graph has no bank of patch vectors")
+        raise ArtifactError(f"the graph has no {name}")
     return found
 
 
-def maps(vectors: Floats, bank: Floats, cells: tuple[int, int]) -> Floats:
-    """Compute the anomaly map in NumPy, as the graph does.
+def score(vectors: Floats, bank: Floats) -> float:
+    """Compute the score in NumPy, as the graph does.
 
     Args:
         vectors: Patch vectors of one photo, float32 ``[h * w, channels]``.
         bank: float32 ``[N, channels]``.
-        cells: ``(h, w)``.
+    """
+    distances = 1 - (vectors @ bank.T).max(1)
+    count = top_of((len(distances), 1))
+    return float(np.sort(distances)[-count:].mean())
+
+
+def maps(patches: Patches, bank: Floats, texture: Texture, design: Design) -> Floats:
+    """Compute the anomaly map in NumPy, as the graph does.
 
     Returns:
-        float32 ``[h, w]``.
+        float32 ``[H, W]``; its maximum is :func:`score`.
     """
-    distances = (1 - (vectors @ bank.T).max(1)).reshape(cells)
-    ones = np.ones(cells, np.float32)
-    total, count = (
-        cv2.boxFilter(values, -1, (3, 3), normalize=False, borderType=cv2.BORDER_CONSTANT)
-        for values in (distances, ones)
-    )
-    return np.asarray(total / count, np.float32)
-
-
-def score(vectors: Floats, bank: Floats, cells: tuple[int, int]) -> float:
-    """Return the maximum of :func:`maps`."""
-    return float(maps(vectors, bank, cells).max())
+    distances = texture.distances(patches.surface).reshape(design.map_cells)
+    level = np.float32(score(patches.deep, bank))
+    return np.asarray(distances / distances.max() * level, np.float32)

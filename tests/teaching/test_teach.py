@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 import onnx
 import pytest
+from sklearn.neighbors import NearestNeighbors
 
 import edgead
 from edgead.artifact import read_artifact
@@ -70,16 +71,23 @@ def test_the_graph_is_what_numpy_computes(taught: Path, shared_dataset: Path) ->
     extractor = Extractor(model)
     photo = edgead.detector._load(str(shared_dataset / "test/blot/000.png"), 0)
     pixels = edgead.images.resize(photo, design.size)
-    expected = patchcore.maps(extractor.vectors(pixels), bank, design.cells)
+    texture = patchcore.texture_of(model)
+    expected = patchcore.maps(extractor.patches(pixels), bank, texture, design)
     with open_runtime(artifact, "onnxruntime").runtime as runtime:
         found = runtime.infer(pixels[None])
+    assert expected.shape == (16, 16)
     np.testing.assert_allclose(found.anomaly_map[0], expected, atol=1e-5)
+    distances = (
+        NearestNeighbors(metric="cosine").fit(bank).kneighbors(extractor.vectors(pixels), 1)[0]
+    )
+    top = np.sort(distances.ravel())[-3:]  # a twentieth of 8x8 cells
+    assert found.score[0] == pytest.approx(top.mean(), abs=1e-4)
 
 
 def test_the_int8_backbone_is_int8(taught_int8: Path, tmp_path: Path) -> None:
     found = operators(onnx.load(taught_int8), tmp_path)
     assert found.count("QLinearConv") == 45
-    assert found.count("Conv") + found.count("FusedConv") == 1  # the bank
+    assert found.count("Conv") + found.count("FusedConv") == 2  # the bank, and the Gaussian
     assert "Clip" not in found
     assert "Sub" in found  # one minus the similarity
     assert found.count("Sub") == 1  # the mean of the pixels is the zero point
