@@ -102,7 +102,9 @@ class Network:
         graph = self._static.onnxruntime.SerializeToString()
         spec = self._quantization(qdq.ONNXRUNTIME_SCHEME)
         if self._is_taught:
-            spec = dataclasses.replace(spec, runtimes=("onnxruntime",))
+            from edgead.teaching.int8 import SCHEME
+
+            spec = dataclasses.replace(spec, scheme=SCHEME, runtimes=("onnxruntime",))
         return self._candidate(INT8, graph, spec)
 
     @functools.cached_property

@@ -17,10 +17,10 @@ def add_parser(subparsers: _options.Subparsers) -> None:
     parser = subparsers.add_parser(
         "compare",
         help="compare detectors on your data and machine, with a recommendation",
-        description="Train detectors or use trained ones, export every precision that passes its "
-        "gate, measure accuracy, speed and memory on this machine, and write one "
-        "report with a recommendation. The same command continues an interrupted "
-        "comparison. Exit code 3: no variant is within the limits.",
+        description="Train and teach detectors or use finished ones, export every precision that "
+        "passes its gate, measure accuracy, speed and memory on this machine, and write one report "
+        "with a recommendation. The same command continues an interrupted comparison. Exit code "
+        "3: no variant is within the limits.",
     )
     parser.add_argument("data", help="folder in MVTec AD layout, or photos of good parts")
     parser.add_argument("--out", required=True, metavar="DIR", help="output folder")
@@ -29,8 +29,8 @@ def add_parser(subparsers: _options.Subparsers) -> None:
         type=_options.listed,
         default=(),
         metavar="A,B,RUN",
-        help="detectors to train, and run folders of trained detectors (default: every detector "
-        "that this machine trains in reasonable time)",
+        help="detectors to train or to teach, run folders of trained detectors, and taught files "
+        "(default: every detector that this machine makes in reasonable time)",
     )
     _options.add_good(parser)
     _options.add_trainings(parser)

@@ -6,10 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from edgead.artifact import KINDS
+from edgead.artifact import KINDS, ONNX_SUFFIX, read_artifact
 from edgead.compare.recommend import Constraints
 from edgead.compare.results import LeftOut
 from edgead.errors import UsageError
+from edgead.teaching import DETECTORS
 
 PRECISIONS = tuple(dict.fromkeys(kind.arithmetic for kind in KINDS.values()))
 MOST_GMAC_ON_CPU = 10.0
@@ -24,8 +25,8 @@ class Plan:
     Attributes:
         data: Folder of photos.
         out: Folder for runs, exports and the report.
-        detectors: Registered names and finished run folders; empty for every registered name that
-            this machine can train in reasonable time.
+        detectors: Registered names, names of detectors that are taught, finished run folders and
+            taught files; empty for every name that this machine can make in reasonable time.
         steps: Iterations by registered name, ``""`` for all others; the rest takes its recipe's.
         teachers: Teacher files by registered name.
         options: The detectors' own options by registered name, as ``edgead models`` lists them.
@@ -70,12 +71,12 @@ class Plan:
 
 @dataclass(frozen=True)
 class Contender:
-    """A detector to compare: trained here, or a finished run.
+    """A detector to compare: trained or taught here, a finished run, or a taught file.
 
     Attributes:
         label: Its name in the comparison, and of its folders.
         model: Registered name.
-        run: The run folder.
+        run: The run folder, or the taught file.
         steps: To train; ``None`` for the recipe's number, or for a finished run.
         teacher: Teacher file, or ``None``.
         options: The detector's own options.
@@ -90,6 +91,11 @@ class Contender:
     options: Mapping[str, str] = field(default_factory=dict)
     is_taken: bool = False
 
+    @property
+    def is_taught(self) -> bool:
+        """Whether it is taught, and not trained."""
+        return self.model in DETECTORS
+
 
 def contenders(plan: Plan) -> tuple[list[Contender], list[LeftOut]]:
     """List who takes part, in the order asked for, and who does not and why.
@@ -101,25 +107,25 @@ def contenders(plan: Plan) -> tuple[list[Contender], list[LeftOut]]:
     """
     from edgead.models import model_names
 
-    asked = plan.detectors or model_names()
-    words = [word if word in model_names() else str(Path(word)) for word in asked]
+    made_here = (*model_names(), *DETECTORS)
+    asked = plan.detectors or made_here
+    words = [word if word in made_here else str(Path(word)) for word in asked]
     repeated = next((word for word in words if words.count(word) > 1), None)
     if repeated:
         raise UsageError(f"'{repeated}' is in --models twice; give each detector once")
-    models = {word: word if word in model_names() else _model_of(Path(word)) for word in words}
+    models = {word: word if word in made_here else _model_of(Path(word)) for word in words}
     found = [
-        _to_train(plan, word) if word in model_names() else _taken(Path(word), models)
-        for word in words
+        _to_make(plan, word) if word in made_here else _taken(Path(word), models) for word in words
     ]
     labels = [contender.label for contender in found]
     same = next((contender for contender in found if labels.count(contender.label) > 1), None)
     if same is not None:
         raise UsageError(
-            f"two runs in --models have the same name '{same.label}' (one is {same.run}), and one "
-            "would overwrite the other: give each run once, or rename a folder"
+            f"two runs or files in --models have the same name '{same.label}' (one is {same.run}), "
+            "and one would overwrite the other: give each once, or rename one"
         )
     left_out: list[LeftOut] = []
-    trained = {contender.model for contender in found if not contender.is_taken}
+    trained = {c.model for c in found if not c.is_taken and not c.is_taught}
     _check_names("--steps", plan.steps, trained)
     _check_names("--teacher", plan.teachers, trained)
     _check_names("--option", plan.options, trained)
@@ -127,7 +133,8 @@ def contenders(plan: Plan) -> tuple[list[Contender], list[LeftOut]]:
         found, left_out = _without_the_slow(plan, found)
     kept = []
     for contender in found:
-        reason = None if contender.is_taken else _cannot_be_trained(contender, plan)
+        is_made = contender.is_taken or contender.is_taught
+        reason = None if is_made else _cannot_be_trained(contender, plan)
         if reason is None:
             kept.append(contender)
         else:
@@ -135,7 +142,9 @@ def contenders(plan: Plan) -> tuple[list[Contender], list[LeftOut]]:
     return kept, left_out
 
 
-def _to_train(plan: Plan, model: str) -> Contender:
+def _to_make(plan: Plan, model: str) -> Contender:
+    if model in DETECTORS:
+        return Contender(model, model, plan.out / "exports" / model)
     return Contender(
         model,
         model,
@@ -174,14 +183,21 @@ def _checked_options(plan: Plan, model: str) -> Mapping[str, str]:
 
 
 def _model_of(path: Path) -> str:
-    """Return what a finished run trained."""
+    """Return what a finished run trained, or what a file was taught as."""
     from edgead.models import model_names
     from edgead.training import Run
 
+    if path.suffix.lower() == ONNX_SUFFIX and path.is_file():
+        manifest = read_artifact(path).manifest
+        if manifest.model.name in DETECTORS:
+            return manifest.model.name
+        raise UsageError(
+            f"{path} was trained ({manifest.name}): give its run folder in place of the file"
+        )
     if not path.is_dir():
         raise UsageError(
-            f"'{path}' is neither a detector nor a run folder; detectors: "
-            f"{', '.join(model_names())}"
+            f"'{path}' is neither a detector nor a run folder nor a taught file; detectors: "
+            f"{', '.join((*model_names(), *DETECTORS))}"
         )
     return Run(path).read_manifest().model.name
 
@@ -219,6 +235,9 @@ def _without_the_slow(
         return list(found), []
     kept, left_out = [], []
     for contender in found:
+        if contender.is_taught:
+            kept.append(contender)
+            continue
         gmac = _gmac(contender, plan)
         is_small = gmac is None or gmac <= MOST_GMAC_ON_CPU
         if is_small or contender.model in plan.teachers or not _takes_steps(contender.model):

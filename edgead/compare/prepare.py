@@ -83,7 +83,7 @@ def require_same(contender: Contender, plan: Plan) -> None:
     from edgead.training.defaults import with_all_options, with_defaults
 
     run = Run(contender.run)
-    if contender.is_taken or not run.exists:
+    if contender.is_taken or contender.is_taught or not run.exists:
         return
     record = run.read_record()
     begun = with_all_options(record.config)

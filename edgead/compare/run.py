@@ -9,16 +9,16 @@ from typing import Any
 
 from edgead import cpu, files, images, notices
 from edgead.artifact import FP32, Artifact
-from edgead.compare import accuracy, elsewhere, markdown, pictures, prepare, speed, webpage
+from edgead.compare import accuracy, elsewhere, markdown, pictures, prepare, speed, taught, webpage
 from edgead.compare.accuracy import Accuracy
 from edgead.compare.comparison import Comparison, Machine
-from edgead.compare.plan import Plan, contenders
+from edgead.compare.plan import Contender, Plan, contenders
 from edgead.compare.prepare import Prepared
 from edgead.compare.recommend import recommend
 from edgead.compare.results import HERE, LeftOut, Variant
 from edgead.datasets import Dataset
 from edgead.detector import EdgeDetector
-from edgead.errors import EdgeadError, UsageError
+from edgead.errors import DataError, EdgeadError, UsageError
 from edgead.runtimes import available
 from edgead.runtimes.select import runtime_class
 
@@ -58,8 +58,8 @@ def compare(plan: Plan, command: str) -> Comparison:
     _check_device(plan)
     _check_folder(plan.out)
     found, left_out = contenders(plan)
-    if any(not contender.is_taken for contender in found):
-        dataset.train_photos()
+    found, too_few = _with_enough_photos(found, dataset)
+    left_out += too_few
     for contender in found:
         prepare.require_same(contender, plan)
     for entry in left_out:
@@ -68,7 +68,8 @@ def compare(plan: Plan, command: str) -> Comparison:
     for number, contender in enumerate(found, 1):
         notices.say(f"[{number}/{len(found)}] {contender.label}")
         try:
-            ready.append(prepare.prepare(contender, plan, dataset))
+            make = taught.prepare if contender.is_taught else prepare.prepare
+            ready.append(make(contender, plan, dataset))
         except EdgeadError as error:  # the others can still be compared
             notices.say(f"not compared: {contender.label}: {error}")
             left_out.append(LeftOut(contender.label, str(error)))
@@ -113,6 +114,27 @@ def compare(plan: Plan, command: str) -> Comparison:
     return comparison
 
 
+def _with_enough_photos(
+    found: Sequence[Contender], dataset: Dataset
+) -> tuple[list[Contender], list[LeftOut]]:
+    """Leave out trainings that the photos are too few for, where a taught detector is left.
+
+    Raises:
+        DataError: They are too few, and nothing else was asked for.
+    """
+    trained = [c for c in found if not c.is_taken and not c.is_taught]
+    if not trained:
+        return list(found), []
+    try:
+        dataset.train_photos()
+    except DataError as error:
+        if len(trained) == len(found):
+            raise
+        kept = [contender for contender in found if contender not in trained]
+        return kept, [LeftOut(contender.label, str(error)) for contender in trained]
+    return list(found), []
+
+
 def _check_device(plan: Plan) -> None:
     known = (HERE, *plan.elsewhere)
     if plan.constraints.device not in known:
@@ -149,7 +171,7 @@ def _open_all(ready: Sequence[Prepared], plan: Plan) -> tuple[list[_Measured], l
                 refused.append(LeftOut(label, reason))
                 continue
             for name in names:
-                reason = runtime_class(name).refuses(artifact) or ""
+                reason = runtime_class(name).refuses(artifact) or _fitted_elsewhere(artifact, name)
                 if not reason:
                     try:
                         with EdgeDetector(artifact.path, name, threads=plan.threads) as detect:
@@ -164,6 +186,15 @@ def _open_all(ready: Sequence[Prepared], plan: Plan) -> tuple[list[_Measured], l
         reasons = "; ".join(f"{entry.what}: {entry.reason}" for entry in refused)
         raise EdgeadError(f"no exported file can be run here: {reasons}")
     return measured, refused
+
+
+def _fitted_elsewhere(artifact: Artifact, runtime: str) -> str:
+    """Return why a runtime must not be recommended for a file; empty if it may be."""
+    quantization = artifact.manifest.quantization
+    exact = quantization.runtimes if quantization is not None else ()
+    if not exact or runtime in exact:
+        return ""
+    return f"its threshold was fitted to scores in {', '.join(exact)}, and {runtime} gives others"
 
 
 def _measure_accuracy(measured: Sequence[_Measured], dataset: Dataset, plan: Plan) -> None:
@@ -217,8 +248,13 @@ def _variants(measured: Sequence[_Measured], out: Path) -> list[Variant]:
 
 def _frames(dataset: Dataset, ready: Sequence[Prepared]) -> list[images.Image]:
     """Take the user's own photos: a resize from their size is part of a frame's latency."""
-    paths = [photo.path for photo in dataset.test] or list(ready[0].held_out)
+    paths = [photo.path for photo in dataset.test] or list(_good_photos(dataset, ready))
     return [images.read_image(path) for path in paths[:_FRAMES]]
+
+
+def _good_photos(dataset: Dataset, ready: Sequence[Prepared]) -> Sequence[Path]:
+    """Return good photos that a training held out; of taught detectors alone any."""
+    return next((p.held_out for p in ready if p.held_out), dataset.train)
 
 
 def _machine(measured: Sequence[_Measured], frame: images.Image, plan: Plan) -> Machine:
@@ -251,10 +287,11 @@ def _write(
 ) -> None:
     shown: dict[str, _Measured] = {}
     for entry in measured:
-        if entry.artifact.manifest.kind == FP32:
-            shown.setdefault(entry.prepared.detector.label, entry)
+        label, is_fp32 = entry.prepared.detector.label, entry.artifact.manifest.kind == FP32
+        if is_fp32 or len(entry.prepared.artifacts) == 1:
+            shown.setdefault(label, entry)
     accuracies = [entry.accuracy for entry in shown.values() if entry.accuracy is not None]
-    chosen = pictures.choose(dataset, accuracies, ready[0].held_out)
+    chosen = pictures.choose(dataset, accuracies, _good_photos(dataset, ready))
     maps = pictures.side_by_side(
         chosen, {label: (entry.artifact.path, entry.runtime) for label, entry in shown.items()}
     )

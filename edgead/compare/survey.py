@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from edgead.compare.recommend import Constraints, recommend
 from edgead.compare.results import Detector, Variant
+from edgead.teaching import DETECTORS
 
 REAL_TIME_FPS = 30.0
 
@@ -54,7 +55,15 @@ _EFFICIENTAD = Family(
     extra="autoencoder of the features",
     loss="hardest features, penalty, autoencoder",
 )
+_PATCHCORE = Family(
+    year=2022,
+    teacher="WideResNet-50-2, layers 2-3, frozen",
+    student="none: a bank of patch vectors of good photos",
+    extra="none",
+    loss="none: distance to the nearest vector",
+)
 FAMILIES = {
+    "patchcore": _PATCHCORE,
     "stfpm": _STFPM,
     "reverse-distillation": _REVERSE,
     "reverse-distillation-resnet18": _REVERSE,
@@ -66,6 +75,7 @@ FAMILIES = {
 """Published method of each detector of edgead; a package's detector may have any name."""
 
 _OWN_NETWORKS = {
+    "patchcore": {"teacher": "EfficientNet-Lite0, frozen"},
     "reverse-distillation-resnet18": {"teacher": "ResNet-18, layers 1-3, frozen"},
     "efficientad-survey": {
         "teacher": "4 stride-2 convolutions, fine-tuned on the good photos",
@@ -92,7 +102,7 @@ def structure(model: str) -> dict[str, str]:
 
 @dataclass(frozen=True)
 class Branch:
-    """A question of the survey's decision tree, the survey's answer, and the measured one."""
+    """A question of the decision tree, the survey's answer, and the measured one."""
 
     question: str
     survey: str
@@ -111,6 +121,11 @@ def decision_tree(
         Branch("Must it run in real time?", "EfficientAd", _fastest(measured)),
         Branch("Is it for an edge device?", "EfficientAd, the only choice", _smallest(measured)),
         Branch("Is a prototype wanted soon?", "STFPM", _soonest(detectors)),
+        Branch(
+            "Are there few photos, or no machine to train on?",
+            "not asked",
+            _taught(measured, detectors),
+        ),
         Branch(
             "Is balance wanted?",
             "EfficientAd or Reverse Distillation",
@@ -160,6 +175,29 @@ def _soonest(detectors: Sequence[Detector]) -> str:
     first = min(timed, key=lambda d: d.training_seconds or 0.0)
     steps = f" for {first.steps} steps" if first.steps else ""
     return f"{first.label}: {_minutes(first.training_seconds or 0.0)}{steps}"
+
+
+def _taught(measured: Sequence[Variant], detectors: Sequence[Detector]) -> str:
+    photos = {d.label: d.training_photos for d in detectors if d.model in DETECTORS}
+    theirs = [v for v in measured if v.detector in photos]
+    if not theirs:
+        return (
+            "a taught detector (edgead teach), from one photo on, also on the device; none was "
+            f"compared: name one in --models ({', '.join(DETECTORS)})"
+        )
+    best = max(theirs, key=lambda v: (_auroc(v), -_p50(v)))
+    count = photos[best.detector]
+    text = f"{best.name}, taught with {count} photo{'' if count == 1 else 's'}: {_p50(best):.1f} ms"
+    if best.image_auroc is None:
+        return f"{text}; its accuracy is unknown, because the data has no labelled defects"
+    text += f", image AUROC {_auroc(best):.4f}"
+    others = [v for v in measured if v.detector not in photos]
+    if others:
+        trained = max(others, key=_auroc)
+        text += (
+            f"; the most accurate trained detector, {trained.detector}, has {_auroc(trained):.4f}"
+        )
+    return text
 
 
 def _balanced(measured: Sequence[Variant], device: str) -> str:

@@ -307,5 +307,5 @@ def test_the_standard_error_is_that_of_repeated_draws() -> None:
 def test_every_detector_has_its_structure_in_the_comparison_table() -> None:
     from edgead.compare.survey import structure
 
-    for name in model_names():
+    for name in (*model_names(), "patchcore"):
         assert set(structure(name)) == {"teacher", "student", "extra", "loss"}
