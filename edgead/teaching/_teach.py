@@ -160,6 +160,8 @@ def teach(
         if options.int8:
             heap.return_freed()
             backbone = int8.integer_backbone(made.model, calibration.for_ranges())
+            del made
+            heap.return_freed()
             integer = fitted(backbone, INT8.name, fp32.bank)
             spec = QuantizationSpec(
                 method="static",

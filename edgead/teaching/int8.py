@@ -26,7 +26,7 @@ SCHEME = (
 _CENTRED = "pixels/centred/out"
 _MOST = 10  # photos; more change the features hardly at all
 _POSITIONS = 100  # of a photo, whose patches are looked at
-_CHANNELS = 128  # whose patches are looked at together
+_CHANNELS = 128  # that are looked at and rounded together: 1152 would take 40 MiB
 Photos = Sequence[npt.NDArray[np.uint8]]
 
 
@@ -64,7 +64,11 @@ def _calibrated(model: onnx.ModelProto, photos: Photos) -> tuple[onnx.ModelProto
 def _for_onnxruntime(model: onnx.ModelProto, ranges: dict[str, Range]) -> onnx.ModelProto:
     # Exactly one level for each value of a pixel.
     exact = {**ranges, _CENTRED: Range(-lite.MEAN, 255 - lite.MEAN)}
-    return _centred_in_one(qdq.for_onnxruntime(model, exact))
+    made = _centred_in_one(qdq.for_onnxruntime(model, exact))
+    # A message keeps the memory of the weights that were taken out of it, as long as it exists.
+    small = onnx.ModelProto()
+    small.ParseFromString(made.SerializeToString())
+    return small
 
 
 @dataclass
@@ -139,7 +143,18 @@ def _round(model: onnx.ModelProto, seen: dict[str, _Seen]) -> None:
         if weights.shape[2] == 1:
             even = rounded(flat.astype(np.float32), scales) * np.float64(scales[:, None])
         else:
-            even = _passed_on(flat, scales.astype(np.float64), found.moments / found.count)
+            parts = [slice(at, at + _CHANNELS) for at in range(0, len(flat), _CHANNELS)]
+            shared = len(found.moments) == 1
+            even = np.concatenate(
+                [
+                    _passed_on(
+                        flat[part],
+                        scales[part].astype(np.float64),
+                        found.moments[slice(None) if shared else part] / found.count,
+                    )
+                    for part in parts
+                ]
+            )
         shift = ((flat - even) * (found.means / found.count)).sum(1)
         bias = numpy_helper.to_array(tensors[node.input[2]]) + shift
         for name, made in ((node.input[1], even.reshape(weights.shape)), (node.input[2], bias)):
@@ -168,7 +183,6 @@ def _look(
     )
     places = rng.integers(height, size=_POSITIONS), rng.integers(width, size=_POSITIONS)
     seen.count += _POSITIONS
-    # Whole layers of patches would take 40 MiB.
     together = _CHANNELS if weights.shape[1] == 1 else values.shape[1]
     for start in range(0, values.shape[1], together):
         patches = _patches(values[0, start : start + together], kernel, pads, step, places)

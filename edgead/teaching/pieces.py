@@ -48,7 +48,8 @@ def run(
 ) -> Iterator[Iterator[Values]]:
     """Yield for each piece the wanted activations in it, of one photo after another.
 
-    Each inner iterator has to be used up before the next is asked for.
+    Each inner iterator has to be used up before the next is asked for, and what it yields is
+    emptied when it is asked for more.
 
     Args:
         model: A graph with edgead's contract.
@@ -65,7 +66,10 @@ def run(
             carried[index] = {
                 name: found[name] if name in found else values[name] for name in piece.carried
             }
-            yield {name: values for name, values in found.items() if name in names}
+            looked_at = {name: found[name] for name in piece.wanted if name in names}
+            del found
+            yield looked_at
+            looked_at.clear()  # before the runtime makes room for those of the next photo
 
     names = set(wanted)
     for piece in cut(model, wanted):
