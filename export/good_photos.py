@@ -14,6 +14,7 @@ from edgead.errors import DataError, EdgeadError, ImageError, UsageError
 from edgead.photo_reader import PhotoReader
 
 _FORBIDDEN = "be used for calibration"
+_INSTEAD = "give good photos, for example --calibration {root}"
 
 
 @dataclass(frozen=True)
@@ -125,7 +126,7 @@ class GoodPhotos:
                 )
 
     def _given(self, folder: str, good: Sequence[str]) -> Sequence[Path]:
-        refuse_test_folder(Path(folder), _FORBIDDEN, "--calibration ")
+        refuse_test_folder(Path(folder), _FORBIDDEN, _INSTEAD)
         given = good_photos_in(folder, good, _FORBIDDEN)
         paths: Sequence[Path] = given.train
         if self.dataset is not None:

@@ -37,6 +37,13 @@ def add_parser(subparsers: _options.Subparsers) -> None:
         "taught with, and choose its threshold again",
     )
     parser.add_argument(
+        "--defects",
+        action="append",
+        metavar="DIR",
+        help="photos of labelled defects: they choose the threshold and, without --stages, the "
+        "stages; never photos that are tested with (may be given several times)",
+    )
+    parser.add_argument(
         "--int8", action="store_const", const=True, help="write an INT8 file in place of FP32"
     )
     parser.add_argument("--detector", metavar="NAME", help="detector (default: patchcore)")
@@ -50,7 +57,8 @@ def add_parser(subparsers: _options.Subparsers) -> None:
         "--stages",
         type=_numbers,
         metavar="N,...",
-        help="stages of the backbone whose features are compared, 2 to 6 (default: 4,5)",
+        help="stages of the backbone whose features are compared, 2 to 6 (default: 4,5, or what "
+        "--defects choose)",
     )
     parser.add_argument(
         "--coreset",
@@ -86,7 +94,9 @@ def run(args: argparse.Namespace) -> int:
     chosen: dict[str, Any] = {key: value for key, value in given.items() if value is not None}
     if args.add is None:
         options = teaching.TeachOptions(**chosen, good=tuple(args.good))
-        made = teaching.teach(args.photos, args.out, options)
+        made = teaching.teach(args.photos, args.out, options, args.defects)
+    elif args.defects:
+        raise UsageError("--defects cannot be given with --add: teach again with all photos")
     elif chosen:
         name = next(iter(chosen)).replace("_", "-")
         raise UsageError(f"--{name} cannot be changed with --add: {args.add} has it already")

@@ -36,13 +36,13 @@ def good_photos_in(folder: str | os.PathLike[str], good: Sequence[str], forbidde
     return found
 
 
-def refuse_test_folder(folder: Path, forbidden: str, option: str = "") -> None:
+def refuse_test_folder(folder: Path, forbidden: str, instead: str) -> None:
     """Refuse a folder that is the test part of a data set, or its masks.
 
     Args:
         folder: What the user gave.
         forbidden: What must not happen to test photos, for the error: "be taught".
-        option: What stands before a folder on the command line, for the error.
+        instead: What to do, for the error, with ``{root}`` for the data set: "give {root}".
 
     Raises:
         DataError: Names the data set.
@@ -57,5 +57,5 @@ def refuse_test_folder(folder: Path, forbidden: str, option: str = "") -> None:
             kind = f" of '{whole.name}'" if whole != part else ""
             raise DataError(
                 f"{folder} holds {what}{kind} of the data set {part.parent}, which must not "
-                f"{forbidden}: give good photos, for example {option}{part.parent}"
+                f"{forbidden}: {instead.format(root=part.parent)}"
             )

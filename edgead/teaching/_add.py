@@ -144,7 +144,7 @@ def _taught(source: Artifact) -> tuple[Design, int]:
         raise ArtifactError(
             f"{source.path} has a manifest that 'edgead teach' does not write: {error}; teach again"
         ) from error
-    return Design(options.image_size, options.stages), options.coreset
+    return Design(options.image_size, stages), options.coreset
 
 
 def _numbers(value: Any) -> tuple[int, ...]:

@@ -43,12 +43,17 @@ from edgead.export.workbench import Checked, Workbench
 from edgead.runtimes import heap
 from edgead.runtimes.base import ContractError
 from edgead.runtimes.onnxruntime import OnnxRuntime
-from edgead.teaching import DETECTORS, int8, patchcore
+from edgead.teaching import DETECTORS, int8, labelled, patchcore
 from edgead.teaching.coreset import Bank
 from edgead.teaching.extract import Extractor
 from edgead.teaching.fit import Fitted, Split, fit, warn_of_odd
 from edgead.teaching.gallery import Gallery, Photos, ResizedReader
 from edgead.teaching.patchcore import Design
+
+STAGES = (4, 5)
+"""Stages of the backbone that are compared where nothing else is said."""
+
+_OTHER_STAGES = ((3, 4, 5), (4,), (5,))  # that labelled defects may choose
 
 _PARITY_EACH = 4  # each fourth of the judge's photos is also computed in NumPy
 
@@ -61,7 +66,8 @@ class TeachOptions:
         int8: Write an INT8 file in place of an FP32 one.
         detector: Name of the detector.
         image_size: ``(height, width)`` of the network's input, multiples of 32.
-        stages: Numbers of the backbone's stages whose features are compared, 2 to 6.
+        stages: Numbers of the backbone's stages whose features are compared, 2 to 6; ``None`` for
+            4 and 5, or for what labelled defects choose.
         coreset: Largest number of vectors that are remembered.
         false_positive_rate: Target rate of false alarms.
         max_drop: Largest loss of accuracy that INT8 may cost, in points of a hundred.
@@ -71,7 +77,7 @@ class TeachOptions:
     int8: bool = False
     detector: str = patchcore.NAME
     image_size: tuple[int, int] = (256, 256)
-    stages: tuple[int, ...] = (4, 5)
+    stages: tuple[int, ...] | None = None
     coreset: int = 500
     false_positive_rate: float = 0.01
     max_drop: float = 0.5
@@ -89,9 +95,10 @@ class TeachOptions:
                 f"{', '.join(DETECTORS)}"
             )
         most = lite.STAGES - 1
-        if not self.stages or not all(2 <= stage <= most for stage in self.stages):
+        stages = STAGES if self.stages is None else self.stages
+        if not stages or not all(2 <= stage <= most for stage in stages):
             raise UsageError(f"the stages must be numbers from 2 to {most}, for example 4,5")
-        if list(self.stages) != sorted(set(self.stages)):
+        if list(stages) != sorted(set(stages)):
             raise UsageError("the stages must be in ascending order, each once, for example 4,5")
         if not 1 <= self.coreset <= patchcore.MOST_VECTORS:
             raise UsageError(
@@ -106,7 +113,10 @@ class TeachOptions:
 
 @blas.on_one_thread()
 def teach(
-    photos: Photos, out: str | os.PathLike[str], options: TeachOptions | None = None
+    photos: Photos,
+    out: str | os.PathLike[str],
+    options: TeachOptions | None = None,
+    defects: Photos | None = None,
 ) -> Artifact:
     """Teach a detector with photos of good parts, check it, and write it.
 
@@ -115,6 +125,8 @@ def teach(
             frames (uint8 BGR arrays).
         out: The file to write, ``.onnx``.
         options: How; ``None`` for the defaults.
+        defects: Photos of labelled defects, likewise, or a folder of them: they choose the stages,
+            where the options name none, and the threshold. Never photos that are tested with.
 
     Returns:
         The artifact. The same photos in any order give the same file on one machine.
@@ -129,19 +141,31 @@ def teach(
     options = options or TeachOptions()
     options.check()
     path = output_file(out)
-    design = Design(options.image_size, options.stages)
-    made = patchcore.build(weights.load(), design)
-    gallery = Gallery.of(photos, options.image_size, options.good)
+    size, rate = options.image_size, options.false_positive_rate
+    gallery = Gallery.of(photos, size, options.good)
+    bad = None if defects is None else Gallery.of_defects(defects, size, gallery)
     contrast, sizes = gallery.seen()
     split = Split.of(gallery.paths)
-    rate = options.false_positive_rate
+    design, choice = Design(size, options.stages or STAGES), None
+    if bad is not None:
+        others = () if options.stages else (Design(size, stages) for stages in _OTHER_STAGES)
+        choice = labelled.choose([design, *others], _extractor, gallery, bad, options.coreset, rate)
+        design = choice.design
+    made = patchcore.build(weights.load(), design)
 
     def fitted(model: onnx.ModelProto, label: str, like: Bank | None = None) -> Fitted:
-        return fit(model, design, gallery, split, options.coreset, rate, label, like)
+        found = fit(model, design, gallery, split, options.coreset, rate, label, like)
+        if bad is None or choice is None:
+            return found
+        return labelled.adjusted(found, Extractor(model), bad, rate, choice)
 
     fp32 = fitted(made.model, FP32.name)
     warn_of_odd(fp32.unknown)
     manifest = _manifest(options, design, made, gallery, split, contrast, sizes)
+    if bad is not None:
+        used = {"defects": len(bad.paths), "defects_sha256": bad.sha256}
+        known = manifest.model.options
+        manifest = manifest.replace(model=manifest.model.replace(options={**known, **used}))
     calibration = CalibrationPhotos.read(
         split.held_out or split.taught,
         options.image_size,
@@ -151,7 +175,7 @@ def teach(
     judge = Judge(calibration, None)
     with ExitStack() as stack:
         bench = Workbench(judge, stack)
-        checked = _scored(bench, _candidate(made.model, fp32, manifest, options))
+        checked = _scored(bench, _candidate(made.model, design, fp32, manifest))
         found = _parity(made.model, design, fp32, judge, checked)
         parity.require_fp32(found, str(path))
         _require_runtimes(checked, str(path))
@@ -173,7 +197,7 @@ def teach(
                 runtimes=(OnnxRuntime.name,),
             )
             quantized = manifest.replace(precision=INT8.name, quantization=spec)
-            candidate = _candidate(backbone, integer, quantized, options)
+            candidate = _candidate(backbone, design, integer, quantized)
             reference, checked = checked, _scored(bench, candidate)
             _require_runtimes(checked, str(path))
             judged = verdict.without_labels(
@@ -186,6 +210,10 @@ def teach(
                 )
             final = judged.recorded(checked.manifest, options.max_drop)
         return write_artifact(path, checked.candidate.graph, final)
+
+
+def _extractor(design: Design) -> Extractor:
+    return Extractor(patchcore.build(weights.load(), design).model)
 
 
 def output_file(out: str | os.PathLike[str]) -> Path:
@@ -203,13 +231,13 @@ def output_file(out: str | os.PathLike[str]) -> Path:
 
 
 def _candidate(
-    empty: onnx.ModelProto, fitted: Fitted, manifest: Manifest, options: TeachOptions
+    empty: onnx.ModelProto, design: Design, fitted: Fitted, manifest: Manifest
 ) -> Candidate:
     vectors = fitted.bank.vectors
     digest = hashlib.sha256(np.ascontiguousarray(vectors).tobytes())
     digest.update(fitted.texture.weight.tobytes() + fitted.texture.bias.tobytes())
     digest.update(json.dumps([weights.SHA256, manifest.model.options], sort_keys=True).encode())
-    cells = Design(options.image_size, options.stages).cells
+    cells = design.cells
     model = manifest.model.replace(
         parameters=manifest.model.parameters + vectors.size,
         gmac=round(manifest.model.gmac + vectors.size * cells[0] * cells[1] / 1e9, 4),
@@ -292,7 +320,7 @@ def _manifest(
             made.gmac,
             {
                 "backbone": weights.SPEC.name,
-                "stages": list(options.stages),
+                "stages": list(design.stages),
                 "coreset": options.coreset,
             },
         ),

@@ -61,6 +61,7 @@ class Fitted:
         bank: Vectors and the photos that they come from.
         texture: Of shallow vectors of the same photos.
         threshold: From scores of good photos that the bank does not know.
+        scores: Those scores.
         statistics: Of those scores.
         unknown: Score of each photo by what the other photos taught, by path; where patches were
             taken again, of held-out ones alone.
@@ -69,6 +70,7 @@ class Fitted:
     bank: Bank
     texture: Texture
     threshold: ThresholdSpec
+    scores: tuple[float, ...]
     statistics: ScoreStatistics
     unknown: dict[Path, float]
 
@@ -135,7 +137,7 @@ def fit(
         threshold = _from_few(scores, len(taught), rate)
         statistics = dataclasses.replace(thresholds.score_statistics(scores), images=len(taught))
     assert moments is not None
-    return Fitted(bank, moments.texture(), threshold, statistics, unknown)
+    return Fitted(bank, moments.texture(), threshold, tuple(scores), statistics, unknown)
 
 
 def _same_patches(like: Bank, again: dict[int, Floats]) -> Bank:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -13,7 +14,7 @@ import numpy as np
 from edgead import images, notices, photo_files
 from edgead.artifact import PhotoSizes
 from edgead.contrast import GoodContrast
-from edgead.datasets import good_photos_in, refuse_test_folder
+from edgead.datasets import good_photos_in, identical, refuse_test_folder
 from edgead.detector import Frame
 from edgead.errors import DataError, ImageError
 from edgead.photo_reader import PhotoReader, ReadPhoto
@@ -21,7 +22,12 @@ from edgead.printable import printable
 from edgead.progress import progress
 
 _KEPT = 256  # photos at the network's size, 48 MiB at 256x256
-_FORBIDDEN = "be taught"
+_FORBIDDEN, _INSTEAD = "be taught", "give good photos, for example {root}"
+_NO_CHOICE = "choose a threshold"
+_OTHERS = (
+    "give defects that are not tested with, for example in a folder beside {root}; otherwise the "
+    "accuracy on the test photos is meaningless"
+)
 _FLAT = 0.05  # grey levels of contrast: nothing, whatever the format
 
 MOST_FRAME_BYTES = 1 << 29
@@ -40,14 +46,14 @@ class Gallery:
         paths: Each different photo once, in the order of their SHA-256.
         reader: Reads them.
         size: ``(height, width)`` that they are resized to.
-        photo_sizes: Of the photos as they came, once they have been seen.
-        contrast: What there is to see in them, once they have been seen.
+        tests: Test photos of the data sets that they come from.
     """
 
     name: str
     paths: tuple[Path, ...]
     reader: _Reader
     size: tuple[int, int]
+    tests: tuple[Path, ...] = ()
     _resized: dict[Path, images.Image] = field(default_factory=dict, repr=False)
 
     @classmethod
@@ -64,18 +70,74 @@ class Gallery:
             DataError: There are none, they are test photos, or more frames than fit in memory.
             ImageError: A frame is not a photo.
         """
+        tests: list[Path] = []
+
+        def listed(given: Path) -> Sequence[Path]:
+            refuse_test_folder(given if given.is_dir() else given.parent, _FORBIDDEN, _INSTEAD)
+            if not given.is_dir():
+                return photo_files.find_and_report([given])
+            found = good_photos_in(given, good, _FORBIDDEN)
+            tests.extend(photo.path for photo in found.test)
+            return found.train
+
+        found = cls._collected(photos, size, listed)
+        if not found.paths:
+            raise DataError("there are no photos to teach with: give at least one of a good part")
+        return dataclasses.replace(found, tests=tuple(tests))
+
+    @classmethod
+    def of_defects(cls, photos: Photos, size: tuple[int, int], good: Gallery) -> Gallery:
+        """Find photos of defects.
+
+        Args:
+            photos: Files, folders that are searched to any depth, or frames.
+            size: ``(height, width)`` that they are resized to.
+            good: What is taught.
+
+        Raises:
+            DataError: There are none, one is also taught as a good part, or they are test photos.
+            ImageError: A frame is not a photo.
+        """
+
+        def listed(given: Path) -> Sequence[Path]:
+            refuse_test_folder(given if given.is_dir() else given.parent, _NO_CHOICE, _OTHERS)
+            return photo_files.find_and_report([given])
+
+        found = cls._collected(photos, size, listed)
+        if not found.paths:
+            raise DataError("there are no photos of defects: give at least one, or leave them out")
+        taught = {good.reader.digest(path): path for path in good.paths}
+        for path in found.paths:
+            other = taught.get(found.reader.digest(path))
+            if other is not None:
+                raise DataError(
+                    f"{path} is given as a defect, but is the same photo as {other}, which is "
+                    "given as a good part: remove one of them"
+                )
+        files = [path for path in found.paths if path.is_file()]
+        same = identical(files, good.tests, found.reader.digest) if good.tests else []
+        if same:
+            path, test = same[0]
+            raise DataError(
+                f"the defect {path} is the test photo {test}: give defects that are not tested "
+                "with; otherwise the accuracy on the test photos is meaningless"
+            )
+        return found
+
+    @classmethod
+    def _collected(
+        cls, photos: Photos, size: tuple[int, int], listed: Callable[[Path], Sequence[Path]]
+    ) -> Gallery:
         given = [photos] if isinstance(photos, (str, os.PathLike)) else photos
         reader = _Reader(size)
         found: list[Path] = []
         folders: list[Path] = []
         for index, entry in enumerate(given):
             if isinstance(entry, (str, os.PathLike)):
-                found += _listed(entry, good)
+                found += listed(Path(entry))
                 folders.append(Path(entry))
             else:
                 found.append(reader.take(entry, index))
-        if not found:
-            raise DataError("there are no photos to teach with: give at least one of a good part")
         order: dict[str, Path] = {}
         for path in progress(found, total=len(found), label="reading photos"):
             order.setdefault(_digest(reader, path), path)
@@ -85,6 +147,12 @@ class Gallery:
         paths = tuple(order[digest] for digest in sorted(order))
         name = printable(folders[0].resolve().name) if folders else "frames"
         return cls(name, paths, reader, size)
+
+    @property
+    def sha256(self) -> str:
+        """Digest of all photos."""
+        digests = (self.reader.digest(path) for path in self.paths)
+        return hashlib.sha256("".join(digests).encode()).hexdigest()
 
     def resized(self, path: Path) -> images.Image:
         """Return a photo at the network's size.
@@ -212,14 +280,6 @@ class _Reader(PhotoReader):
     def digest(self, path: Path) -> str:
         """Return the SHA-256 of a frame or a file."""
         return self._frames[path].sha256 if path in self._frames else super().digest(path)
-
-
-def _listed(given: str | os.PathLike[str], good: Sequence[str]) -> Sequence[Path]:
-    path = Path(given)
-    refuse_test_folder(path if path.is_dir() else path.parent, _FORBIDDEN)
-    if not path.is_dir():
-        return photo_files.find_and_report([given])
-    return good_photos_in(given, good, _FORBIDDEN).train
 
 
 def _digest(reader: PhotoReader, path: Path) -> str:

@@ -1,0 +1,246 @@
+"""Labelled defects choose the stages and the threshold; cross-validation says what that gives.
+
+Photos of good parts and defects are dealt into folds. The detectors that are tried score the photos
+of a fold by what the good photos of the other folds teach, so no photo is scored by itself. What
+is chosen from the scores of the other folds is then tried on the fold: the mistakes that are
+reported are those on photos that had no part in the choice.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from edgead.artifact import ThresholdSpec
+from edgead.calibration import threshold as thresholds
+from edgead.errors import DataError
+from edgead.progress import progress
+from edgead.teaching import patchcore
+from edgead.teaching.coreset import Coreset
+from edgead.teaching.extract import Extractor
+from edgead.teaching.fit import Fitted
+from edgead.teaching.gallery import Gallery
+from edgead.teaching.patchcore import Design, Floats
+
+FEWEST_GOOD = 4
+"""Good photos without which nothing can be cross-validated."""
+
+_FOLDS = 5
+_MOST_GOOD = 64  # whose vectors are kept, 20 MB
+_FEW_DEFECTS = 5
+
+Scores = npt.NDArray[np.float64]
+OpenExtractor = Callable[[Design], Extractor]
+
+
+@dataclass(frozen=True)
+class Trial:
+    """Scores of a detector that was tried, in the order of the photos.
+
+    Attributes:
+        design: What was tried.
+        good: Of good photos, each by what photos of other folds taught.
+        defective: Of defects, likewise.
+    """
+
+    design: Design
+    good: Scores
+    defective: Scores
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What the labelled defects chose, and what it gave on photos that had no part in it.
+
+    Attributes:
+        design: The detector.
+        tried: How many were tried.
+        good: Number of good photos.
+        false_alarms: How many of them were called anomalous.
+        defects: Number of defects.
+        missed: How many of them were not.
+    """
+
+    design: Design
+    tried: int
+    good: int
+    false_alarms: int
+    defects: int
+    missed: int
+
+    @property
+    def report(self) -> str:
+        """What was chosen, what it gave, and what that is worth."""
+        stages = ",".join(map(str, self.design.stages))
+        chosen = f"stages {stages}" + (f", of {self.tried} choices" if self.tried > 1 else "")
+        said = (
+            f"chosen: {chosen}; missed {self.missed} of {self.defects} defects and "
+            f"{self.false_alarms} false alarms of {self.good} in cross-validation"
+        )
+        if self.defects < _FEW_DEFECTS:
+            defects = "defect shows" if self.defects == 1 else "defects show"
+            said += (
+                f"; {self.defects} {defects} little of what can go wrong: give more with "
+                "--defects when you have them"
+            )
+        return said
+
+
+def choose(
+    designs: Sequence[Design],
+    open_one: OpenExtractor,
+    gallery: Gallery,
+    defects: Gallery,
+    coreset: int,
+    rate: float,
+) -> Choice:
+    """Try detectors and choose one.
+
+    Args:
+        designs: The first is taken where no other is clearly better.
+        open_one: Makes the extractor of a design.
+        gallery: Good photos.
+        defects: Photos of defects.
+        coreset: Largest number of vectors in the bank.
+        rate: Target rate of false alarms.
+
+    Raises:
+        DataError: There are too few good photos.
+    """
+    paths = gallery.paths[:_MOST_GOOD]
+    if len(paths) < FEWEST_GOOD:
+        raise DataError(
+            f"labelled defects need at least {FEWEST_GOOD} different good photos to be compared "
+            f"with, but there {'is 1' if len(paths) == 1 else f'are {len(paths)}'}: give more good "
+            "photos, or leave the defects out"
+        )
+    count = min(_FOLDS, len(paths))
+    trials = [
+        _tried(design, open_one(design), gallery, paths, defects, coreset, count)
+        for design in progress(designs, len(designs), "trying detectors")
+    ]
+    good_folds, bad_folds = np.arange(len(paths)) % count, np.arange(len(defects.paths)) % count
+    false_alarms = missed = 0
+    for fold in range(count):
+        held_good, held_bad = good_folds == fold, bad_folds == fold
+        others = [Trial(t.design, t.good[~held_good], t.defective[~held_bad]) for t in trials]
+        chosen = best(others)
+        limit = fewest_mistakes(
+            others[chosen].good.tolist(), others[chosen].defective.tolist(), rate
+        )
+        false_alarms += int((trials[chosen].good[held_good] > limit).sum())
+        missed += int((trials[chosen].defective[held_bad] <= limit).sum())
+    design = designs[best(trials)]
+    return Choice(design, len(designs), len(paths), false_alarms, len(defects.paths), missed)
+
+
+def best(trials: Sequence[Trial]) -> int:
+    """Return the position of the best one: the first, where no other is clearly better.
+
+    What a defect contributes to the AUROC is the share of good photos that score below it. Another
+    one is better where the mean gain of the defects is above two standard errors.
+    """
+    shares = [_shares_below(trial) for trial in trials]
+    found = 0
+    for index, other in enumerate(shares):
+        gains = other - shares[0]
+        if len(gains) < 2 or gains.mean() <= 2 * gains.std(ddof=1) / np.sqrt(len(gains)):
+            continue
+        if other.mean() > shares[found].mean():
+            found = index
+    return found
+
+
+def fewest_mistakes(good: Sequence[float], defective: Sequence[float], rate: float) -> float:
+    """Return the threshold with the lowest mean of missed share and share of false alarms.
+
+    The threshold of good photos alone stays where none is better, and of equally good ones the
+    nearest to it is taken: defects that are found by far say nothing about those that are not.
+
+    Args:
+        good: Scores of good photos that were not learned.
+        defective: Scores of defects; may be empty.
+        rate: Target rate of false alarms for the threshold of good photos alone.
+    """
+    usual = thresholds.from_good_scores(good, rate).value
+    normal, bad = np.sort(np.asarray(good, np.float64)), np.sort(np.asarray(defective, np.float64))
+    if not len(bad):
+        return usual
+    every = np.unique(np.concatenate([normal, bad]))
+    limits = np.concatenate([[usual], (every[1:] + every[:-1]) / 2])
+    missed = np.searchsorted(bad, limits, "right") / len(bad)
+    alarms = 1 - np.searchsorted(normal, limits, "right") / len(normal)
+    mistakes = missed + alarms
+    best_ones = limits[mistakes <= mistakes.min() + 1e-12]
+    return float(best_ones[np.abs(best_ones - usual).argmin()])
+
+
+def adjusted(
+    fitted: Fitted, extractor: Extractor, defects: Gallery, rate: float, choice: Choice
+) -> Fitted:
+    """Let the defects choose the threshold of what was learned.
+
+    Args:
+        fitted: With the threshold of good photos alone.
+        extractor: Of the same graph.
+        defects: None of them was learned.
+        rate: Target rate of false alarms for the threshold of good photos alone.
+        choice: What cross-validation gave, for the note.
+    """
+    scores = [
+        patchcore.score(extractor.vectors(defects.resized(path)), fitted.bank.vectors)
+        for path in progress(defects.paths, len(defects.paths), "scoring defects")
+    ]
+    value = fewest_mistakes(fitted.scores, scores, rate)
+    usual = fitted.threshold
+    note = "; ".join(part for part in (choice.report, usual.note) if part)
+    if value == usual.value:
+        return dataclasses.replace(fitted, threshold=dataclasses.replace(usual, note=note))
+    threshold = ThresholdSpec(
+        value=value,
+        method="fewest mistakes on good photos and labelled defects",
+        false_positive_rate=None,
+        images=usual.images + len(scores),
+        note=choice.report,
+    )
+    return dataclasses.replace(fitted, threshold=threshold)
+
+
+def _tried(
+    design: Design,
+    extractor: Extractor,
+    gallery: Gallery,
+    paths: Sequence[Path],
+    defects: Gallery,
+    coreset: int,
+    count: int,
+) -> Trial:
+    vectors = [extractor.vectors(gallery.resized(path)) for path in paths]
+    banks = list(_banks(vectors, coreset, count))
+    good = [patchcore.score(one, banks[index % count]) for index, one in enumerate(vectors)]
+    defective = [
+        patchcore.score(extractor.vectors(defects.resized(path)), banks[index % count])
+        for index, path in enumerate(defects.paths)
+    ]
+    return Trial(design, np.array(good), np.array(defective))
+
+
+def _banks(vectors: Sequence[Floats], coreset: int, count: int) -> Iterator[Floats]:
+    """Yield what the photos outside of each fold teach."""
+    for fold in range(count):
+        collected = Coreset(coreset)
+        for owner, one in enumerate(vectors):
+            if owner % count != fold:
+                collected.add(one, owner)
+        yield collected.choose().vectors
+
+
+def _shares_below(trial: Trial) -> Scores:
+    """Return for each defect the share of good photos below it; equal ones count half."""
+    good, bad = trial.good[None], trial.defective[:, None]
+    return np.asarray((good < bad).mean(1) + (good == bad).mean(1) / 2)
