@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 OPSET = 17
 """The newest one that TensorRT 8.5 (JetPack 5) reads."""
+IR = 8
+"""The file format that came with that opset: ONNX Runtime 1.17 reads 9 at most."""
 
 
 def to_onnx(model: AnomalyModel) -> bytes:
@@ -78,6 +80,7 @@ def to_onnx(model: AnomalyModel) -> bytes:
         )
     _name_nodes(proto)
     _scale_resizes(proto)
+    _as_format(proto)
     onnx.checker.check_model(proto, full_check=True)
     _check_contract(proto, model)
     return bytes(proto.SerializeToString())
@@ -133,6 +136,14 @@ def _scale_resizes(proto: Any) -> None:
             proto.graph.node.remove(node)
     for tensor in [t for t in proto.graph.initializer if t.name not in read]:
         proto.graph.initializer.remove(tensor)
+
+
+def _as_format(proto: Any) -> None:
+    """Write the format of :data:`IR`, without the notes that only newer ones have."""
+    proto.ir_version = IR
+    graph = proto.graph
+    for noted in (graph, *graph.node, *graph.value_info, *graph.input, *graph.output):
+        del noted.metadata_props[:]
 
 
 def _check_contract(proto: Any, model: AnomalyModel) -> None:

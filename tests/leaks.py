@@ -14,7 +14,7 @@ import pytest
 _OPEN_FILES = Path("/proc/self/fd")
 
 # Files that a library opens once and keeps.
-_KEPT = ("/dev/urandom", "/dev/random", "/dev/null", "/dev/pts/", "/dev/tty")
+_KEPT = ("/dev/urandom", "/dev/random", "/dev/null", "/dev/nvidia", "/dev/pts/", "/dev/tty")
 
 
 @pytest.fixture(autouse=True)

@@ -14,6 +14,7 @@ from typing import Any
 from edgead.errors import EdgeadError, UsageError
 from edgead.export.tensorrt import onnx_nodes
 from edgead.export.tensorrt.options import EngineOptions
+from edgead.export.tensorrt.signals import signals_after
 from edgead.runtimes.tensorrt import library
 from edgead.runtimes.tensorrt.device import Device, OutOfDeviceMemory
 from edgead.runtimes.tensorrt.library import has
@@ -116,7 +117,8 @@ def build(
     cache, reused = _timing_cache(config, timing_cache)
     del log.errors[:]
     start = time.perf_counter()
-    plan = builder.build_serialized_network(network, config)
+    with signals_after(say):
+        plan = builder.build_serialized_network(network, config)
     seconds = time.perf_counter() - start
     if plan is None:
         raise _build_failed(trt, device, log, workspace)
@@ -260,8 +262,9 @@ def _layers(trt: Any, plan: bytes, log: Any) -> list[dict[str, Any]]:
         return []  # opening it for the check says why
     inspector = engine.create_engine_inspector()
     try:
-        found = json.loads(inspector.get_engine_information(trt.LayerInformationFormat.JSON))
-        layers = found["Layers"]
+        text = inspector.get_engine_information(trt.LayerInformationFormat.JSON)
+        # TensorRT 8.6 separates the ONNX nodes of a layer by bare control characters.
+        layers = json.loads(text, strict=False)["Layers"]
     except (ValueError, KeyError, TypeError):
         return []
     return [

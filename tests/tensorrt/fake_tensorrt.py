@@ -6,6 +6,7 @@ of the real bindings does not list. It refuses what TensorRT refuses and is know
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import enum
 import gc
@@ -49,6 +50,7 @@ def package(version: str, driver: ctypes.CDLL) -> types.ModuleType:
     trt.__version__ = version
     trt.problems = []  # what would have crashed or leaked
     trt.build_needs, trt.context_needs = MIB, MIB
+    trt.during_build = lambda: None
 
     for kind in sorted({name.partition(".")[0] for name in names}):
         members = [n.partition(".")[2] for n in names if n.startswith(kind + ".") and names[n]]
@@ -309,6 +311,8 @@ def package(version: str, driver: ctypes.CDLL) -> types.ModuleType:
             if _get(config, "int8_calibrator"):
                 self._calibrate(config.int8_calibrator)
             free(scratch)
+            with contextlib.suppress(BaseException):  # what is raised in a call from C++ is lost
+                trt.during_build()
             half = "FP16" in config._flags
             header = {
                 **gpu(),
@@ -375,7 +379,10 @@ def package(version: str, driver: ctypes.CDLL) -> types.ModuleType:
             self._layers = layers
 
         def get_engine_information(self, format: Any) -> str:
-            return json.dumps({"Layers": self._layers})
+            text = json.dumps({"Layers": self._layers})
+            if version == "8.6.0":  # between the names of ONNX nodes, as they are
+                text = text.replace('"Name": ', '"Metadata": "[a]\x1e[b]", "Name": ')
+            return text
 
     class IExecutionContext(_Strict):
         def __init__(self, engine: ICudaEngine, memory: int, blocked: bool) -> None:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import shutil
+import signal
+import subprocess
 import sys
 import threading
 import types
@@ -73,6 +76,52 @@ def test_an_engine_gives_the_scores_of_its_source_on_every_version(
         assert detect(photos[3]).score == expected[3].score  # another batch, so no graph
         assert detect.runtime.details["cuda_graph"] != "in use"
         assert detect.passed_over == {}
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_the_report_lists_the_layers(
+    version: str, install: Install, onnx_artifact: Make, tmp_path: Path
+) -> None:
+    install(version)
+    made = export_engine(onnx_artifact("fp16").path, tmp_path / "out", EngineOptions("fp16"))
+    assert "Conv" in {layer["kind"] for layer in made.details["layers"]}
+
+
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
+def test_a_signal_during_a_build_ends_the_export(
+    name: str, install: Install, onnx_artifact: Make, tmp_path: Path
+) -> None:
+    trt, number = install(), getattr(signal, name)
+    trt.during_build = lambda: os.kill(os.getpid(), number)
+    source = onnx_artifact("fp16").path
+
+    def stop(number: int, _frame: object) -> None:
+        raise KeyboardInterrupt(number)
+
+    before = signal.signal(number, stop)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            export_engine(source, tmp_path / "out", EngineOptions("fp16"))
+        assert signal.getsignal(number) is stop
+    finally:
+        signal.signal(number, before)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_second_signal_does_not_wait_for_the_build() -> None:
+    code = """
+import os, signal
+from edgead.export.tensorrt.signals import signals_after
+signal.signal(signal.SIGTERM, lambda *_: print("handled"))
+with signals_after(lambda text: print(text, flush=True)):
+    os.kill(os.getpid(), signal.SIGTERM)
+    os.kill(os.getpid(), signal.SIGTERM)
+    print("not reached")
+"""
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert ended.returncode == -signal.SIGTERM
+    assert ended.stdout.startswith("SIGTERM: this stops when TensorRT has finished the build")
+    assert ended.stdout.count("\n") == 1
 
 
 @pytest.mark.parametrize(
