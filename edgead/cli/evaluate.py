@@ -15,7 +15,7 @@ def add_parser(subparsers: _options.Subparsers) -> None:
         help="measure accuracy on labelled photos",
         description="Measure a trained or exported detector's accuracy on labelled photos.",
     )
-    parser.add_argument("detector", help="run folder or exported .onnx file")
+    parser.add_argument("detector", help="run folder or exported file")
     parser.add_argument("data", help="folder in MVTec AD layout")
     parser.add_argument("--json", metavar="FILE", help="write all metrics and scores")
     parser.add_argument("--sheet", metavar="FILE", help="write a picture with the worst errors")
