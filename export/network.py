@@ -124,7 +124,7 @@ class Network:
         if self._is_taught:
             from edgead.teaching.int8 import both_graphs
 
-            return both_graphs(self.model, self.photos.for_ranges())
+            return both_graphs(self.model, self.photos.for_ranges(), self.photos.good)
         from edgead.export.static import static_int8
 
         return static_int8(self.model, self.photos, self.calibrator)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import operator
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -17,7 +19,9 @@ from edgead.export.qdq.scales import rounded, weight_scales
 from edgead.export.roles import integer_convolutions
 from edgead.export.rounding import shares_of_errors
 from edgead.export.static import StaticInt8
-from edgead.teaching import pieces
+from edgead.teaching import patchcore, pieces
+from edgead.teaching.extract import Extractor
+from edgead.teaching.texture import Moments
 
 SCHEME = (
     "Q/DQ, uint8 activations, int8 weights per channel, int32 bias; comparison with the bank: float"
@@ -40,15 +44,38 @@ def integer_backbone(model: onnx.ModelProto, photos: Photos) -> onnx.ModelProto:
     return _for_onnxruntime(*_calibrated(model, photos))
 
 
-def both_graphs(model: onnx.ModelProto, photos: Photos) -> StaticInt8:
-    """Make the INT8 graphs for ONNX Runtime and for TensorRT; the bank stays that of FP32.
+def both_graphs(model: onnx.ModelProto, photos: Photos, good: npt.NDArray[np.uint8]) -> StaticInt8:
+    """Make the INT8 graphs for ONNX Runtime and for TensorRT of a graph with its bank.
 
-    Args are those of :func:`integer_backbone`.
+    The bank stays that of FP32. The Gaussian of the shallow features gets what INT8 changes in
+    their mean and covariance on good photos: rounding adds noise where good parts hardly vary.
+
+    Args:
+        model: The FP32 graph.
+        photos: As in :func:`integer_backbone`.
+        good: Good photos, uint8 ``[N, height, width, 3]`` BGR.
     """
     changed, ranges = _calibrated(model, photos)
     # Symmetric, with the scale 1: every value of a pixel but 255, which becomes 254.
     symmetric = {**ranges, _CENTRED: Range(-lite.MEAN, lite.MEAN)}
-    return StaticInt8(_for_onnxruntime(changed, ranges), qdq.for_tensorrt(changed, symmetric))
+    made = _for_onnxruntime(changed, ranges), qdq.for_tensorrt(changed, symmetric)
+    before = _surface(model, good)
+    known = patchcore.texture_of(model).moments(before.count)
+    bank = patchcore.bank_of(model)
+    return StaticInt8(
+        *(
+            patchcore.with_bank(
+                graph, bank, (known + _surface(graph, good) + before.negative()).texture()
+            )
+            for graph in made
+        )
+    )
+
+
+def _surface(model: onnx.ModelProto, photos: npt.NDArray[np.uint8]) -> Moments:
+    extractor = Extractor(model)
+    each = [Moments.of(extractor.patches(photo).surface) for photo in photos]
+    return functools.reduce(operator.add, each)
 
 
 def _calibrated(model: onnx.ModelProto, photos: Photos) -> tuple[onnx.ModelProto, dict[str, Range]]:

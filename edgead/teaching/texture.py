@@ -82,6 +82,10 @@ class Moments:
             self.count + other.count, self.total + other.total, self.products + other.products
         )
 
+    def negative(self) -> Moments:
+        """Return what takes these vectors away again when it is added."""
+        return Moments(-self.count, -self.total, -self.products)
+
     def texture(self) -> Texture:
         """Return the Gaussian, its covariance shrunk."""
         mean = self.total / self.count

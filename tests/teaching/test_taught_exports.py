@@ -5,15 +5,18 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import onnx
 import pytest
 
+from edgead import images
 from edgead.artifact import read_artifact
 from edgead.export.tensorrt.onnx_nodes import tail
 from edgead.export.tensorrt_rules import violations
 from edgead.runtimes.select import order
 from edgead.teaching import patchcore
-from tests.teaching.conftest import run
+from edgead.teaching.extract import Extractor
+from tests.teaching.conftest import photos_of, run
 
 
 @pytest.fixture(scope="module")
@@ -39,6 +42,31 @@ def test_other_precisions_keep_bank_and_verdicts(
     assert manifest.gate is not None
     assert manifest.parity is not None
     assert manifest.parity.max_score_diff_relative < (0.01 if kind == "fp16" else 0.15)
+
+
+def test_the_gaussian_knows_the_noise_of_int8(
+    exports: Path, taught: Path, shared_dataset: Path
+) -> None:
+    size = read_artifact(taught).manifest.input.size
+    photos = [images.resize(photo, size) for photo in photos_of(shared_dataset / "train/good")]
+
+    def surface(path: Path) -> np.ndarray:
+        extractor = Extractor(onnx.load(path))
+        return np.concatenate([extractor.patches(photo).surface for photo in photos])
+
+    def gaussian(path: Path) -> np.ndarray:
+        moments = patchcore.texture_of(onnx.load(path)).moments(1.0)
+        return np.concatenate([moments.total[None], moments.products])
+
+    def seen(vectors: np.ndarray) -> np.ndarray:
+        return np.concatenate([vectors.mean(0)[None], vectors.T @ vectors / len(vectors)])
+
+    before = seen(surface(taught))
+    for kind in ("int8", "int8-tensorrt"):
+        file = exports / f"patchcore-{kind}.onnx"
+        change = seen(surface(file)) - before
+        off = gaussian(file) - gaussian(taught) - change
+        assert np.linalg.norm(off) < 0.05 * np.linalg.norm(change)
 
 
 def test_tensorrt_can_read_them(exports: Path) -> None:
