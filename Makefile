@@ -3,9 +3,10 @@ PYTHON ?= python3
 BIN = $(VENV)/bin
 READY = $(VENV)/.ready
 
-# One test process a core; the tests of a file stay together, because they share what they set up.
+# One test process a core, each of one thread; the tests of a file stay together, because they share
+# what they set up.
 WORKERS ?= auto
-PYTEST = $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
+PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 
 .PHONY: demo docs test test-fast test-oldest test-newest coverage check install
 
