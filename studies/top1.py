@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from edgead import images
 from edgead.backbones import lite, onnx_lite, safetensors, weights
+from edgead.backbones.folding import folded
 from edgead.progress import progress
 from edgead.runtimes.onnxruntime.library import PROVIDER, load
 from edgead.runtimes.onnxruntime.session import exact_options
@@ -24,7 +25,7 @@ _CLASS = re.compile(r"n\d{8}")
 
 def classes(stage: npt.NDArray[np.float32], arrays: safetensors.Arrays) -> npt.NDArray[np.int64]:
     """Return the class of each photo from the last stage, float32 ``[N, 320, h, w]``."""
-    last = weights.folded(arrays, "_conv_head", "_bn1")
+    last = folded(arrays, "_conv_head", "_bn1", lite.EPSILON)
     found = np.einsum("nchw,oc->nohw", stage, last.weight[:, :, 0, 0])
     mean = np.clip(found + last.bias[:, None, None], 0, 6).mean((2, 3))
     return np.asarray((mean @ arrays["_fc.weight"].T + arrays["_fc.bias"]).argmax(1), np.int64)

@@ -2,114 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Any
-
 import numpy as np
-import numpy.typing as npt
 import onnx
-from onnx import TensorProto, helper, numpy_helper
+from onnx import TensorProto, helper
 
 from edgead.backbones import lite, safetensors
-from edgead.backbones.weights import Folded, folded
+from edgead.backbones.folding import Folded, folded
+from edgead.backbones.graph import Graph
 from edgead.errors import UsageError
-
-OPSET, IR = 17, 8
-"""Those of every file of edgead: the newest that TensorRT 8.5 reads."""
 
 PLACE = "backbone"
 """Prefix of the names of nodes and weights."""
-
-
-@dataclass
-class Graph:
-    """A graph that is being built.
-
-    Attributes:
-        size: ``(height, width)`` of the input in pixels.
-        nodes: So far.
-        weights: Initializers so far.
-        macs: Multiply-accumulates of the convolutions so far, for one photo.
-        parameters: Number of weights and biases of the convolutions so far.
-    """
-
-    size: tuple[int, int]
-    nodes: list[onnx.NodeProto] = field(default_factory=list)
-    weights: list[onnx.TensorProto] = field(default_factory=list)
-    macs: int = 0
-    parameters: int = 0
-
-    def constant(self, name: str, values: npt.NDArray[Any]) -> str:
-        """Add a constant and return its name."""
-        self.weights.append(numpy_helper.from_array(values, name))
-        return name
-
-    def node(self, kind: str, inputs: Sequence[str], name: str, **attributes: Any) -> str:
-        """Add a node and return its output, which has its name and ``/out``."""
-        self.nodes.append(helper.make_node(kind, inputs, [f"{name}/out"], name, **attributes))
-        return f"{name}/out"
-
-    def convolution(
-        self,
-        source: str,
-        layer: Folded,
-        name: str,
-        sides: tuple[int, int],
-        step: int = 1,
-        groups: int = 1,
-    ) -> tuple[str, tuple[int, int]]:
-        """Add a convolution with ``SAME`` padding.
-
-        Args:
-            source: The tensor that it reads.
-            layer: Its weights.
-            name: Of the node.
-            sides: Height and width of what it reads.
-            step: Stride.
-            groups: Groups of channels.
-
-        Returns:
-            The output's name, and its height and width.
-        """
-        kernel = layer.weight.shape[-1]
-        (top, bottom), (left, right) = (lite.same_padding(side, kernel, step) for side in sides)
-        place = name.replace("/", ".")
-        inputs = [
-            source,
-            self.constant(f"{place}.weight", layer.weight),
-            self.constant(f"{place}.bias", layer.bias),
-        ]
-        height, width = (-(-side // step) for side in sides)
-        self.macs += layer.weight.size * height * width
-        self.parameters += layer.weight.size + layer.bias.size
-        made = self.node(
-            "Conv",
-            inputs,
-            name,
-            kernel_shape=[kernel, kernel],
-            strides=[step, step],
-            pads=[top, left, bottom, right],
-            group=groups,
-        )
-        return made, (height, width)
-
-    def relu6(self, source: str, name: str) -> str:
-        """Add a ReLU6."""
-        return self.node("Clip", [source, "zero", "six"], name)
-
-    def model(self, outputs: Sequence[onnx.ValueInfoProto]) -> onnx.ModelProto:
-        """Return the checked model with the input ``image``."""
-        image = helper.make_tensor_value_info("image", TensorProto.UINT8, ["batch", *self.size, 3])
-        graph = helper.make_graph(self.nodes, "edgead", [image], list(outputs), self.weights)
-        made = helper.make_model(
-            graph,
-            opset_imports=[helper.make_opsetid("", OPSET)],
-            ir_version=IR,
-            producer_name="edgead",
-        )
-        onnx.checker.check_model(made, full_check=True)
-        return made
 
 
 def begin(arrays: safetensors.Arrays, size: tuple[int, int], last: int) -> tuple[Graph, list[str]]:
@@ -134,15 +37,13 @@ def begin(arrays: safetensors.Arrays, size: tuple[int, int], last: int) -> tuple
     graph = Graph(size)
     graph.constant("zero", np.asarray(0, np.float32))
     graph.constant("six", np.asarray(6, np.float32))
-    pixels = graph.node("Transpose", ["image"], "pixels/planes", perm=[0, 3, 1, 2])
-    pixels = graph.node("Cast", [pixels], "pixels/cast", to=TensorProto.FLOAT)
-    # Not folded into the bias: what a convolution pads with is the mean, and not black.
-    mean = graph.constant("pixels.mean", np.full((1, 3, 1, 1), lite.MEAN, np.float32))
-    found = graph.node("Sub", [pixels, mean], "pixels/centred")
-    stem = folded(arrays, "_conv_stem", "_bn0")
+    found = graph.pixels([lite.MEAN] * 3)
+    stem = folded(arrays, "_conv_stem", "_bn0", lite.EPSILON)
     bgr = np.ascontiguousarray(stem.weight[:, ::-1]) / np.float32(lite.DEVIATION)
     name = f"{PLACE}/stem"
-    found, sides = graph.convolution(found, Folded(bgr, stem.bias), name, size, 2)
+    found, sides = graph.convolution(
+        found, Folded(bgr, stem.bias), name, size, lite.same_padding, 2
+    )
     found = graph.relu6(found, f"{name}/relu6")
     stages: dict[int, str] = {}
     for block in (block for block in lite.BLOCKS if block.stage <= last):
@@ -161,17 +62,17 @@ def _block(
     place = f"{PLACE}/{block.name.removeprefix('_').replace('.', '/')}"
     found = source
     if block.expansion != 1:
-        layer = folded(arrays, f"{block.name}._expand_conv", f"{block.name}._bn0")
-        found, _ = graph.convolution(found, layer, f"{place}/expand", sides)
+        layer = folded(arrays, f"{block.name}._expand_conv", f"{block.name}._bn0", lite.EPSILON)
+        found, _ = graph.convolution(found, layer, f"{place}/expand", sides, lite.same_padding)
         found = graph.relu6(found, f"{place}/expand/relu6")
-    layer = folded(arrays, f"{block.name}._depthwise_conv", f"{block.name}._bn1")
+    layer = folded(arrays, f"{block.name}._depthwise_conv", f"{block.name}._bn1", lite.EPSILON)
     groups = block.inputs * block.expansion
     found, sides = graph.convolution(
-        found, layer, f"{place}/depthwise", sides, block.stride, groups
+        found, layer, f"{place}/depthwise", sides, lite.same_padding, block.stride, groups
     )
     found = graph.relu6(found, f"{place}/depthwise/relu6")
-    layer = folded(arrays, f"{block.name}._project_conv", f"{block.name}._bn2")
-    found, sides = graph.convolution(found, layer, f"{place}/project", sides)
+    layer = folded(arrays, f"{block.name}._project_conv", f"{block.name}._bn2", lite.EPSILON)
+    found, sides = graph.convolution(found, layer, f"{place}/project", sides, lite.same_padding)
     if block.is_residual:
         found = graph.node("Add", [found, source], f"{place}/sum")
     return found, sides

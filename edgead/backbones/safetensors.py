@@ -1,4 +1,4 @@
-"""Safetensors files of float32 arrays, written and read with NumPy alone.
+"""Safetensors files, written and read with NumPy alone.
 
 A file is the length of a header (8 bytes, little-endian), the header in JSON (type, shape and
 place of each tensor), and the values. The package ``safetensors`` is part of the training install;
@@ -37,7 +37,7 @@ def packed(arrays: Mapping[str, npt.NDArray[np.float32]]) -> bytes:
 
 
 def unpacked(data: bytes) -> Arrays:
-    """Read a safetensors file of float32 arrays.
+    """Read a safetensors file of float32 or float16 arrays; counters (int64) are left out.
 
     Raises:
         ValueError: It is not one, is cut, or has other types.
@@ -49,14 +49,19 @@ def unpacked(data: bytes) -> Arrays:
         header = json.loads(data[8 : 8 + length])
         entries = {name: entry for name, entry in header.items() if name != "__metadata__"}
         body = memoryview(data)[8 + length :]
-        return {name: _array(body, entry) for name, entry in entries.items()}
+        return {
+            name: _array(body, entry) for name, entry in entries.items() if entry["dtype"] != "I64"
+        }
     except (AttributeError, KeyError, TypeError, ValueError, RecursionError) as error:
-        raise ValueError("it is not a whole safetensors file of float32 values") from error
+        raise ValueError(
+            "it is not a whole safetensors file of float32 or float16 values"
+        ) from error
 
 
 def _array(body: memoryview, entry: Any) -> npt.NDArray[np.float32]:
     start, end = entry["data_offsets"]
-    if entry["dtype"] != "F32" or not 0 <= start <= end <= len(body):
+    kind = {"F32": "<f4", "F16": "<f2"}.get(entry["dtype"])
+    if kind is None or not 0 <= start <= end <= len(body):
         raise ValueError("another type, or beyond the end of the file")
-    values = np.frombuffer(body[start:end], "<f4").reshape(entry["shape"])
+    values = np.frombuffer(body[start:end], kind).reshape(entry["shape"])
     return np.asarray(values, np.float32)

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import importlib.util
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from edgead import files
 from edgead.artifact.specs import TeacherSpec
-from edgead.backbones import legacy_torch, lite, safetensors
+from edgead.backbones import legacy_torch, safetensors
 from edgead.calibration import cache
 from edgead.errors import EdgeadError, MissingDependencyError
 
@@ -32,19 +31,6 @@ SPEC = TeacherSpec(
     sha256=SHA256,
     images="ImageNet, 1.28 million photos in 1,000 classes",
 )
-
-
-@dataclass(frozen=True)
-class Folded:
-    """A convolution with its batch normalisation in it.
-
-    Attributes:
-        weight: float32 ``[outputs, inputs / groups, kernel, kernel]``.
-        bias: float32 ``[outputs]``.
-    """
-
-    weight: np.ndarray[tuple[int, ...], np.dtype[np.float32]]
-    bias: np.ndarray[tuple[int, ...], np.dtype[np.float32]]
 
 
 def find() -> Path:
@@ -97,29 +83,4 @@ def _convert(path: Path) -> bytes:
         raise EdgeadError(f"{path} holds no tensors: {error}; {_AGAIN}") from error
     return safetensors.packed(
         {name: values for name, values in tensors.items() if values.dtype == np.float32}
-    )
-
-
-def folded(arrays: safetensors.Arrays, convolution: str, normalisation: str) -> Folded:
-    """Fold a batch normalisation into the convolution before it.
-
-    Args:
-        arrays: Of :func:`load`.
-        convolution: Name of the convolution, such as ``"_conv_stem"``.
-        normalisation: Name of the normalisation, such as ``"_bn0"``.
-    """
-    weight, scale, shift, mean, variance = (
-        arrays[name].astype(np.float64)
-        for name in (
-            f"{convolution}.weight",
-            f"{normalisation}.weight",
-            f"{normalisation}.bias",
-            f"{normalisation}.running_mean",
-            f"{normalisation}.running_var",
-        )
-    )
-    factor = scale / np.sqrt(variance + lite.EPSILON)
-    return Folded(
-        (weight * factor[:, None, None, None]).astype(np.float32),
-        (shift - mean * factor).astype(np.float32),
     )

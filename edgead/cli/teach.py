@@ -54,11 +54,23 @@ def add_parser(subparsers: _options.Subparsers) -> None:
         help="the network's input in pixels, multiples of 32 (default: 256x256)",
     )
     parser.add_argument(
+        "--backbone",
+        metavar="NAME",
+        help="efficientnet-lite0, whose weights are installed, or resnet18 or wide_resnet50_2 with "
+        "--backbone-weights (default: efficientnet-lite0)",
+    )
+    parser.add_argument(
+        "--backbone-weights",
+        metavar="FILE",
+        help="ImageNet weights of a ResNet with torchvision's or timm's names: safetensors, or a "
+        "state dict of torch.save",
+    )
+    parser.add_argument(
         "--stages",
         type=_numbers,
         metavar="N,...",
-        help="stages of the backbone whose features are compared, 2 to 6 (default: 4,5, or what "
-        "--defects choose)",
+        help="stages of the backbone whose features are compared, 2 to 6, of a ResNet 1 to 3 "
+        "(default: 4,5, of a ResNet 2,3, or what --defects choose)",
     )
     parser.add_argument(
         "--coreset",
@@ -85,6 +97,8 @@ def run(args: argparse.Namespace) -> int:
     given = {
         "int8": args.int8,
         "detector": args.detector,
+        "backbone": args.backbone,
+        "backbone_weights": args.backbone_weights,
         "image_size": args.image_size,
         "stages": args.stages,
         "coreset": args.coreset,

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from edgead.backbones import lite
+from edgead.backbones.folding import Folded, folded
 from edgead.backbones.safetensors import Arrays
-from edgead.backbones.weights import Folded, folded
 
 
 class SameConv(nn.Module):
@@ -51,13 +51,15 @@ class InvertedResidual(nn.Module):
         name = block.name
         self.is_residual = block.is_residual
         self.expand = (
-            SameConv(folded(arrays, f"{name}._expand_conv", f"{name}._bn0"))
+            SameConv(folded(arrays, f"{name}._expand_conv", f"{name}._bn0", lite.EPSILON))
             if block.expansion != 1
             else None
         )
-        depthwise = folded(arrays, f"{name}._depthwise_conv", f"{name}._bn1")
+        depthwise = folded(arrays, f"{name}._depthwise_conv", f"{name}._bn1", lite.EPSILON)
         self.depthwise = SameConv(depthwise, block.stride, block.inputs * block.expansion)
-        self.project = SameConv(folded(arrays, f"{name}._project_conv", f"{name}._bn2"))
+        self.project = SameConv(
+            folded(arrays, f"{name}._project_conv", f"{name}._bn2", lite.EPSILON)
+        )
 
     def forward(self, values: Tensor) -> Tensor:
         """Return the block's output for ``[N, C, h, w]``."""
@@ -76,7 +78,7 @@ class EfficientNetLite0(nn.Module):
 
     def __init__(self, arrays: Arrays, last: int = lite.STAGES - 1) -> None:
         super().__init__()
-        self.stem = SameConv(folded(arrays, "_conv_stem", "_bn0"), 2)
+        self.stem = SameConv(folded(arrays, "_conv_stem", "_bn0", lite.EPSILON), 2)
         self.specs = [block for block in lite.BLOCKS if block.stage <= last]
         self.blocks = nn.ModuleList(InvertedResidual(block, arrays) for block in self.specs)
 

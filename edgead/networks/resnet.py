@@ -7,51 +7,17 @@ as they are. What no detector here uses, the fourth stage and the classifier, is
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from edgead.backbones.resnet import ARCHITECTURES, DIVISOR, LEVELS, Architecture
 from edgead.errors import UsageError
 from edgead.networks.inputs import IMAGENET_STD
 
-LEVELS = ("layer1", "layer2", "layer3")
-DIVISOR = 32
-"""Image sides must be multiples of it, so that every level's cells cover the image alike."""
-
-
-@dataclass(frozen=True)
-class Architecture:
-    """A published ResNet.
-
-    Attributes:
-        blocks: Residual blocks of the first three stages.
-        bottleneck: Blocks of 1x1, 3x3 and 1x1 convolutions in place of two 3x3.
-        width: Inner channels of a bottleneck for each 64 of the stage.
-    """
-
-    blocks: tuple[int, int, int]
-    bottleneck: bool
-    width: int = 64
-
-    @property
-    def expansion(self) -> int:
-        """A stage's output channels for each of its planes."""
-        return 4 if self.bottleneck else 1
-
-    @property
-    def channels(self) -> tuple[int, int, int]:
-        """Output channels of the three stages."""
-        return 64 * self.expansion, 128 * self.expansion, 256 * self.expansion
-
-
-ARCHITECTURES = {
-    "resnet18": Architecture((2, 2, 2), bottleneck=False),
-    "wide_resnet50_2": Architecture((3, 4, 6), bottleneck=True, width=128),
-    "wide_resnet101_2": Architecture((3, 4, 23), bottleneck=True, width=128),
-}
+__all__ = ["ARCHITECTURES", "DIVISOR", "LEVELS", "Architecture"]
 
 
 class BasicBlock(nn.Module):

@@ -30,6 +30,7 @@ from edgead.artifact import (
     read_artifact,
     write_artifact,
 )
+from edgead.backbones.known import BACKBONES
 from edgead.calibration import threshold as thresholds
 from edgead.calibration.outliers import FAR
 from edgead.contrast import GoodContrast
@@ -136,7 +137,10 @@ def _taught(source: Artifact) -> tuple[Design, int]:
         )
     stages, size = (_numbers(manifest.model.options.get(key)) for key in ("stages", "coreset"))
     options = TeachOptions(
-        image_size=manifest.input.size, stages=stages, coreset=size[0] if len(size) == 1 else 0
+        image_size=manifest.input.size,
+        stages=stages,
+        backbone=str(manifest.model.options.get("backbone")),
+        coreset=size[0] if len(size) == 1 else 0,
     )
     try:
         options.check()
@@ -144,7 +148,7 @@ def _taught(source: Artifact) -> tuple[Design, int]:
         raise ArtifactError(
             f"{source.path} has a manifest that 'edgead teach' does not write: {error}; teach again"
         ) from error
-    return Design(options.image_size, stages), options.coreset
+    return Design(options.image_size, stages, BACKBONES[options.backbone]), options.coreset
 
 
 def _numbers(value: Any) -> tuple[int, ...]:

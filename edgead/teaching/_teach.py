@@ -28,11 +28,13 @@ from edgead.artifact import (
     PhotoSizes,
     QuantizationSpec,
     ScoreStatistics,
+    TeacherSpec,
     ThresholdSpec,
     TrainingSpec,
     write_artifact,
 )
-from edgead.backbones import lite, weights
+from edgead.backbones import safetensors, weights, weights_file
+from edgead.backbones.known import BACKBONES, LITE0
 from edgead.calibration.photos import CalibrationPhotos
 from edgead.contrast import GoodContrast
 from edgead.errors import GateRefused, UsageError
@@ -50,11 +52,6 @@ from edgead.teaching.fit import Fitted, Split, fit, warn_of_odd
 from edgead.teaching.gallery import Gallery, Photos, ResizedReader
 from edgead.teaching.patchcore import Design
 
-STAGES = (4, 5)
-"""Stages of the backbone that are compared where nothing else is said."""
-
-_OTHER_STAGES = ((3, 4, 5), (4,), (5,))  # that labelled defects may choose
-
 _PARITY_EACH = 4  # each fourth of the judge's photos is also computed in NumPy
 
 
@@ -66,8 +63,11 @@ class TeachOptions:
         int8: Write an INT8 file in place of an FP32 one.
         detector: Name of the detector.
         image_size: ``(height, width)`` of the network's input, multiples of 32.
-        stages: Numbers of the backbone's stages whose features are compared, 2 to 6; ``None`` for
-            4 and 5, or for what labelled defects choose.
+        stages: Numbers of the backbone's stages whose features are compared, 2 to 6 (of a ResNet 1
+            to 3); ``None`` for 4 and 5 (2 and 3), or for what labelled defects choose.
+        backbone: Name in :data:`edgead.backbones.known.BACKBONES`.
+        backbone_weights: File with the weights of a ResNet; ``None`` for the backbone whose weights
+            are installed.
         coreset: Largest number of vectors that are remembered.
         false_positive_rate: Target rate of false alarms.
         max_drop: Largest loss of accuracy that INT8 may cost, in points of a hundred.
@@ -78,6 +78,8 @@ class TeachOptions:
     detector: str = patchcore.NAME
     image_size: tuple[int, int] = (256, 256)
     stages: tuple[int, ...] | None = None
+    backbone: str = LITE0.name
+    backbone_weights: str | os.PathLike[str] | None = None
     coreset: int = 500
     false_positive_rate: float = 0.01
     max_drop: float = 0.5
@@ -94,12 +96,23 @@ class TeachOptions:
                 f"unknown detector '{self.detector}' to teach; choose one of: "
                 f"{', '.join(DETECTORS)}"
             )
-        most = lite.STAGES - 1
-        stages = STAGES if self.stages is None else self.stages
-        if not stages or not all(2 <= stage <= most for stage in stages):
-            raise UsageError(f"the stages must be numbers from 2 to {most}, for example 4,5")
+        if self.backbone not in BACKBONES:
+            raise UsageError(
+                f"unknown backbone '{self.backbone}'; choose one of: {', '.join(BACKBONES)}"
+            )
+        backbone = BACKBONES[self.backbone]
+        least, most = backbone.first, backbone.last
+        stages = backbone.compared if self.stages is None else self.stages
+        usual = ",".join(map(str, backbone.compared))
+        if not stages or not all(least <= stage <= most for stage in stages):
+            raise UsageError(
+                f"the stages of {backbone.name} must be numbers from {least} to {most}, for "
+                f"example {usual}"
+            )
         if list(stages) != sorted(set(stages)):
-            raise UsageError("the stages must be in ascending order, each once, for example 4,5")
+            raise UsageError(
+                f"the stages must be in ascending order, each once, for example {usual}"
+            )
         if not 1 <= self.coreset <= patchcore.MOST_VECTORS:
             raise UsageError(
                 f"the coreset must have 1 to {patchcore.MOST_VECTORS} vectors, not {self.coreset}"
@@ -146,12 +159,20 @@ def teach(
     bad = None if defects is None else Gallery.of_defects(defects, size, gallery)
     contrast, sizes = gallery.seen()
     split = Split.of(gallery.paths)
-    design, choice = Design(size, options.stages or STAGES), None
+    backbone = BACKBONES[options.backbone]
+    design, choice = Design(size, options.stages or backbone.compared, backbone), None
+    arrays, spec = _weights(options)
     if bad is not None:
-        others = () if options.stages else (Design(size, stages) for stages in _OTHER_STAGES)
-        choice = labelled.choose([design, *others], _extractor, gallery, bad, options.coreset, rate)
+        others = () if options.stages else backbone.others
+        designs = [design, *(Design(size, stages, backbone) for stages in others)]
+
+        def opened(one: Design) -> Extractor:
+            return Extractor(patchcore.build(arrays, one).model)
+
+        choice = labelled.choose(designs, opened, gallery, bad, options.coreset, rate)
         design = choice.design
-    made = patchcore.build(weights.load(), design)
+    made = patchcore.build(arrays, design)
+    arrays.clear()  # the graph has its own copy
 
     def fitted(model: onnx.ModelProto, label: str, like: Bank | None = None) -> Fitted:
         found = fit(model, design, gallery, split, options.coreset, rate, label, like)
@@ -161,7 +182,7 @@ def teach(
 
     fp32 = fitted(made.model, FP32.name)
     warn_of_odd(fp32.unknown)
-    manifest = _manifest(options, design, made, gallery, split, contrast, sizes)
+    manifest = _manifest(options, design, made, spec, gallery, split, contrast, sizes)
     if bad is not None:
         used = {"defects": len(bad.paths), "defects_sha256": bad.sha256}
         known = manifest.model.options
@@ -187,7 +208,7 @@ def teach(
             del made
             heap.return_freed()
             integer = fitted(backbone, INT8.name, fp32.bank)
-            spec = QuantizationSpec(
+            quantization = QuantizationSpec(
                 method="static",
                 scheme=int8.SCHEME,
                 calibrator="minmax",
@@ -196,7 +217,7 @@ def teach(
                 largest_weight=qdq.LARGEST_WEIGHT,
                 runtimes=(OnnxRuntime.name,),
             )
-            quantized = manifest.replace(precision=INT8.name, quantization=spec)
+            quantized = manifest.replace(precision=INT8.name, quantization=quantization)
             candidate = _candidate(backbone, design, integer, quantized)
             reference, checked = checked, _scored(bench, candidate)
             _require_runtimes(checked, str(path))
@@ -212,8 +233,26 @@ def teach(
         return write_artifact(path, checked.candidate.graph, final)
 
 
-def _extractor(design: Design) -> Extractor:
-    return Extractor(patchcore.build(weights.load(), design).model)
+def _weights(options: TeachOptions) -> tuple[safetensors.Arrays, TeacherSpec]:
+    """Load the backbone's weights, and what is known about them.
+
+    Raises:
+        UsageError: A file is missing, or given for a backbone whose weights are installed.
+    """
+    file = options.backbone_weights
+    if options.backbone == LITE0.name:
+        if file is not None:
+            raise UsageError(
+                f"the weights of {LITE0.name} are those that are installed: leave out "
+                f"--backbone-weights {file}, or name the backbone of that file with --backbone"
+            )
+        return weights.load(), weights.SPEC
+    if file is None:
+        raise UsageError(
+            f"no weights of {options.backbone} are installed: give a file with --backbone-weights "
+            "FILE (safetensors, or a state dict of torch.save)"
+        )
+    return weights_file.load(file, options.backbone)
 
 
 def output_file(out: str | os.PathLike[str]) -> Path:
@@ -236,7 +275,9 @@ def _candidate(
     vectors = fitted.bank.vectors
     digest = hashlib.sha256(np.ascontiguousarray(vectors).tobytes())
     digest.update(fitted.texture.weight.tobytes() + fitted.texture.bias.tobytes())
-    digest.update(json.dumps([weights.SHA256, manifest.model.options], sort_keys=True).encode())
+    assert manifest.teacher is not None
+    known = manifest.teacher.sha256
+    digest.update(json.dumps([known, manifest.model.options], sort_keys=True).encode())
     cells = design.cells
     model = manifest.model.replace(
         parameters=manifest.model.parameters + vectors.size,
@@ -303,6 +344,7 @@ def _manifest(
     options: TeachOptions,
     design: Design,
     made: patchcore.Made,
+    spec: TeacherSpec,
     gallery: Gallery,
     split: Split,
     contrast: GoodContrast,
@@ -319,7 +361,7 @@ def _manifest(
             made.parameters,
             made.gmac,
             {
-                "backbone": weights.SPEC.name,
+                "backbone": design.backbone.name,
                 "stages": list(design.stages),
                 "coreset": options.coreset,
             },
@@ -331,7 +373,7 @@ def _manifest(
         score_statistics=empty,
         precision=FP32.name,
         source_sha256="0" * 64,
-        teacher=weights.SPEC,
+        teacher=spec,
         training=TrainingSpec(
             dataset=gallery.name,
             images=len(split.taught),

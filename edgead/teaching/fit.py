@@ -28,7 +28,7 @@ from edgead.teaching.texture import Moments, Texture
 FEWEST = 8
 """With so many photos some become validation photos; with fewer each photo is left out once."""
 
-_REMEMBERED = 64  # photos whose vectors are kept for a second look, 20 MB
+_REMEMBERED = 20_000_000  # bytes of vectors that are kept for a second look
 _FEWEST_SCORES = 4
 _NAMED = 5
 
@@ -114,7 +114,7 @@ def fit(
             collected.add(vectors, owner)
         elif (like.owners == owner).any():
             again[owner] = vectors[like.places[like.owners == owner]]
-        if len(kept) < _REMEMBERED:
+        if len(kept) < FEWEST or len(kept) < _REMEMBERED // vectors.nbytes:
             kept[path] = vectors
     bank = collected.choose() if like is None else _same_patches(like, again)
     unknown: dict[Path, float] = {}

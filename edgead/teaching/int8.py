@@ -6,13 +6,13 @@ import functools
 import operator
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import onnx
 from onnx import helper, numpy_helper
 
-from edgead.backbones import lite
 from edgead.calibration.calibrators import Range
 from edgead.export import qdq
 from edgead.export.qdq.scales import rounded, weight_scales
@@ -27,8 +27,9 @@ SCHEME = (
     "Q/DQ, uint8 activations, int8 weights per channel, int32 bias; comparison with the bank: float"
 )
 
-_CENTRED = "pixels/centred/out"
+_CENTRED, _MEAN = "pixels/centred/out", "pixels.mean"
 _MOST = 10  # photos; more change the features hardly at all
+_FEW_WEIGHTS = 256  # a sum
 _POSITIONS = 100  # of a photo, whose patches are looked at
 _CHANNELS = 128  # that are looked at and rounded together: 1152 would take 40 MiB
 Photos = Sequence[npt.NDArray[np.uint8]]
@@ -56,8 +57,9 @@ def both_graphs(model: onnx.ModelProto, photos: Photos, good: npt.NDArray[np.uin
         good: Good photos, uint8 ``[N, height, width, 3]`` BGR.
     """
     changed, ranges = _calibrated(model, photos)
+    zero = _even_mean(model)
     # Symmetric, with the scale 1: every value of a pixel but 255, which becomes 254.
-    symmetric = {**ranges, _CENTRED: Range(-lite.MEAN, lite.MEAN)}
+    symmetric = ranges if zero is None else {**ranges, _CENTRED: Range(-zero, zero)}
     made = _for_onnxruntime(changed, ranges), qdq.for_tensorrt(changed, symmetric)
     before = _surface(model, good)
     known = patchcore.texture_of(model).moments(before.count)
@@ -89,9 +91,12 @@ def _calibrated(model: onnx.ModelProto, photos: Photos) -> tuple[onnx.ModelProto
 
 
 def _for_onnxruntime(model: onnx.ModelProto, ranges: dict[str, Range]) -> onnx.ModelProto:
-    # Exactly one level for each value of a pixel.
-    exact = {**ranges, _CENTRED: Range(-lite.MEAN, 255 - lite.MEAN)}
-    made = _centred_in_one(qdq.for_onnxruntime(model, exact))
+    zero = _even_mean(model)
+    if zero is None:
+        made = qdq.for_onnxruntime(model, ranges)
+    else:  # exactly one level for each value of a pixel
+        exact = {**ranges, _CENTRED: Range(-zero, 255 - zero)}
+        made = _centred_in_one(qdq.for_onnxruntime(model, exact), zero)
     # A message keeps the memory of the weights that were taken out of it, as long as it exists.
     small = onnx.ModelProto()
     small.ParseFromString(made.SerializeToString())
@@ -103,8 +108,8 @@ class _Seen:
     """Second moments and means of what the weights of a convolution are multiplied with.
 
     Attributes:
-        moments: float64 ``[outputs or 1, inputs, inputs]``, sums over what was seen; of a 1x1
-            convolution empty.
+        moments: float64 ``[outputs or 1, inputs, inputs]``, sums over what was seen; empty where
+            errors are not passed on.
         means: float64 ``[outputs or 1, inputs]``, sums, too.
         count: How many positions were seen.
     """
@@ -118,8 +123,8 @@ class _Seen:
         """Return sums over nothing for the weights of a convolution."""
         inputs = int(np.prod(weights.shape[1:]))
         groups = 1 if weights.shape[1] > 1 else len(weights)
-        has_moments = weights.shape[2] > 1
-        return cls(np.zeros((groups * has_moments, inputs, inputs)), np.zeros((groups, inputs)))
+        moments = (groups, inputs, inputs) if _is_passed_on(weights) else (0, 0, 0)
+        return cls(np.zeros(moments), np.zeros((groups, inputs)))
 
 
 def _measured(
@@ -167,7 +172,7 @@ def _round(model: onnx.ModelProto, seen: dict[str, _Seen]) -> None:
         flat = weights.reshape(len(weights), -1)
         scales = weight_scales(weights.astype(np.float32))
         even: npt.NDArray[np.float64]
-        if weights.shape[2] == 1:
+        if not _is_passed_on(weights):
             even = rounded(flat.astype(np.float32), scales) * np.float64(scales[:, None])
         else:
             parts = [slice(at, at + _CHANNELS) for at in range(0, len(flat), _CHANNELS)]
@@ -197,10 +202,10 @@ def _look(
     rng: np.random.Generator,
     seen: _Seen,
 ) -> None:
-    """Add what a convolution sees of one photo; of a 1x1 one only the means."""
+    """Add what a convolution sees of one photo: means, and moments where errors are passed on."""
     kernel = weights.shape[2]
-    if kernel == 1:
-        seen.means[0] += values.mean((0, 2, 3), dtype=np.float64)
+    if not _is_passed_on(weights):
+        seen.means[0] += np.repeat(values.mean((0, 2, 3), dtype=np.float64), kernel**2)
         seen.count += 1
         return
     attributes = {entry.name: helper.get_attribute_value(entry) for entry in node.attribute}
@@ -247,6 +252,11 @@ def _patches(
     return np.ascontiguousarray(found.reshape(len(values), len(rows), -1))
 
 
+def _is_passed_on(weights: npt.NDArray[np.floating[Any]]) -> bool:
+    """Whether a convolution has so few weights a sum that each error counts."""
+    return weights.shape[2] > 1 and int(np.prod(weights.shape[1:])) <= _FEW_WEIGHTS
+
+
 def _passed_on(
     weights: npt.NDArray[np.float64],
     scales: npt.NDArray[np.float64],
@@ -264,7 +274,14 @@ def _passed_on(
     return made
 
 
-def _centred_in_one(model: onnx.ModelProto) -> onnx.ModelProto:
+def _even_mean(model: onnx.ModelProto) -> float | None:
+    """Return what is subtracted from pixels, where it is one whole number for all channels."""
+    (mean,) = (t for t in model.graph.initializer if t.name == _MEAN)
+    values = numpy_helper.to_array(mean).ravel()
+    return float(values[0]) if (values == np.rint(values[0])).all() else None
+
+
+def _centred_in_one(model: onnx.ModelProto, mean: float) -> onnx.ModelProto:
     """Read pixels with the mean as their zero, in place of subtracting and rounding them again."""
     graph = model.graph
     made = {name: node for node in graph.node for name in node.output}
@@ -274,7 +291,7 @@ def _centred_in_one(model: onnx.ModelProto) -> onnx.ModelProto:
     last, quantize = chain[0], chain[1]
     pixels = chain[-1].output[0]
     zero = {t.name: t for t in graph.initializer}[quantize.input[2]]
-    assert int(numpy_helper.to_array(zero)) == int(lite.MEAN)
+    assert int(numpy_helper.to_array(zero)) == int(mean)
     last.input[0] = pixels
     for node in chain[1:-1]:
         graph.node.remove(node)

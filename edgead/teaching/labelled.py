@@ -9,6 +9,7 @@ reported are those on photos that had no part in the choice.
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,7 +32,9 @@ FEWEST_GOOD = 4
 """Good photos without which nothing can be cross-validated."""
 
 _FOLDS = 5
-_MOST_GOOD = 64  # whose vectors are kept, 20 MB
+_MOST_GOOD = 64  # as many as fit, but at least 16
+_FEWER_GOOD = 16
+_MOST_BYTES = 64_000_000  # of vectors that are kept at once
 _FEW_DEFECTS = 5
 
 Scores = npt.NDArray[np.float64]
@@ -112,7 +115,9 @@ def choose(
     Raises:
         DataError: There are too few good photos.
     """
-    paths = gallery.paths[:_MOST_GOOD]
+    largest = max(4 * design.channels * math.prod(design.cells) for design in designs)
+    most = min(_MOST_GOOD, max(_FEWER_GOOD, _MOST_BYTES // largest))
+    paths = gallery.paths[:most]
     if len(paths) < FEWEST_GOOD:
         raise DataError(
             f"labelled defects need at least {FEWEST_GOOD} different good photos to be compared "

@@ -16,7 +16,9 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from edgead.artifact import MapSpec
-from edgead.backbones import lite, onnx_lite, safetensors
+from edgead.backbones import safetensors
+from edgead.backbones.graph import Graph
+from edgead.backbones.known import LITE0, Backbone
 from edgead.errors import ArtifactError
 from edgead.teaching.texture import LEAST_SQUARE, Texture
 
@@ -30,9 +32,6 @@ BANK = "head.bank"
 
 SURFACE = "head/surface/out"
 """The tensor with the shallow vectors, float32 ``[N, channels, H, W]``, each of length 1."""
-
-SURFACE_STAGE = 2
-"""The stage that they come from: the deepest of stride 8."""
 
 TEXTURE = "head.texture"
 """The convolution with the Gaussian has the weights ``TEXTURE.weight`` and ``TEXTURE.bias``."""
@@ -51,15 +50,17 @@ class Design:
     Attributes:
         size: ``(height, width)`` of the input in pixels.
         stages: Numbers of the backbone's stages whose features are compared.
+        backbone: What looks at the photos.
     """
 
     size: tuple[int, int]
     stages: tuple[int, ...]
+    backbone: Backbone = LITE0
 
     @property
     def channels(self) -> int:
         """Values of a patch vector."""
-        return sum(lite.channels(stage) for stage in self.stages)
+        return sum(self.backbone.channels[stage] for stage in self.stages)
 
     @property
     def cells(self) -> tuple[int, int]:
@@ -69,10 +70,10 @@ class Design:
     @property
     def map_cells(self) -> tuple[int, int]:
         """``(height, width)`` of the map."""
-        return self._cells(SURFACE_STAGE)
+        return self._cells(self.backbone.surface)
 
     def _cells(self, stage: int) -> tuple[int, int]:
-        step = lite.stride(stage)
+        step = self.backbone.strides[stage]
         return self.size[0] // step, self.size[1] // step
 
     @property
@@ -114,18 +115,20 @@ def build(arrays: safetensors.Arrays, design: Design) -> Made:
     """Build the graph with an empty bank (:func:`with_bank` fills it).
 
     Args:
-        arrays: Weights of the backbone (:func:`edgead.backbones.weights.load`).
+        arrays: Weights of the backbone.
         design: What to build.
 
     Raises:
         UsageError: The size does not suit the backbone.
     """
-    graph, stages = onnx_lite.begin(arrays, design.size, design.stages[-1])
+    backbone = design.backbone
+    last = max(design.stages[-1], backbone.surface)
+    graph, stages = backbone.begin(arrays, design.size, last)
     macs, parameters = graph.macs, graph.parameters
-    step = lite.stride(design.stages[0])
+    step = backbone.strides[design.stages[0]]
     levels = []
     for stage in design.stages:
-        found, times = stages[stage], lite.stride(stage) // step
+        found, times = stages[stage], backbone.strides[stage] // step
         if times > 1:
             scales = np.array([1, 1, times, times], np.float32)
             name = f"head/upsample{stage}"
@@ -146,10 +149,10 @@ def build(arrays: safetensors.Arrays, design: Design) -> Made:
     found = graph.node("Sub", [one, nearest], "head/distance")
     level = _mean_of_top(graph, graph.node("Flatten", [found], "head/cells"), design, axis)
 
-    surface = _local_mean(graph, stages[SURFACE_STAGE], "head/surface_surroundings")
+    surface = _local_mean(graph, stages[backbone.surface], "head/surface_surroundings")
     surface = _of_length_one(graph, surface, "head/surface")
     assert surface == SURFACE
-    channels = lite.channels(SURFACE_STAGE)
+    channels = backbone.channels[backbone.surface]
     empty = Texture.none(channels)
     inputs = [
         surface,
@@ -186,12 +189,12 @@ def build(arrays: safetensors.Arrays, design: Design) -> Made:
     return Made(model, macs / 1e9, parameters)
 
 
-def _local_mean(graph: onnx_lite.Graph, source: str, name: str) -> str:
+def _local_mean(graph: Graph, source: str, name: str) -> str:
     """Add the mean of 3x3 cells; of fewer at the border."""
     return graph.node("AveragePool", [source], name, kernel_shape=[3, 3], pads=[1, 1, 1, 1])
 
 
-def _of_length_one(graph: onnx_lite.Graph, source: str, name: str) -> str:
+def _of_length_one(graph: Graph, source: str, name: str) -> str:
     """Divide the vector of each cell by its length."""
     square = graph.node("Mul", [source, source], f"{name}_squares")
     energy = graph.node("ReduceSum", [square, "head.channels"], f"{name}_energy", keepdims=1)
@@ -200,7 +203,7 @@ def _of_length_one(graph: onnx_lite.Graph, source: str, name: str) -> str:
     return graph.node("Div", [source, length], name)
 
 
-def _mean_of_top(graph: onnx_lite.Graph, cells: str, design: Design, axis: str) -> str:
+def _mean_of_top(graph: Graph, cells: str, design: Design, axis: str) -> str:
     """Add the mean of the largest of ``[N, cells]``, as ``[N, 1, 1]``."""
     count = graph.constant("head.top", np.array([top_of(design.cells)], np.int64))
     name = "head/top"
