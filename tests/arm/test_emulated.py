@@ -6,6 +6,7 @@ be made (no Debian, no network); with ``EDGEAD_REQUIRE_ARM=1``, as in CI, that i
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import re
@@ -18,6 +19,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from edgead import EdgeDetector
 from edgead.artifact import QuantizationSpec, write_artifact
 from edgead.calibration.photos import CalibrationPhotos
 from edgead.demo import parts
@@ -29,17 +31,27 @@ pytestmark = [pytest.mark.arm, pytest.mark.slow]
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
+TOLERANCES = {
+    "fp32.onnx": FP32_TOLERANCE,
+    "int8.onnx": 1e-2,
+    "taught-fp32.onnx": 1e-4,
+    "taught-int8.onnx": 1e-2,
+}
+"""Largest difference of a score from this machine's, as a share of the range of the scores."""
+
 CPUS = {"cortex-a72": "Raspberry Pi 4", "cortex-a76": "Raspberry Pi 5"}
 
 
 @pytest.fixture(scope="module")
 def arm_python(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The interpreter, with the packages that pyproject.toml asks for on a device."""
+    """The interpreter, with the packages of a device that also teaches (``edgead[teach]``)."""
     folder = tmp_path_factory.mktemp("arm")
     text = (ROOT / "pyproject.toml").read_text()
     wanted = re.search(r"^dependencies = \[(.*?)^\]", text, re.DOTALL | re.MULTILINE)
+    extra = re.search(r"^teach = \[(.*)\]", text, re.MULTILINE)
     assert wanted is not None
-    names = re.findall(r'"([\w-]+)', wanted[1])
+    assert extra is not None
+    names = [*re.findall(r'"([\w-]+)', wanted[1]), *re.findall(r'"([^"]+)"', extra[1])]
     environment = {**os.environ, "PIP": f"{sys.executable} -m pip", "PACKAGES": " ".join(names)}
     made = subprocess.run(
         ["sh", HERE / "make_python.sh", folder],
@@ -58,10 +70,13 @@ def arm_python(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def device_folder(tmp_path_factory: pytest.TempPathFactory, trained_run: Path) -> Path:
-    """What travels to a device: an FP32 and an INT8 artifact; and frames as cameras give them."""
+def device_folder(
+    tmp_path_factory: pytest.TempPathFactory, trained_run: Path, shared_dataset: Path
+) -> Path:
+    """What travels to a device: FP32 and INT8 artifacts; and frames as cameras give them."""
     import onnx
 
+    from edgead import teaching
     from edgead.export import qdq
     from edgead.export.static import static_int8
 
@@ -77,6 +92,9 @@ def device_folder(tmp_path_factory: pytest.TempPathFactory, trained_run: Path) -
         made.onnxruntime.SerializeToString(),
         manifest.replace(precision="int8", quantization=spec),
     )
+    for name, is_int8 in (("taught-fp32.onnx", False), ("taught-int8.onnx", True)):
+        options = teaching.TeachOptions(int8=is_int8, image_size=(128, 128), max_drop=2)
+        teaching.teach(shared_dataset, folder / name, options)
     rng = np.random.default_rng(0)
     frames = [part(0, defect=True), part(1, (480, 640)), part(2, (96, 128), defect=True)]
     frames += [parts.render(rng)[0] for _ in range(2)]
@@ -99,6 +117,10 @@ def score(python: list[str], folder: Path, cpu: str | None = None) -> dict[str, 
     return dict(json.loads(done.stdout.splitlines()[-1]))
 
 
+def pixels(text: str) -> np.ndarray:
+    return np.frombuffer(base64.b64decode(text), np.uint8)
+
+
 @pytest.mark.parametrize("cpu", CPUS)
 def test_scores_are_those_of_this_machine(cpu: str, arm_python: Path, device_folder: Path) -> None:
     here = score([sys.executable], device_folder)["artifacts"]
@@ -108,9 +130,35 @@ def test_scores_are_those_of_this_machine(cpu: str, arm_python: Path, device_fol
     # Its wheel reports home like any other, into hidden folders of the home folder.
     assert there["told"] == "1"
     assert there["hidden"] == []
-    for name, tolerance in (("fp32.onnx", FP32_TOLERANCE), ("int8.onnx", 1e-2)):
+    for name, tolerance in TOLERANCES.items():
         expected, found = here[name], there["artifacts"][name]
-        assert found["pixels"] == expected["pixels"]
+        for theirs, ours in zip(found["pixels"], expected["pixels"], strict=True):
+            off = np.abs(np.subtract(pixels(theirs), pixels(ours), dtype=np.int16))
+            assert off.max() <= 1
+            assert off.mean() < 1e-4  # OpenCV rounds a value in 49,152 the other way
         reach = tolerance * float(np.ptp(expected["scores"]))
         np.testing.assert_allclose(found["scores"], expected["scores"], rtol=0, atol=reach)
         print(name, cpu, np.abs(np.subtract(found["scores"], expected["scores"])).max() / reach)
+
+
+def test_what_is_taught_there_has_the_scores_of_this_machine(
+    arm_python: Path, tmp_path: Path
+) -> None:
+    for index in range(8):
+        np.save(tmp_path / f"good-{index}.npy", part(index))
+    made = []
+    for python in ([sys.executable], [str(arm_python)]):
+        out = tmp_path / f"{len(made)}.onnx"
+        words = [HERE / "teach_parts.py", tmp_path, tmp_path / f"cache{len(made)}", out]
+        done = subprocess.run([*python, *words], capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr[-2000:]
+        made.append(out)
+    frames = [part(20 + index, defect=index % 2 == 0) for index in range(6)]
+    scores, thresholds = [], []
+    for path in made:
+        with EdgeDetector(path, "onnxruntime", threads=1) as detect:
+            scores.append([detect(frame).score for frame in frames])
+            thresholds.append(detect.threshold)
+    reach = 1e-4 * float(np.ptp(scores[0]))
+    np.testing.assert_allclose(scores[1], scores[0], rtol=0, atol=reach)
+    np.testing.assert_allclose(thresholds[1], thresholds[0], rtol=0, atol=reach)
