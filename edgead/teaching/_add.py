@@ -163,6 +163,10 @@ def _graph(source: Artifact) -> onnx.ModelProto:
         vectors, _ = patchcore.bank_of(model), patchcore.texture_of(model)
     except (DecodeError, ValueError) as error:
         raise ArtifactError(f"{source.path} is not valid ONNX: teach again") from error
+    except ArtifactError as error:
+        raise ArtifactError(
+            f"{source.path} was taught by another version of edgead ({error}): teach again"
+        ) from error
     if not {patchcore.FEATURES, patchcore.SURFACE} <= made or not vectors.size:
         raise ArtifactError(f"{source.path} has no patch vectors: teach again")
     return model

@@ -134,3 +134,16 @@ def test_a_manifest_of_its_own_making_is_refused(taught: Path, tmp_path: Path) -
         write_artifact(path, taught.read_bytes(), artifact.manifest.replace(model=model))
         with pytest.raises(edgead.EdgeadError, match="does not write"):
             teaching.add(path, few(tmp_path / "more", 1), tmp_path / "out.onnx")
+
+
+def test_a_file_of_another_version_is_named(taught: Path, tmp_path: Path) -> None:
+    from edgead.artifact import write_artifact
+
+    model = onnx.load(taught)
+    for tensor in model.graph.initializer:
+        if tensor.name == f"{patchcore.TEXTURE}.bias":
+            model.graph.initializer.remove(tensor)
+    path = tmp_path / "older.onnx"
+    write_artifact(path, model.SerializeToString(), read_artifact(taught).manifest)
+    with pytest.raises(edgead.EdgeadError, match="older.onnx was taught by another version"):
+        teaching.add(path, few(tmp_path / "more", 1), tmp_path / "out.onnx")
