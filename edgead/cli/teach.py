@@ -46,7 +46,9 @@ def add_parser(subparsers: _options.Subparsers) -> None:
     parser.add_argument(
         "--int8", action="store_const", const=True, help="write an INT8 file in place of FP32"
     )
-    parser.add_argument("--detector", metavar="NAME", help="detector (default: patchcore)")
+    parser.add_argument(
+        "--detector", metavar="NAME", help="patchcore or padim (default: patchcore)"
+    )
     parser.add_argument(
         "--image-size",
         type=_options.image_size,
@@ -70,13 +72,13 @@ def add_parser(subparsers: _options.Subparsers) -> None:
         type=_numbers,
         metavar="N,...",
         help="stages of the backbone whose features are compared, 2 to 6, of a ResNet 1 to 3 "
-        "(default: 4,5, of a ResNet 2,3, or what --defects choose)",
+        "(default: 4,5, of a ResNet 2,3, of padim the last of these, or what --defects choose)",
     )
     parser.add_argument(
         "--coreset",
         type=_options.positive_int,
         metavar="N",
-        help="largest number of patches that are remembered (default: 500)",
+        help="largest number of patches that patchcore remembers (default: 500)",
     )
     _options.add_false_positive_rate(parser)
     parser.add_argument(

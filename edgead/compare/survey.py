@@ -62,8 +62,16 @@ _PATCHCORE = Family(
     extra="none",
     loss="none: distance to the nearest vector",
 )
+_PADIM = Family(
+    year=2021,
+    teacher="WideResNet-50-2, layers 1-3, frozen",
+    student="none: a Gaussian of good photos at each place",
+    extra="none",
+    loss="none: Mahalanobis distance",
+)
 FAMILIES = {
     "patchcore": _PATCHCORE,
+    "padim": _PADIM,
     "stfpm": _STFPM,
     "reverse-distillation": _REVERSE,
     "reverse-distillation-resnet18": _REVERSE,
@@ -76,6 +84,7 @@ FAMILIES = {
 
 _OWN_NETWORKS = {
     "patchcore": {"teacher": "EfficientNet-Lite0, frozen"},
+    "padim": {"teacher": "EfficientNet-Lite0, frozen"},
     "reverse-distillation-resnet18": {"teacher": "ResNet-18, layers 1-3, frozen"},
     "efficientad-survey": {
         "teacher": "4 stride-2 convolutions, fine-tuned on the good photos",

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from edgead.teaching._add import add
     from edgead.teaching._teach import TeachOptions, teach
 
-DETECTORS = ("patchcore",)
+DETECTORS = ("patchcore", "padim")
 """Names of detectors that are taught."""
 
 __all__ = ["DETECTORS", "TeachOptions", "add", "teach"]

@@ -45,7 +45,8 @@ from edgead.teaching.coreset import Coreset
 from edgead.teaching.extract import Extractor
 from edgead.teaching.fit import altered
 from edgead.teaching.gallery import Gallery, Photos
-from edgead.teaching.patchcore import Design, Floats
+from edgead.teaching.learner import Head
+from edgead.teaching.patchcore import Design
 from edgead.teaching.texture import Moments, Texture
 
 
@@ -81,6 +82,7 @@ def add(
     design, size = _taught(source)
     model = _graph(source)
     bank = patchcore.bank_of(model)
+    known = patchcore.Nearest(bank)
     gallery = Gallery.of(photos, design.size, good)
     contrast, sizes = gallery.seen()
     extractor = Extractor(model)
@@ -91,13 +93,14 @@ def add(
     scores: list[float] = []
     for owner, one in enumerate(progress(gallery.paths, len(gallery.paths), "learning")):
         patches = extractor.patches(gallery.resized(one))
-        scores.append(patchcore.score(patches.deep, bank))
+        scores.append(patchcore.score(patches.deep, known))
         collected.add(patches.deep, owner)
         moments += Moments.of(patches.surface)
     _warn_of_odd(gallery.paths, scores, manifest)
     vectors = collected.choose().vectors
     texture = moments.texture()
-    changed = patchcore.with_bank(model, vectors, texture)
+    head = patchcore.Nearest(vectors)
+    changed = patchcore.with_head(model, head, texture)
     threshold, statistics = _refitted(manifest, scores)
     digest = hashlib.sha256(np.ascontiguousarray(vectors).tobytes())
     digest.update(texture.weight.tobytes() + texture.bias.tobytes())
@@ -117,7 +120,7 @@ def add(
         gate=None,  # of another bank
     )
     graph = changed.SerializeToString(deterministic=True)
-    found = _parity(described, graph, gallery, extractor, vectors, texture, design)
+    found = _parity(described, graph, gallery, extractor, head, texture, design)
     parity.require_fp32(found, str(path))
     return write_artifact(path, graph, described.replace(parity=found))
 
@@ -134,6 +137,11 @@ def _taught(source: Artifact) -> tuple[Design, int]:
         raise UsageError(
             f"{source.path} was not taught (it is {manifest.name}), so no photos can be added: "
             "give a file of 'edgead teach'"
+        )
+    if manifest.model.name != patchcore.NAME:
+        raise UsageError(
+            f"{source.path} was taught with {manifest.model.name}, which cannot learn more photos: "
+            "teach again with all of them, or with --detector patchcore"
         )
     stages, size = (_numbers(manifest.model.options.get(key)) for key in ("stages", "coreset"))
     options = TeachOptions(
@@ -264,7 +272,7 @@ def _parity(
     graph: bytes,
     gallery: Gallery,
     extractor: Extractor,
-    vectors: Floats,
+    head: Head,
     texture: Texture,
     design: Design,
 ) -> ParitySpec:
@@ -273,7 +281,7 @@ def _parity(
     # One photo has one score, and a difference is a share of the range of the scores.
     batch = np.stack([*photos, *altered(photos[0])])
     maps = np.stack(
-        [patchcore.maps(extractor.patches(photo), vectors, texture, design) for photo in batch]
+        [patchcore.maps(extractor.patches(photo), head, texture, design) for photo in batch]
     )
     with open_runtime(Draft.of(manifest, graph), "onnxruntime").runtime as runtime:
         found = parity.score(runtime, batch, manifest.name)

@@ -37,7 +37,7 @@ from edgead.backbones import safetensors, weights, weights_file
 from edgead.backbones.known import BACKBONES, LITE0
 from edgead.calibration.photos import CalibrationPhotos
 from edgead.contrast import GoodContrast
-from edgead.errors import GateRefused, UsageError
+from edgead.errors import DataError, GateRefused, UsageError
 from edgead.export import gate, parity, qdq, verdict
 from edgead.export.judge import Judge
 from edgead.export.network import Candidate
@@ -45,11 +45,11 @@ from edgead.export.workbench import Checked, Workbench
 from edgead.runtimes import heap
 from edgead.runtimes.base import ContractError
 from edgead.runtimes.onnxruntime import OnnxRuntime
-from edgead.teaching import DETECTORS, int8, labelled, patchcore
-from edgead.teaching.coreset import Bank
+from edgead.teaching import DETECTORS, int8, labelled, padim, patchcore
 from edgead.teaching.extract import Extractor
-from edgead.teaching.fit import Fitted, Split, fit, warn_of_odd
+from edgead.teaching.fit import FEWEST, Fitted, Split, fit, fit_again, warn_of_odd
 from edgead.teaching.gallery import Gallery, Photos, ResizedReader
+from edgead.teaching.learner import Learner
 from edgead.teaching.patchcore import Design
 
 _PARITY_EACH = 4  # each fourth of the judge's photos is also computed in NumPy
@@ -64,11 +64,12 @@ class TeachOptions:
         detector: Name of the detector.
         image_size: ``(height, width)`` of the network's input, multiples of 32.
         stages: Numbers of the backbone's stages whose features are compared, 2 to 6 (of a ResNet 1
-            to 3); ``None`` for 4 and 5 (2 and 3), or for what labelled defects choose.
+            to 3); ``None`` for 4 and 5 (2 and 3), of ``padim`` the last of these, or for what
+            labelled defects choose.
         backbone: Name in :data:`edgead.backbones.known.BACKBONES`.
         backbone_weights: File with the weights of a ResNet; ``None`` for the backbone whose weights
             are installed.
-        coreset: Largest number of vectors that are remembered.
+        coreset: Largest number of vectors that ``patchcore`` remembers.
         false_positive_rate: Target rate of false alarms.
         max_drop: Largest loss of accuracy that INT8 may cost, in points of a hundred.
         good: Names of folders of a data set, besides ``good``, with photos of good parts.
@@ -84,6 +85,14 @@ class TeachOptions:
     false_positive_rate: float = 0.01
     max_drop: float = 0.5
     good: Sequence[str] = ()
+
+    @property
+    def chosen_stages(self) -> tuple[int, ...]:
+        """The stages, or those of the detector."""
+        if self.stages is not None:
+            return self.stages
+        usual = BACKBONES[self.backbone].compared
+        return usual[-1:] if self.detector == padim.NAME else usual
 
     def check(self) -> None:
         """Refuse values that no detector can have.
@@ -102,7 +111,7 @@ class TeachOptions:
             )
         backbone = BACKBONES[self.backbone]
         least, most = backbone.first, backbone.last
-        stages = backbone.compared if self.stages is None else self.stages
+        stages = self.chosen_stages
         usual = ",".join(map(str, backbone.compared))
         if not stages or not all(least <= stage <= most for stage in stages):
             raise UsageError(
@@ -116,6 +125,17 @@ class TeachOptions:
         if not 1 <= self.coreset <= patchcore.MOST_VECTORS:
             raise UsageError(
                 f"the coreset must have 1 to {patchcore.MOST_VECTORS} vectors, not {self.coreset}"
+            )
+        if self.detector != patchcore.NAME and self.coreset != TeachOptions.coreset:
+            raise UsageError(
+                f"{self.detector} remembers no patches, so a coreset of {self.coreset} does not "
+                "apply: leave it out, or choose patchcore"
+            )
+        wide = sum(backbone.channels[stage] for stage in stages)
+        if self.detector == padim.NAME and wide > padim.MOST_CHANNELS:
+            raise UsageError(
+                f"padim takes at most {padim.MOST_CHANNELS} channels, and the stages "
+                f"{','.join(map(str, stages))} of {backbone.name} have {wide}: choose others"
             )
         if not 0 < self.false_positive_rate < 1:
             raise UsageError(
@@ -157,30 +177,39 @@ def teach(
     size, rate = options.image_size, options.false_positive_rate
     gallery = Gallery.of(photos, size, options.good)
     bad = None if defects is None else Gallery.of_defects(defects, size, gallery)
+    if options.detector == padim.NAME and len(gallery.paths) < FEWEST:
+        raise DataError(
+            f"padim needs at least {FEWEST} photos of good parts, and there "
+            f"{'is 1' if len(gallery.paths) == 1 else f'are {len(gallery.paths)}'}: teach with "
+            f"{patchcore.NAME}, or with more photos"
+        )
     contrast, sizes = gallery.seen()
     split = Split.of(gallery.paths)
     backbone = BACKBONES[options.backbone]
-    design, choice = Design(size, options.stages or backbone.compared, backbone), None
+    design, choice = Design(size, options.chosen_stages, backbone), None
     arrays, spec = _weights(options)
     if bad is not None:
-        others = () if options.stages else backbone.others
-        designs = [design, *(Design(size, stages, backbone) for stages in others)]
+        is_open = options.stages is None and options.detector == patchcore.NAME
+        others = [Design(size, stages, backbone) for stages in backbone.others] if is_open else []
 
-        def opened(one: Design) -> Extractor:
-            return Extractor(patchcore.build(arrays, one).model)
+        def extractor(one: Design) -> Extractor:
+            return Extractor(_build(arrays, options, one).model)
 
-        choice = labelled.choose(designs, opened, gallery, bad, options.coreset, rate)
+        def begun(one: Design) -> Learner:
+            return _learner(options, one)
+
+        choice = labelled.choose([design, *others], extractor, begun, gallery, bad, rate)
         design = choice.design
-    made = patchcore.build(arrays, design)
+    made = _build(arrays, options, design)
     arrays.clear()  # the graph has its own copy
 
-    def fitted(model: onnx.ModelProto, label: str, like: Bank | None = None) -> Fitted:
-        found = fit(model, design, gallery, split, options.coreset, rate, label, like)
+    def adjusted(found: Fitted, model: onnx.ModelProto) -> Fitted:
         if bad is None or choice is None:
             return found
         return labelled.adjusted(found, Extractor(model), bad, rate, choice)
 
-    fp32 = fitted(made.model, FP32.name)
+    learner = _learner(options, design)
+    fp32 = adjusted(fit(made.model, gallery, split, learner, rate, FP32.name), made.model)
     warn_of_odd(fp32.unknown)
     manifest = _manifest(options, design, made, spec, gallery, split, contrast, sizes)
     if bad is not None:
@@ -207,7 +236,9 @@ def teach(
             backbone = int8.integer_backbone(made.model, calibration.for_ranges())
             del made
             heap.return_freed()
-            integer = fitted(backbone, INT8.name, fp32.bank)
+            integer = adjusted(
+                fit_again(backbone, gallery, split, learner, rate, INT8.name), backbone
+            )
             quantization = QuantizationSpec(
                 method="static",
                 scheme=int8.SCHEME,
@@ -269,19 +300,31 @@ def output_file(out: str | os.PathLike[str]) -> Path:
     return path
 
 
+def _build(arrays: safetensors.Arrays, options: TeachOptions, design: Design) -> patchcore.Made:
+    build = padim.build if options.detector == padim.NAME else patchcore.build
+    return build(arrays, design)
+
+
+def _learner(options: TeachOptions, design: Design) -> Learner:
+    if options.detector == padim.NAME:
+        return padim.Padim(design.cells)
+    return patchcore.Patchcore(options.coreset)
+
+
 def _candidate(
     empty: onnx.ModelProto, design: Design, fitted: Fitted, manifest: Manifest
 ) -> Candidate:
-    vectors = fitted.bank.vectors
-    digest = hashlib.sha256(np.ascontiguousarray(vectors).tobytes())
-    digest.update(fitted.texture.weight.tobytes() + fitted.texture.bias.tobytes())
+    learned = fitted.head.tensors()
+    digest = hashlib.sha256()
+    for values in (*learned.values(), fitted.texture.weight, fitted.texture.bias):
+        digest.update(np.ascontiguousarray(values).tobytes())
     assert manifest.teacher is not None
     known = manifest.teacher.sha256
     digest.update(json.dumps([known, manifest.model.options], sort_keys=True).encode())
-    cells = design.cells
+    macs = fitted.head.macs(design.cells)
     model = manifest.model.replace(
-        parameters=manifest.model.parameters + vectors.size,
-        gmac=round(manifest.model.gmac + vectors.size * cells[0] * cells[1] / 1e9, 4),
+        parameters=manifest.model.parameters + sum(values.size for values in learned.values()),
+        gmac=round(manifest.model.gmac + macs / 1e9, 4),
     )
     described = manifest.replace(
         model=model,
@@ -289,7 +332,7 @@ def _candidate(
         score_statistics=fitted.statistics,
         source_sha256=digest.hexdigest(),
     )
-    graph = patchcore.with_bank(empty, vectors, fitted.texture)
+    graph = patchcore.with_head(empty, fitted.head, fitted.texture)
     return Candidate(graph.SerializeToString(deterministic=True), described)
 
 
@@ -307,7 +350,7 @@ def _parity(
     extractor = Extractor(empty)
     maps = np.stack(
         [
-            patchcore.maps(extractor.patches(photo), fitted.bank.vectors, fitted.texture, design)
+            patchcore.maps(extractor.patches(photo), fitted.head, fitted.texture, design)
             for photo in judge.batch[::_PARITY_EACH]
         ]
     )
@@ -363,7 +406,7 @@ def _manifest(
             {
                 "backbone": design.backbone.name,
                 "stages": list(design.stages),
-                "coreset": options.coreset,
+                **({"coreset": options.coreset} if options.detector == patchcore.NAME else {}),
             },
         ),
         input=InputSpec(height, width, "uint8", "NHWC", "BGR", images.RESIZE_METHOD),

@@ -1,4 +1,4 @@
-"""From photos to the bank, and from the bank to scores of good photos that it does not know."""
+"""From photos to what is learned, and from that to scores of good photos that it does not know."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from edgead.datasets import held_out_count
 from edgead.images import Image
 from edgead.progress import progress
 from edgead.teaching import patchcore
-from edgead.teaching.coreset import Bank, Coreset
 from edgead.teaching.extract import Extractor
 from edgead.teaching.gallery import Gallery
-from edgead.teaching.patchcore import Design, Floats
+from edgead.teaching.learner import Head, Learner
+from edgead.teaching.patchcore import Floats
 from edgead.teaching.texture import Moments, Texture
 
 FEWEST = 8
@@ -58,16 +58,16 @@ class Fitted:
     """What was learned in one arithmetic.
 
     Attributes:
-        bank: Vectors and the photos that they come from.
+        head: What was learned of the patch vectors.
         texture: Of shallow vectors of the same photos.
-        threshold: From scores of good photos that the bank does not know.
+        threshold: From scores of good photos that the head does not know.
         scores: Those scores.
         statistics: Of those scores.
-        unknown: Score of each photo by what the other photos taught, by path; where patches were
-            taken again, of held-out ones alone.
+        unknown: Score of each photo by what the other photos taught, by path; in other arithmetic
+            of held-out ones alone.
     """
 
-    bank: Bank
+    head: Head
     texture: Texture
     threshold: ThresholdSpec
     scores: tuple[float, ...]
@@ -77,74 +77,83 @@ class Fitted:
 
 def fit(
     model: onnx.ModelProto,
-    design: Design,
     gallery: Gallery,
     split: Split,
-    coreset: int,
+    learner: Learner,
     rate: float,
     label: str,
-    like: Bank | None = None,
 ) -> Fitted:
-    """Choose the vectors of a graph's bank, and its threshold.
+    """Teach a learner, look for odd photos among those it was taught, and choose the threshold.
 
     Args:
         model: Graph of :func:`edgead.teaching.patchcore.build`, FP32 or INT8.
-        design: Of the graph.
         gallery: The photos.
-        split: Which of them fill the bank.
-        coreset: Largest number of vectors in the bank.
+        split: Which of them are taught.
+        learner: One that knows nothing.
         rate: Target rate of false alarms.
         label: What the graph is called in progress lines.
-        like: Bank of the same photos in other arithmetic, whose patches are taken again: a choice
-            of its own would change the order of the scores more than the arithmetic does.
     """
     extractor = Extractor(model)
-    collected = Coreset(coreset)
-    again: dict[int, Floats] = {}
+    fitted, kept = _taught(extractor, gallery, split, learner, rate, label)
+    taught = split.taught
+    if split.held_out:
+        for owner, path in enumerate(progress(taught, len(taught), f"looking again, {label}")):
+            found = kept.get(path)
+            vectors = extractor.vectors(gallery.resized(path)) if found is None else found
+            others = learner.without(vectors, owner)
+            if others is not None:
+                fitted.unknown[path] = patchcore.score(vectors, others)
+    return fitted
+
+
+def fit_again(
+    model: onnx.ModelProto,
+    gallery: Gallery,
+    split: Split,
+    learner: Learner,
+    rate: float,
+    label: str,
+) -> Fitted:
+    """Teach the same photos in other arithmetic; odd ones have been named. Args as :func:`fit`."""
+    return _taught(Extractor(model), gallery, split, learner.again(), rate, label)[0]
+
+
+def _taught(
+    extractor: Extractor,
+    gallery: Gallery,
+    split: Split,
+    learner: Learner,
+    rate: float,
+    label: str,
+) -> tuple[Fitted, dict[Path, Floats]]:
     kept: dict[Path, Floats] = {}
     moments: Moments | None = None
     taught = split.taught
     for owner, path in enumerate(progress(taught, len(taught), f"learning, {label}")):
-        if like is not None and split.held_out and owner not in like.owners:
+        if split.held_out and not learner.wants(owner):
             continue
         patches = extractor.patches(gallery.resized(path))
-        vectors, seen = patches.deep, Moments.of(patches.surface)
+        seen = Moments.of(patches.surface)
         moments = seen if moments is None else moments + seen
-        if like is None:
-            collected.add(vectors, owner)
-        elif (like.owners == owner).any():
-            again[owner] = vectors[like.places[like.owners == owner]]
-        if len(kept) < FEWEST or len(kept) < _REMEMBERED // vectors.nbytes:
-            kept[path] = vectors
-    bank = collected.choose() if like is None else _same_patches(like, again)
+        learner.add(patches.deep, owner)
+        if len(kept) < FEWEST or len(kept) < _REMEMBERED // patches.deep.nbytes:
+            kept[path] = patches.deep
+    assert moments is not None
+    head = learner.head()
     unknown: dict[Path, float] = {}
     if split.held_out:
         for path in split.held_out:
             vectors = extractor.vectors(gallery.resized(path))
-            unknown[path] = patchcore.score(vectors, bank.vectors)
+            unknown[path] = patchcore.score(vectors, head)
         scores = list(unknown.values())
         threshold = thresholds.from_good_scores(scores, rate)
-        looked_at = taught if like is None else ()  # odd photos are named once
-        for owner, path in enumerate(progress(looked_at, len(taught), f"looking again, {label}")):
-            found = kept.get(path)
-            vectors = extractor.vectors(gallery.resized(path)) if found is None else found
-            others = bank.without(owner).vectors
-            if len(others):
-                unknown[path] = patchcore.score(vectors, others)
         statistics = thresholds.score_statistics(scores)
     else:
-        scores = _left_out(extractor, design, gallery, kept, coreset, unknown)
+        scores = _left_out(extractor, gallery, kept, learner, unknown)
         threshold = _from_few(scores, len(taught), rate)
         statistics = dataclasses.replace(thresholds.score_statistics(scores), images=len(taught))
-    assert moments is not None
-    return Fitted(bank, moments.texture(), threshold, tuple(scores), statistics, unknown)
-
-
-def _same_patches(like: Bank, again: dict[int, Floats]) -> Bank:
-    vectors = np.empty_like(like.vectors)
-    for owner, found in again.items():
-        vectors[like.owners == owner] = found
-    return dataclasses.replace(like, vectors=vectors)
+    found = Fitted(head, moments.texture(), threshold, tuple(scores), statistics, unknown)
+    return found, kept
 
 
 def warn_of_odd(unknown: dict[Path, float]) -> None:
@@ -170,25 +179,24 @@ def warn_of_odd(unknown: dict[Path, float]) -> None:
 
 def _left_out(
     extractor: Extractor,
-    design: Design,
     gallery: Gallery,
     kept: dict[Path, Floats],
-    coreset: int,
+    learner: Learner,
     unknown: dict[Path, float],
 ) -> list[float]:
     """Score each photo and altered copies of it by the others; of a single photo, by itself."""
     scores = []
     for path, own in kept.items():
-        others = Coreset(coreset)
+        others = learner.fresh()
         for owner, (other, vectors) in enumerate(kept.items()):
             if other != path or len(kept) == 1:
                 others.add(vectors, owner)
-        bank = others.choose().vectors
+        head = others.head()
         if len(kept) > 1:
-            unknown[path] = patchcore.score(own, bank)
+            unknown[path] = patchcore.score(own, head)
             scores.append(unknown[path])
         for view in altered(gallery.resized(path)):
-            scores.append(patchcore.score(extractor.vectors(view), bank))
+            scores.append(patchcore.score(extractor.vectors(view), head))
     return scores
 
 

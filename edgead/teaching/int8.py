@@ -63,11 +63,10 @@ def both_graphs(model: onnx.ModelProto, photos: Photos, good: npt.NDArray[np.uin
     made = _for_onnxruntime(changed, ranges), qdq.for_tensorrt(changed, symmetric)
     before = _surface(model, good)
     known = patchcore.texture_of(model).moments(before.count)
-    bank = patchcore.bank_of(model)
     return StaticInt8(
         *(
-            patchcore.with_bank(
-                graph, bank, (known + _surface(graph, good) + before.negative()).texture()
+            patchcore.with_texture(
+                graph, (known + _surface(graph, good) + before.negative()).texture()
             )
             for graph in made
         )

@@ -22,10 +22,10 @@ from edgead.calibration import threshold as thresholds
 from edgead.errors import DataError
 from edgead.progress import progress
 from edgead.teaching import patchcore
-from edgead.teaching.coreset import Coreset
 from edgead.teaching.extract import Extractor
 from edgead.teaching.fit import Fitted
 from edgead.teaching.gallery import Gallery
+from edgead.teaching.learner import Head, Learner
 from edgead.teaching.patchcore import Design, Floats
 
 FEWEST_GOOD = 4
@@ -39,6 +39,7 @@ _FEW_DEFECTS = 5
 
 Scores = npt.NDArray[np.float64]
 OpenExtractor = Callable[[Design], Extractor]
+Begin = Callable[[Design], Learner]
 
 
 @dataclass(frozen=True)
@@ -97,9 +98,9 @@ class Choice:
 def choose(
     designs: Sequence[Design],
     open_one: OpenExtractor,
+    begin: Begin,
     gallery: Gallery,
     defects: Gallery,
-    coreset: int,
     rate: float,
 ) -> Choice:
     """Try detectors and choose one.
@@ -107,9 +108,9 @@ def choose(
     Args:
         designs: The first is taken where no other is clearly better.
         open_one: Makes the extractor of a design.
+        begin: Makes a learner of a design.
         gallery: Good photos.
         defects: Photos of defects.
-        coreset: Largest number of vectors in the bank.
         rate: Target rate of false alarms.
 
     Raises:
@@ -126,7 +127,7 @@ def choose(
         )
     count = min(_FOLDS, len(paths))
     trials = [
-        _tried(design, open_one(design), gallery, paths, defects, coreset, count)
+        _tried(design, open_one(design), begin, gallery, paths, defects, count)
         for design in progress(designs, len(designs), "trying detectors")
     ]
     good_folds, bad_folds = np.arange(len(paths)) % count, np.arange(len(defects.paths)) % count
@@ -198,7 +199,7 @@ def adjusted(
         choice: What cross-validation gave, for the note.
     """
     scores = [
-        patchcore.score(extractor.vectors(defects.resized(path)), fitted.bank.vectors)
+        patchcore.score(extractor.vectors(defects.resized(path)), fitted.head)
         for path in progress(defects.paths, len(defects.paths), "scoring defects")
     ]
     value = fewest_mistakes(fitted.scores, scores, rate)
@@ -219,30 +220,30 @@ def adjusted(
 def _tried(
     design: Design,
     extractor: Extractor,
+    begin: Begin,
     gallery: Gallery,
     paths: Sequence[Path],
     defects: Gallery,
-    coreset: int,
     count: int,
 ) -> Trial:
     vectors = [extractor.vectors(gallery.resized(path)) for path in paths]
-    banks = list(_banks(vectors, coreset, count))
-    good = [patchcore.score(one, banks[index % count]) for index, one in enumerate(vectors)]
+    heads = list(_heads(vectors, begin(design), count))
+    good = [patchcore.score(one, heads[index % count]) for index, one in enumerate(vectors)]
     defective = [
-        patchcore.score(extractor.vectors(defects.resized(path)), banks[index % count])
+        patchcore.score(extractor.vectors(defects.resized(path)), heads[index % count])
         for index, path in enumerate(defects.paths)
     ]
     return Trial(design, np.array(good), np.array(defective))
 
 
-def _banks(vectors: Sequence[Floats], coreset: int, count: int) -> Iterator[Floats]:
+def _heads(vectors: Sequence[Floats], learner: Learner, count: int) -> Iterator[Head]:
     """Yield what the photos outside of each fold teach."""
     for fold in range(count):
-        collected = Coreset(coreset)
+        others = learner.fresh()
         for owner, one in enumerate(vectors):
             if owner % count != fold:
-                collected.add(one, owner)
-        yield collected.choose().vectors
+                others.add(one, owner)
+        yield others.head()
 
 
 def _shares_below(trial: Trial) -> Scores:

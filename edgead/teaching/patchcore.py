@@ -8,7 +8,10 @@ the score its level: each map is scaled so that its maximum is the score.
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +23,8 @@ from edgead.backbones import safetensors
 from edgead.backbones.graph import Graph
 from edgead.backbones.known import LITE0, Backbone
 from edgead.errors import ArtifactError
+from edgead.teaching.coreset import Bank, Coreset
+from edgead.teaching.learner import Head
 from edgead.teaching.texture import LEAST_SQUARE, Texture
 
 NAME = "patchcore"
@@ -111,12 +116,26 @@ class Made:
     parameters: int
 
 
-def build(arrays: safetensors.Arrays, design: Design) -> Made:
-    """Build the graph with an empty bank (:func:`with_bank` fills it).
+def _from_bank(graph: Graph, features: str, design: Design) -> str:
+    """Add the distance of each cell from the nearest vector of the bank, ``[N, h, w]``."""
+    bank = graph.constant(BANK, np.zeros((1, design.channels, 1, 1), np.float32))
+    found = graph.node("Conv", [features, bank], "head/bank", kernel_shape=[1, 1])
+    nearest = graph.node("ReduceMax", [found], "head/nearest", axes=[1], keepdims=0)
+    one = graph.constant("head.one", np.asarray(1, np.float32))
+    return graph.node("Sub", [one, nearest], "head/distance")
+
+
+def build(
+    arrays: safetensors.Arrays,
+    design: Design,
+    distances: Callable[[Graph, str, Design], str] = _from_bank,
+) -> Made:
+    """Build the graph with an empty head (:func:`with_head` fills it).
 
     Args:
         arrays: Weights of the backbone.
         design: What to build.
+        distances: Adds what gives a distance for each cell, and returns its name.
 
     Raises:
         UsageError: The size does not suit the backbone.
@@ -142,11 +161,7 @@ def build(arrays: safetensors.Arrays, design: Design) -> Made:
     graph.constant("head.least", np.asarray(1e-12, np.float32))
     found = _of_length_one(graph, _local_mean(graph, found, "head/surroundings"), "head/features")
     assert found == FEATURES
-    bank = graph.constant(BANK, np.zeros((1, design.channels, 1, 1), np.float32))
-    found = graph.node("Conv", [found, bank], "head/bank", kernel_shape=[1, 1])
-    nearest = graph.node("ReduceMax", [found], "head/nearest", axes=[1], keepdims=1)
-    one = graph.constant("head.one", np.asarray(1, np.float32))
-    found = graph.node("Sub", [one, nearest], "head/distance")
+    found = distances(graph, found, design)
     level = _mean_of_top(graph, graph.node("Flatten", [found], "head/cells"), design, axis)
 
     surface = _local_mean(graph, stages[backbone.surface], "head/surface_surroundings")
@@ -218,21 +233,32 @@ def top_of(cells: tuple[int, int]) -> int:
     return max(1, round(_TOP * cells[0] * cells[1]))
 
 
-def with_bank(model: onnx.ModelProto, vectors: Floats, texture: Texture) -> onnx.ModelProto:
-    """Return the graph with another bank and Gaussian.
+def with_head(model: onnx.ModelProto, head: Head, texture: Texture) -> onnx.ModelProto:
+    """Return the graph with another head and Gaussian of the map.
 
     Args:
         model: Of :func:`build`, also in INT8.
-        vectors: float32 ``[N, channels]`` of length 1.
+        head: What was learned of the patch vectors.
         texture: Of the shallow vectors.
     """
+    return _with_weights(with_texture(model, texture), head.tensors())
+
+
+def with_texture(model: onnx.ModelProto, texture: Texture) -> onnx.ModelProto:
+    """Return the graph with another Gaussian of the map."""
+    weights = {
+        f"{TEXTURE}.weight": texture.weight[..., None, None],
+        f"{TEXTURE}.bias": texture.bias,
+    }
+    return _with_weights(model, weights)
+
+
+def _with_weights(
+    model: onnx.ModelProto, weights: Mapping[str, npt.NDArray[Any]]
+) -> onnx.ModelProto:
     changed = onnx.ModelProto()
     changed.CopyFrom(model)
-    for name, values in (
-        (BANK, vectors[..., None, None]),
-        (f"{TEXTURE}.weight", texture.weight[..., None, None]),
-        (f"{TEXTURE}.bias", texture.bias),
-    ):
+    for name, values in weights.items():
         _tensor(changed, name).CopyFrom(numpy_helper.from_array(np.ascontiguousarray(values), name))
     onnx.checker.check_model(changed, full_check=True)
     return changed
@@ -269,24 +295,104 @@ def _tensor(model: onnx.ModelProto, name: str) -> onnx.TensorProto:
     return found
 
 
-def score(vectors: Floats, bank: Floats) -> float:
+@dataclass(frozen=True)
+class Nearest:
+    """Distance from the nearest vector of a bank.
+
+    Attributes:
+        bank: float32 ``[N, channels]`` of length 1.
+    """
+
+    bank: Floats
+
+    def distances(self, vectors: Floats) -> Floats:
+        """See :class:`~edgead.teaching.learner.Head`."""
+        return np.asarray(1 - (vectors @ self.bank.T).max(1), np.float32)
+
+    def tensors(self) -> Mapping[str, npt.NDArray[Any]]:
+        """See :class:`~edgead.teaching.learner.Head`."""
+        return {BANK: self.bank[..., None, None]}
+
+    def macs(self, cells: tuple[int, int]) -> int:
+        """See :class:`~edgead.teaching.learner.Head`."""
+        return self.bank.size * cells[0] * cells[1]
+
+
+class Patchcore:
+    """Learns a bank.
+
+    Args:
+        size: Largest number of vectors in it.
+        like: Bank of the same photos in other arithmetic, whose patches are taken again: a choice
+            of its own would change the order of the scores more than the arithmetic does.
+    """
+
+    def __init__(self, size: int, like: Bank | None = None) -> None:
+        self._size, self._like = size, like
+        self._collected = Coreset(size)
+        self._again: dict[int, Floats] = {}
+        self._chosen: Bank | None = None
+
+    def wants(self, owner: int) -> bool:
+        """See :class:`~edgead.teaching.learner.Learner`."""
+        return self._like is None or owner in self._like.owners
+
+    def add(self, vectors: Floats, owner: int) -> None:
+        """See :class:`~edgead.teaching.learner.Learner`."""
+        if self._like is None:
+            self._collected.add(vectors, owner)
+        elif self.wants(owner):
+            self._again[owner] = vectors[self._like.places[self._like.owners == owner]]
+
+    def bank(self) -> Bank:
+        """Return the bank; nothing can be added any more."""
+        if self._chosen is None:
+            self._chosen = self._collected.choose() if self._like is None else self._same_patches()
+        return self._chosen
+
+    def _same_patches(self) -> Bank:
+        assert self._like is not None
+        vectors = np.empty_like(self._like.vectors)
+        for owner, found in self._again.items():
+            vectors[self._like.owners == owner] = found
+        return dataclasses.replace(self._like, vectors=vectors)
+
+    def head(self) -> Nearest:
+        """See :class:`~edgead.teaching.learner.Learner`."""
+        return Nearest(self.bank().vectors)
+
+    def without(self, vectors: Floats, owner: int) -> Head | None:
+        """See :class:`~edgead.teaching.learner.Learner`."""
+        others = self.bank().without(owner).vectors
+        return Nearest(others) if len(others) else None
+
+    def fresh(self) -> Patchcore:
+        """See :class:`~edgead.teaching.learner.Learner`."""
+        return Patchcore(self._size)
+
+    def again(self) -> Patchcore:
+        """See :class:`~edgead.teaching.learner.Learner`."""
+        return Patchcore(self._size, self.bank())
+
+
+def score(vectors: Floats, head: Head) -> float:
     """Compute the score in NumPy, as the graph does.
 
     Args:
         vectors: Patch vectors of one photo, float32 ``[h * w, channels]``.
-        bank: float32 ``[N, channels]``.
+        head: What they are compared with.
     """
-    distances = 1 - (vectors @ bank.T).max(1)
+    distances = head.distances(vectors)
     count = top_of((len(distances), 1))
     return float(np.sort(distances)[-count:].mean())
 
 
-def maps(patches: Patches, bank: Floats, texture: Texture, design: Design) -> Floats:
+def maps(patches: Patches, head: Head, texture: Texture, design: Design) -> Floats:
     """Compute the anomaly map in NumPy, as the graph does.
 
     Returns:
         float32 ``[H, W]``; its maximum is :func:`score`.
     """
     distances = texture.distances(patches.surface).reshape(design.map_cells)
-    level = np.float32(score(patches.deep, bank))
+    level = np.float32(score(patches.deep, head))
     return np.asarray(distances / distances.max() * level, np.float32)

@@ -127,6 +127,9 @@ def taught(cell: Cell, prepared: Path) -> list[dict[str, Any]]:
                 except EdgeadError:
                     found.append(line(cell, precision, 0.0, refused=refused))
                     continue
+            except EdgeadError as error:  # too few photos for this detector, for one
+                found.append(line(cell, precision, 0.0, refused=str(error)))
+                continue
             seconds = time.perf_counter() - start
             found.append(line(cell, precision, seconds, refused=refused, **figures(path, dataset)))
     return found

@@ -306,6 +306,7 @@ def test_the_standard_error_is_that_of_repeated_draws() -> None:
 
 def test_every_detector_has_its_structure_in_the_comparison_table() -> None:
     from edgead.compare.survey import structure
+    from edgead.teaching import DETECTORS
 
-    for name in (*model_names(), "patchcore"):
+    for name in (*model_names(), *DETECTORS):
         assert set(structure(name)) == {"teacher", "student", "extra", "loss"}

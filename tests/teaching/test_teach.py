@@ -72,7 +72,7 @@ def test_the_graph_is_what_numpy_computes(taught: Path, shared_dataset: Path) ->
     photo = edgead.detector._load(str(shared_dataset / "test/blot/000.png"), 0)
     pixels = edgead.images.resize(photo, design.size)
     texture = patchcore.texture_of(model)
-    expected = patchcore.maps(extractor.patches(pixels), bank, texture, design)
+    expected = patchcore.maps(extractor.patches(pixels), patchcore.Nearest(bank), texture, design)
     with open_runtime(artifact, "onnxruntime").runtime as runtime:
         found = runtime.infer(pixels[None])
     assert expected.shape == (16, 16)
@@ -246,7 +246,7 @@ def test_bad_input_is_one_sentence(
     assert "part.txt" in refused(capsys, 2, folder, "--out", tmp_path / "part.txt")
     assert "multiple of 32" in refused(capsys, 2, folder, "--out", out, "--image-size", "100x64")
     assert "choose one of: patchcore" in refused(
-        capsys, 2, folder, "--out", out, "--detector", "padim"
+        capsys, 2, folder, "--out", out, "--detector", "nonesuch"
     )
     assert "from 2 to 6" in refused(capsys, 2, folder, "--out", out, "--stages", "1,5")
     assert "ascending" in refused(capsys, 2, folder, "--out", out, "--stages", "5,4")
