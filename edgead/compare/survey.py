@@ -69,15 +69,7 @@ _PADIM = Family(
     extra="none",
     loss="none: Mahalanobis distance",
 )
-_PADIM = Family(
-    year=2021,
-    teacher="ResNet-18 or WideResNet-50-2, layers 1-3, frozen",
-    student="none: a Gaussian of the features at each place",
-    extra="none",
-    loss="none: Mahalanobis distance",
-)
 FAMILIES = {
-    "padim": _PADIM,
     "patchcore": _PATCHCORE,
     "padim": _PADIM,
     "stfpm": _STFPM,
@@ -91,7 +83,6 @@ FAMILIES = {
 """Published method of each detector of edgead; a package's detector may have any name."""
 
 _OWN_NETWORKS = {
-    "padim": {"teacher": "EfficientNet-Lite0, frozen"},
     "patchcore": {"teacher": "EfficientNet-Lite0, frozen"},
     "padim": {"teacher": "EfficientNet-Lite0, frozen"},
     "reverse-distillation-resnet18": {"teacher": "ResNet-18, layers 1-3, frozen"},

@@ -18,7 +18,6 @@ from edgead.compare.plan import contenders
 from edgead.datasets import Dataset
 from edgead.errors import UsageError
 from edgead.models import model_names
-from edgead.teaching import DETECTORS
 from tests.conftest import part, write_dataset, write_photo
 
 STFPM = ["--teacher", "stfpm=random", "--steps", "stfpm=2", "--option", "stfpm:fusion=mean"]
