@@ -47,7 +47,7 @@ from edgead.runtimes.base import ContractError
 from edgead.runtimes.onnxruntime import OnnxRuntime
 from edgead.teaching import DETECTORS, int8, labelled, padim, patchcore
 from edgead.teaching.extract import Extractor
-from edgead.teaching.fit import FEWEST, Fitted, Split, fit, fit_again, warn_of_odd
+from edgead.teaching.fit import Fitted, Split, fit, fit_again, warn_of_odd
 from edgead.teaching.gallery import Gallery, Photos, ResizedReader
 from edgead.teaching.learner import Learner
 from edgead.teaching.patchcore import Design
@@ -177,9 +177,9 @@ def teach(
     size, rate = options.image_size, options.false_positive_rate
     gallery = Gallery.of(photos, size, options.good)
     bad = None if defects is None else Gallery.of_defects(defects, size, gallery)
-    if options.detector == padim.NAME and len(gallery.paths) < FEWEST:
+    if options.detector == padim.NAME and len(gallery.paths) < padim.FEWEST_PHOTOS:
         raise DataError(
-            f"padim needs at least {FEWEST} photos of good parts, and there "
+            f"padim needs at least {padim.FEWEST_PHOTOS} photos of good parts, and there "
             f"{'is 1' if len(gallery.paths) == 1 else f'are {len(gallery.paths)}'}: teach with "
             f"{patchcore.NAME}, or with more photos"
         )

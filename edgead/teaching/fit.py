@@ -25,8 +25,9 @@ from edgead.teaching.learner import Head, Learner
 from edgead.teaching.patchcore import Floats
 from edgead.teaching.texture import Moments, Texture
 
-FEWEST = 8
-"""With so many photos some become validation photos; with fewer each photo is left out once."""
+FEWEST_HELD_OUT = 16
+"""With so many photos some become validation photos. With fewer each photo is left out once: a
+bound from two or three scores is so high that it misses every defect."""
 
 _REMEMBERED = 20_000_000  # bytes of vectors that are kept for a second look
 _FEWEST_SCORES = 4
@@ -47,7 +48,7 @@ class Split:
         Args:
             paths: In an order that says nothing about the photos.
         """
-        if len(paths) < FEWEST:
+        if len(paths) < FEWEST_HELD_OUT:
             return cls(tuple(paths), ())
         count = held_out_count(len(paths))
         return cls(tuple(paths[count:]), tuple(paths[:count]))
@@ -136,7 +137,7 @@ def _taught(
         seen = Moments.of(patches.surface)
         moments = seen if moments is None else moments + seen
         learner.add(patches.deep, owner)
-        if len(kept) < FEWEST or len(kept) < _REMEMBERED // patches.deep.nbytes:
+        if len(kept) < FEWEST_HELD_OUT or len(kept) < _REMEMBERED // patches.deep.nbytes:
             kept[path] = patches.deep
     assert moments is not None
     head = learner.head()
@@ -225,7 +226,7 @@ def _from_few(scores: Sequence[float], photos: int, rate: float) -> ThresholdSpe
         method = f"each of {photos} photos and altered copies of it, scored by the others"
         note = (
             f"{photos} photos show little of how good parts differ, so this threshold is an "
-            f"estimate: check it on more good parts, or teach with {FEWEST} photos or more"
+            f"estimate: check it on more good parts, or teach with {FEWEST_HELD_OUT} photos or more"
         )
     return dataclasses.replace(
         found, method=method, note=note, images=photos, false_positive_interval=None

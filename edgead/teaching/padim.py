@@ -24,6 +24,9 @@ from edgead.teaching.patchcore import Design, Made
 
 NAME = "padim"
 
+FEWEST_PHOTOS = 8
+"""Fewer show no Gaussian at a place."""
+
 MOST_CHANNELS = 512
 """Of a patch vector: memory and the file grow with the square."""
 

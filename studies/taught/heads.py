@@ -16,7 +16,7 @@ from edgead.backbones.known import LITE0
 from edgead.datasets import GOOD, held_out_count
 from edgead.markdown import table
 from edgead.teaching import padim, patchcore
-from edgead.teaching.fit import FEWEST
+from edgead.teaching.fit import FEWEST_HELD_OUT
 from edgead.teaching.learner import Floats, Learner
 from edgead.teaching.texture import Moments
 from studies.taught import features
@@ -76,7 +76,7 @@ def _figures(
     names = known[stages[0]][0]
     place = {name: index for index, name in enumerate(names)}
     taught = [place[file] for file in draw.train[:count]]
-    if len(taught) >= FEWEST:
+    if len(taught) >= FEWEST_HELD_OUT:
         taught = taught[held_out_count(len(taught)) :]
     defects = [i for i, n in enumerate(names) if n.startswith("test/") and f"/{GOOD}/" not in n]
     tested = [*(place[file] for file in draw.good), *defects]

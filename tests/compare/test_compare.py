@@ -190,7 +190,7 @@ def test_runs_in_folders_of_one_name_are_told_apart_too(tmp_path: Path, trained_
     ]
     (tmp_path / "link").symlink_to(tmp_path / "seed0")
     words.append(str(tmp_path / "link" / "run"))
-    with pytest.raises(UsageError, match="two runs in --models have the same name"):
+    with pytest.raises(UsageError, match="two runs or files in --models have the same name"):
         contenders(Plan(Path("data"), tmp_path / "out", tuple(words)))
 
 

@@ -193,6 +193,16 @@ def test_one_photo_works_and_says_what_it_is_worth(
         assert detect(part(0, defect=True)).score > detect(part(0)).score
 
 
+@pytest.mark.parametrize("count", [8, 15])
+def test_few_photos_give_a_threshold_that_finds_defects(count: int, tmp_path: Path) -> None:
+    """A bound from the two or three photos that a quarter of them are misses every defect."""
+    options = edgead.TeachOptions(image_size=(96, 96))
+    made = edgead.teach(few(tmp_path / "parts", count), tmp_path / "part.onnx", options)
+    assert made.manifest.threshold.method.startswith(f"each of {count} photos")
+    with edgead.EdgeDetector(made.path, "onnxruntime") as detect:
+        assert all(detect(part(seed, defect=True)).is_anomalous for seed in range(300, 308))
+
+
 def test_photos_of_different_sizes(tmp_path: Path) -> None:
     folder = few(tmp_path / "mixed", 2)
     write_photo(folder / "large.png", part(7, (140, 180)))
