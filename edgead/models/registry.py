@@ -17,6 +17,7 @@ from edgead.models.base import AnomalyModel
 from edgead.models.gradient import GradientModel, Recipe
 from edgead.models.options import Choice, Number, OptionValue
 from edgead.printable import printable
+from edgead.teaching import DETECTORS as TAUGHT
 
 ENTRY_POINT_GROUP = "edgead.models"
 """Packages bring detectors in it: the name that ``--model`` takes, and ``module:class``."""
@@ -63,7 +64,7 @@ def register_model(name: str) -> Callable[[_Model], _Model]:
             raise ValueError(f"a model's name must match {NAME.pattern}, and {name!r} does not")
         if model.__module__ not in _FILES:
             _load_own()  # so that a name of edgead's own is refused here, and not at its first use
-        if name in _registry:
+        if name in _registry or name in TAUGHT:
             raise ValueError(f"a model named '{name}' is registered already")
         model.name = name
         _registry[name] = model
@@ -130,7 +131,7 @@ def _load_own() -> None:
 def _load() -> tuple[Unusable, ...]:
     """Register all detectors; return those of packages that cannot be."""
     _load_own()
-    ours = frozenset(_registry)
+    ours = {*_registry, *TAUGHT}  # what a file was made by is told by its name
     unusable = []
     for name, entries in plugins.points(ENTRY_POINT_GROUP).items():
         reason = _register_entry_point(name, entries, name in ours)

@@ -30,6 +30,7 @@ from tests.conftest import part, write_photo
 
 PAGE = Path(__file__).parents[2] / "docs/how-to/add-a-detector.md"
 SIZE = "64x96"
+NAME = "padim-resnet"
 
 Bring = Callable[[str, str, str], None]
 
@@ -40,7 +41,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     folder = tmp_path_factory.mktemp("site")
     (source,) = re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL)
     (folder / "padim.py").write_text(source)
-    bring(folder, "edgead-padim", "padim", "padim:PaDiM")
+    bring(folder, "edgead-padim", NAME, "padim:PaDiM")
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(folder)
         with fresh_registry():
@@ -81,14 +82,14 @@ def run(site: Path, shared_dataset: Path, tmp_path_factory: pytest.TempPathFacto
 
 
 def words(data: Path, out: Path, *more: str) -> list[str]:
-    fixed = ["--model", "padim", "--image-size", SIZE, "--teacher", "distilled"]
+    fixed = ["--model", NAME, "--image-size", SIZE, "--teacher", "distilled"]
     return ["train", str(data), "--out", str(out), *fixed, "--device", "cpu", *more]
 
 
 def test_it_is_listed_with_its_options(site: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["models"]) == 0
     shown = capsys.readouterr().out
-    assert "padim\n    PaDiM with a ResNet-18: a Gaussian of the features of each cell." in shown
+    assert f"{NAME}\n    PaDiM with a ResNet-18: a Gaussian of the features of each cell." in shown
     assert "fitted to the photos without gradient steps" in shown
     assert "--option features=..." in shown
     assert "stfpm" in shown
@@ -143,11 +144,11 @@ def test_it_is_exported_and_runs_with_the_scores_of_torch(
             assert parity.reference == ("torch" if exact else "fp32")
             assert parity.max_score_diff_relative < (1e-4 if exact else 0.1)
     # What the gate says of INT8 after so few photos is not the matter, but it says it.
-    assert code == 0 or (code == 3 and "INT8 was not written (padim-int8" in error)
+    assert code == 0 or (code == 3 and "INT8 was not written (padim-resnet-int8" in error)
 
     photo = write_photo(tmp_path / "photo.png", part(7, defect=True))
     scores = []
-    for file in (run.path, out / "padim.onnx"):
+    for file in (run.path, out / f"{NAME}.onnx"):
         results = tmp_path / f"{file.name}.json"
         options = [] if file == run.path else ["--runtime", "onnxruntime"]
         assert main(["predict", str(file), str(photo), "--json", str(results), *options]) == 0
@@ -176,7 +177,7 @@ def test_options_of_gradient_training_are_refused(
 ) -> None:
     assert main(words(shared_dataset, tmp_path / "run", *options)) == 2
     said = capsys.readouterr().err
-    assert f"error: padim does not train by gradient steps; leave {named} out\n" in said
+    assert f"error: {NAME} does not train by gradient steps; leave {named} out\n" in said
     assert not (tmp_path / "run").exists()
 
 
@@ -190,7 +191,7 @@ def test_a_training_that_was_stopped_starts_again(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(registry.model_class("padim"), "fit", stop)
+        patch.setattr(registry.model_class(NAME), "fit", stop)
         with pytest.raises(KeyboardInterrupt):
             train(config, out, device="cpu")
     stopped = Run(out)
@@ -209,11 +210,11 @@ def test_values_that_are_not_finite_end_the_training(
     def fit(model: AnomalyModel, _batches: object) -> None:
         model.get_buffer("mean").fill_(float("nan"))
 
-    monkeypatch.setattr(registry.model_class("padim"), "fit", fit)
+    monkeypatch.setattr(registry.model_class(NAME), "fit", fit)
     config = run.read_record().config
-    with pytest.raises(TrainingError, match=r"'mean' of padim is not a finite number"):
+    with pytest.raises(TrainingError, match=r"'mean' of padim-resnet is not a finite number"):
         train(config, tmp_path / "run", device="cpu")
-    with pytest.raises(TrainingError, match=r"cannot continue: .*'mean' of padim"):
+    with pytest.raises(TrainingError, match=r"cannot continue: .*'mean' of padim-resnet"):
         train(config, tmp_path / "run", device="cpu", resume=True)
 
 
@@ -251,14 +252,14 @@ def test_a_comparison_gives_it_no_steps(site: Path, shared_dataset: Path, tmp_pa
     plan = Plan(
         shared_dataset,
         tmp_path,
-        ("padim", "efficientad-n"),
+        (NAME, "efficientad-n"),
         steps={"": 3},
-        teachers={"padim": "distilled"},
+        teachers={NAME: "distilled"},
         image_size=(96, 96),
     )
     assert [contender.steps for contender in contenders(plan)[0]] == [None, 3]
-    with pytest.raises(UsageError, match="--steps names 'padim', which does not train by grad"):
-        contenders(dataclasses.replace(plan, steps={"padim": 3}))
+    with pytest.raises(UsageError, match=f"--steps names '{NAME}', which does not train by"):
+        contenders(dataclasses.replace(plan, steps={NAME: 3}))
 
 
 BROKEN = {
@@ -273,7 +274,8 @@ BROKEN = {
     "exiting": ("exiting_package:X", "cannot be imported (SystemExit: 5)"),
     "a b": ("broken_package:Abstract", "must match"),
     "stfpm": ("padim:PaDiM", "a detector of that name is there already"),
-    "second-name": ("padim:PaDiM", "is registered as 'padim' already"),
+    "padim": ("padim:PaDiM", "a detector of that name is there already"),
+    "second-name": ("padim:PaDiM", "is registered as 'padim-resnet' already"),
 }
 
 
@@ -309,7 +311,7 @@ def test_broken_packages_are_named_and_stop_no_other(capsys: pytest.CaptureFixtu
         assert "broken-" in found[name]
         assert "\n" not in found[name]
     assert found["twice"].startswith("first and second bring it under the same name")
-    assert {"padim", "stfpm", "efficientad-n"} <= set(model_names())
+    assert {NAME, "stfpm", "efficientad-n"} <= set(model_names())
     assert issubclass(registry.model_class("stfpm"), GradientModel)
     with pytest.raises(UsageError, match=r"the model 'raising' cannot be used: .*division by zero"):
         create_model("raising", (64, 64))
