@@ -25,9 +25,12 @@ from edgead.teaching.learner import Head, Learner
 from edgead.teaching.patchcore import Floats
 from edgead.teaching.texture import Moments, Texture
 
-FEWEST_HELD_OUT = 16
-"""With so many photos some become validation photos. With fewer each photo is left out once: a
-bound from two or three scores is so high that it misses every defect."""
+FEWEST_HELD_OUT = 40
+"""With so many photos ten or more become validation photos. With fewer each photo is left out once:
+a bound from two to nine scores is so high that it misses most defects."""
+
+FEWEST_ALONE = 8
+"""With fewer photos altered copies of them are scored, too."""
 
 _REMEMBERED = 20_000_000  # bytes of vectors that are kept for a second look
 _FEWEST_SCORES = 4
@@ -96,14 +99,10 @@ def fit(
     """
     extractor = Extractor(model)
     fitted, kept = _taught(extractor, gallery, split, learner, rate, label)
-    taught = split.taught
     if split.held_out:
-        for owner, path in enumerate(progress(taught, len(taught), f"looking again, {label}")):
-            found = kept.get(path)
-            vectors = extractor.vectors(gallery.resized(path)) if found is None else found
-            others = learner.without(vectors, owner)
-            if others is not None:
-                fitted.unknown[path] = patchcore.score(vectors, others)
+        fitted.unknown.update(
+            _by_the_others(extractor, gallery, split.taught, learner, kept, label)
+        )
     return fitted
 
 
@@ -137,7 +136,7 @@ def _taught(
         seen = Moments.of(patches.surface)
         moments = seen if moments is None else moments + seen
         learner.add(patches.deep, owner)
-        if len(kept) < FEWEST_HELD_OUT or len(kept) < _REMEMBERED // patches.deep.nbytes:
+        if len(kept) < FEWEST_ALONE or len(kept) < _REMEMBERED // patches.deep.nbytes:
             kept[path] = patches.deep
     assert moments is not None
     head = learner.head()
@@ -150,11 +149,34 @@ def _taught(
         threshold = thresholds.from_good_scores(scores, rate)
         statistics = thresholds.score_statistics(scores)
     else:
-        scores = _left_out(extractor, gallery, kept, learner, unknown)
+        if len(taught) < FEWEST_ALONE:
+            scores = _left_out(extractor, gallery, kept, learner, unknown)
+        else:
+            unknown = _by_the_others(extractor, gallery, taught, learner, kept, label)
+            scores = list(unknown.values())
         threshold = _from_few(scores, len(taught), rate)
         statistics = dataclasses.replace(thresholds.score_statistics(scores), images=len(taught))
     found = Fitted(head, moments.texture(), threshold, tuple(scores), statistics, unknown)
     return found, kept
+
+
+def _by_the_others(
+    extractor: Extractor,
+    gallery: Gallery,
+    taught: Sequence[Path],
+    learner: Learner,
+    kept: dict[Path, Floats],
+    label: str,
+) -> dict[Path, float]:
+    """Score each photo by what was learned without it."""
+    scores = {}
+    for owner, path in enumerate(progress(taught, len(taught), f"looking again, {label}")):
+        found = kept.get(path)
+        vectors = extractor.vectors(gallery.resized(path)) if found is None else found
+        others = learner.without(vectors, owner)
+        if others is not None:
+            scores[path] = patchcore.score(vectors, others)
+    return scores
 
 
 def warn_of_odd(unknown: dict[Path, float]) -> None:
@@ -216,6 +238,8 @@ def altered(photo: Image) -> list[Image]:
 
 def _from_few(scores: Sequence[float], photos: int, rate: float) -> ThresholdSpec:
     found = thresholds.from_good_scores(scores, rate)
+    if photos >= FEWEST_ALONE:
+        return dataclasses.replace(found, method=f"each of {photos} photos, scored by the others")
     if photos == 1:
         method = "altered copies of the photo"
         note = (

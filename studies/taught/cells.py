@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgead import notices
-from edgead.datasets import Dataset
+from edgead.datasets import GOOD, Dataset
 from edgead.detector import open_detector
 from edgead.errors import EdgeadError, GateRefused
 from edgead.evaluation import evaluate
@@ -109,10 +109,12 @@ def taught(cell: Cell, prepared: Path) -> list[dict[str, Any]]:
     from edgead.teaching import TeachOptions, teach
 
     draw = draws_of(prepared)[cell.draw]
-    photos = [prepared / file for file in draw.train[: cell.photos]]
     found = []
     with tempfile.TemporaryDirectory() as scratch:
         dataset = laid_out(prepared, draw, Path(scratch) / "data")
+        # As the draw has them: the set's own test photos may be training photos of a draw.
+        names = [Path(file).name for file in draw.train[: cell.photos]]
+        photos = [dataset.root / "train" / GOOD / name for name in names]
         for precision in PRECISIONS:
             path = Path(scratch) / f"{precision}.onnx"
             is_int8 = precision == INT8

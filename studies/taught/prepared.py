@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import os
+import shutil
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -119,21 +120,24 @@ def draws_of(prepared: Path) -> tuple[Draw, ...]:
 
 
 def laid_out(prepared: Path, draw: Draw, target: Path) -> Dataset:
-    """Link a draw's photos, the defects and their masks into a folder in MVTec AD's layout."""
+    """Copy a draw's photos, the defects and their masks into a folder in MVTec AD's layout.
+
+    Links would show where the photos come from: test photos of the set, in other draws.
+    """
     for part, chosen in (("train", draw.train), ("test", draw.good)):
         for file in chosen:
-            _link(prepared / file, target / part / GOOD / Path(file).name)
+            _copy(prepared / file, target / part / GOOD / Path(file).name)
     others = [*(prepared / "test").glob("*/*.png"), *(prepared / "ground_truth").glob("*/*.png")]
     for path in others:
         if path.parent.name != GOOD:
-            _link(path, target / path.relative_to(prepared))
+            _copy(path, target / path.relative_to(prepared))
     return Dataset.from_folder(target)
 
 
-def _link(path: Path, target: Path) -> None:
+def _copy(path: Path, target: Path) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     if not target.exists():
-        target.symlink_to(path.resolve())
+        shutil.copyfile(path, target)
 
 
 def _shuffled(names: Iterable[str], draw: int) -> tuple[str, ...]:

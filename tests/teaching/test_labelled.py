@@ -86,7 +86,7 @@ def test_defects_that_the_usual_threshold_misses_lower_it(tmp_path: Path) -> Non
     frames = photos_of(few(tmp_path / "parts", 20))
     bad = photos_of(few(tmp_path / "others", 12, 40))
     for photo in bad:
-        photo[20:26, 30:36, 0] += 80  # faint
+        photo[20:26, 30:36, 0] += 40  # faint
     usual = edgead.teach(frames, tmp_path / "usual.onnx", SMALL).manifest
     made = edgead.teach(frames, tmp_path / "part.onnx", SMALL, bad).manifest
     assert usual.threshold.false_positive_rate is not None
