@@ -8,11 +8,8 @@ from onnx import TensorProto, helper
 
 from edgead.backbones import lite, safetensors
 from edgead.backbones.folding import Folded, folded
-from edgead.backbones.graph import Graph
+from edgead.backbones.graph import PLACE, Graph
 from edgead.errors import UsageError
-
-PLACE = "backbone"
-"""Prefix of the names of nodes and weights."""
 
 
 def begin(arrays: safetensors.Arrays, size: tuple[int, int], last: int) -> tuple[Graph, list[str]]:

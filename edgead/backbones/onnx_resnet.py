@@ -6,11 +6,8 @@ import numpy as np
 
 from edgead.backbones import resnet, safetensors
 from edgead.backbones.folding import Folded, folded
-from edgead.backbones.graph import Graph
+from edgead.backbones.graph import PLACE, Graph
 from edgead.errors import UsageError
-
-PLACE = "backbone"
-"""Prefix of the names of nodes and weights."""
 
 Sides = tuple[int, int]
 

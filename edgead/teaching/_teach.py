@@ -233,11 +233,11 @@ def teach(
         checked.scored.describe(final)
         if options.int8:
             heap.return_freed()
-            backbone = int8.integer_backbone(made.model, calibration.for_ranges())
+            integers = int8.integer_backbone(made.model, calibration.for_ranges())
             del made
             heap.return_freed()
             integer = adjusted(
-                fit_again(backbone, gallery, split, learner, rate, INT8.name), backbone
+                fit_again(integers, gallery, split, learner, rate, INT8.name), integers
             )
             quantization = QuantizationSpec(
                 method="static",
@@ -249,7 +249,7 @@ def teach(
                 runtimes=(OnnxRuntime.name,),
             )
             quantized = manifest.replace(precision=INT8.name, quantization=quantization)
-            candidate = _candidate(backbone, design, integer, quantized)
+            candidate = _candidate(integers, design, integer, quantized)
             reference, checked = checked, _scored(bench, candidate)
             _require_runtimes(checked, str(path))
             judged = verdict.without_labels(
