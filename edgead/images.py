@@ -15,17 +15,17 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from edgead import _formats, files
+from edgead import _formats, files, resizing
 from edgead._formats import Alpha, Damage, Header, Refusal
 from edgead._formats.decoding import samples
 from edgead.errors import ImageError, UsageError
 
-Image = npt.NDArray[np.uint8]
+Image = resizing.Image
 Samples = npt.NDArray[Any]
 """uint8 or uint16."""
 
-RESIZE_METHOD = "opencv: INTER_AREA when both sides shrink, INTER_LINEAR otherwise"
-"""What :func:`resize` does, as the manifest records it."""
+RESIZE_METHOD = resizing.AREA
+"""What :func:`resize` does unless told otherwise, as the manifest records it."""
 
 MAX_MEGAPIXELS = 75.0
 """Larger photos are refused before they are decoded, where neither the call nor the environment
@@ -252,23 +252,22 @@ def _pixel_by_pixel(frame: npt.NDArray[Any]) -> Image:
     return plain if is_usable else np.ascontiguousarray(plain)
 
 
-def resize(image: Image, size: tuple[int, int]) -> Image:
+def resize(image: Image, size: tuple[int, int], method: str = RESIZE_METHOD) -> Image:
     """Resize a photo to the network's input; the only resize of photos in the project.
 
     Args:
         image: uint8 ``[H, W, 3]``, or grey ``[H, W]``.
         size: ``(height, width)`` in pixels. The aspect ratio is not kept.
+        method: One of :data:`edgead.resizing.METHODS`.
 
     Returns:
         uint8 ``[height, width, 3]`` or ``[height, width]``; ``image`` itself where it already has
         that size.
+
+    Raises:
+        UsageError: There is no such method.
     """
-    height, width = size
-    if image.shape[:2] == (height, width):
-        return image
-    shrinks = image.shape[0] >= height and image.shape[1] >= width
-    interpolation = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
-    return np.asarray(cv2.resize(image, (width, height), interpolation=interpolation), np.uint8)
+    return resizing.resize(image, size, method)
 
 
 def _white(stored: Samples, header: Header) -> int | None:

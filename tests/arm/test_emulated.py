@@ -123,13 +123,15 @@ def pixels(text: str) -> np.ndarray:
 
 @pytest.mark.parametrize("cpu", CPUS)
 def test_scores_are_those_of_this_machine(cpu: str, arm_python: Path, device_folder: Path) -> None:
-    here = score([sys.executable], device_folder)["artifacts"]
+    on_this = score([sys.executable], device_folder)
+    here = on_this["artifacts"]
     there = score([str(arm_python)], device_folder, cpu)
     assert there["machine"] == "aarch64"
     assert there["torch_free"]
     # Its wheel reports home like any other, into hidden folders of the home folder.
     assert there["told"] == "1"
     assert there["hidden"] == []
+    assert there["halved"] == on_this["halved"]
     for name, tolerance in TOLERANCES.items():
         expected, found = here[name], there["artifacts"][name]
         for theirs, ours in zip(found["pixels"], expected["pixels"], strict=True):
