@@ -2,8 +2,8 @@
 
     python -m studies.preprocess [--frame-size HxW] [--to HxW] [--rounds N]
 
-The first way is what :func:`edgead.images.resize` does. Training, calibration and every device use
-that one, so another way may take its place only if its bytes are equal.
+The first two are those that manifests name. Training, calibration and every device use the way of
+their file, so another one needs another name, and bytes that no processor changes.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from edgead import cpu, images
+from edgead import cpu, images, resizing
 from edgead.benchmarks import frames as sources
 from edgead.benchmarks.statistics import Ratio, paired_ratio
 from edgead.cli import _options
@@ -66,16 +66,15 @@ class Found:
 
 
 def ways(frame_size: Size, size: Size, pool: ThreadPoolExecutor, workers: int) -> list[Way]:
-    """List ways to shrink colour frames, the present one first.
+    """List ways to shrink colour frames, those of :mod:`edgead.resizing` first.
 
     Args:
         frame_size: Height and width of the frames.
-        size: Height and width of the network's input; at most half of the frame's.
+        size: Height and width of the network's input; at most those of the frame.
         pool: For bands in threads.
         workers: How many threads that pool has.
     """
-    area, linear = cv2.INTER_AREA, cv2.INTER_LINEAR
-    half = (frame_size[0] // 2, frame_size[1] // 2)
+    area, linear, exact = cv2.INTER_AREA, cv2.INTER_LINEAR, cv2.INTER_LINEAR_EXACT
     bands = math.gcd(frame_size[0], size[0])
 
     def to(image: Image, method: int, target: Size = size) -> Image:
@@ -97,16 +96,24 @@ def ways(frame_size: Size, size: Size, pool: ThreadPoolExecutor, workers: int) -
             _resize_into(frame[rows].astype(np.float32), out[target])
         return np.rint(out).astype(np.uint8)
 
+    def halved(image: Image) -> Image:
+        while image.shape[0] >= 2 * size[0] and image.shape[1] >= 2 * size[1]:
+            image = to(image, area, (image.shape[0] // 2, image.shape[1] // 2))
+        return image
+
     found = [
-        Way("now: INTER_AREA", lambda frame: images.resize(frame, size)),
+        Way("INTER_AREA", lambda frame: resizing.resize(frame, size, resizing.AREA)),
+        Way("halved: edgead 1", lambda frame: resizing.resize(frame, size, resizing.HALVED)),
+        Way("halved, then INTER_AREA", lambda frame: to(halved(frame), area)),
+        Way("halved, then INTER_LINEAR_EXACT", lambda frame: to(halved(frame), exact)),
         Way("INTER_AREA, OpenCV's threads", lambda frame: to(frame, area), cpu.physical_cores()),
+        Way(
+            "halved: edgead 1, OpenCV's threads",
+            lambda frame: resizing.resize(frame, size, resizing.HALVED),
+            cpu.physical_cores(),
+        ),
         Way("INTER_LINEAR", lambda frame: to(frame, linear)),
         Way("every second row, then INTER_AREA", lambda frame: to(frame[::2], area)),
-        Way(
-            "every second row and column, then INTER_AREA",
-            lambda frame: to(np.ascontiguousarray(frame[::2, ::2]), area),
-        ),
-        Way("half by INTER_AREA, then INTER_AREA", lambda frame: to(to(frame, area, half), area)),
         Way(
             "half by pyrDown, then INTER_AREA",
             lambda frame: to(np.asarray(cv2.pyrDown(frame), np.uint8), area),
@@ -126,15 +133,18 @@ def ways(frame_size: Size, size: Size, pool: ThreadPoolExecutor, workers: int) -
 
 def grey_ways(size: Size) -> list[Way]:
     """List ways to bring a grey frame to a network's input of three channels."""
+
+    def before(method: str) -> Callable[[Image], Image]:
+        return lambda frame: resizing.resize(images.as_bgr(frame), size, method)
+
+    def after(method: str) -> Callable[[Image], Image]:
+        return lambda frame: images.as_bgr(resizing.resize(frame, size, method))
+
     return [
-        Way(
-            "grey: three channels, then INTER_AREA",
-            lambda frame: images.resize(images.as_bgr(frame), size),
-        ),
-        Way(
-            "grey, now: INTER_AREA, then three channels",
-            lambda frame: images.as_bgr(images.resize(frame, size)),
-        ),
+        Way("grey: three channels, then INTER_AREA", before(resizing.AREA)),
+        Way("grey: INTER_AREA, then three channels", after(resizing.AREA)),
+        Way("grey: three channels, then halved: edgead 1", before(resizing.HALVED)),
+        Way("grey: halved: edgead 1, then three channels", after(resizing.HALVED)),
     ]
 
 
@@ -223,8 +233,8 @@ def _main() -> None:
     parser.add_argument("--rounds", type=_options.positive_int, default=40)
     args = parser.parse_args()
     frame_size, size = args.frame_size, args.to
-    if frame_size[0] < 2 * size[0] or frame_size[1] < 2 * size[1]:
-        parser.error("--frame-size must be at least twice --to on both sides: only shrinking costs")
+    if frame_size[0] < size[0] or frame_size[1] < size[1]:
+        parser.error("--frame-size must be at least --to on both sides: only shrinking costs")
     frames = sources.generated(frame_size)
     workers = cpu.physical_cores()
     with ThreadPoolExecutor(workers) as pool:

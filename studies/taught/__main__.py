@@ -1,6 +1,6 @@
 """How accurate taught detectors are: sets x draws x numbers of photos, FP32 and INT8.
 
-    python -m studies.taught prepare SETS NAME=DATA ... [--groups NAME=CSV]
+    python -m studies.taught prepare SETS NAME=DATA ... [--groups NAME=CSV] [--resize halved]
     python -m studies.taught table SETS --out OUT [--jobs N]
     python -m studies.taught train SETS --out OUT --set NAME --seed N
     python -m studies.taught heads SETS --out OUT --features DIR [--sets-only A,B] [--photos 4,all]
@@ -21,13 +21,14 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from edgead import cpu, files, notices
+from edgead import cpu, files, notices, resizing
 from edgead.cli import _options
 from edgead.errors import UsageError
 from edgead.teaching import DETECTORS
 from studies.script import pairs, told
 from studies.taught import cells, heads, prepared, report, trained
 
+_RESIZES = {"area": resizing.AREA, "halved": resizing.HALVED}
 _CELLS, _TABLE = "cells.jsonl", "taught.md"
 
 
@@ -51,6 +52,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         default=(256, 256),
         metavar="HxW",
         help="of photos and masks (default: 256x256)",
+    )
+    step.add_argument(
+        "--resize",
+        choices=_RESIZES,
+        default="area",
+        help="how photos become that size (default: %(default)s)",
     )
     step = steps.add_parser("table", help="teach and evaluate what is not there yet")
     _add_common(step)
@@ -113,7 +120,14 @@ def _prepare(args: argparse.Namespace) -> str:
     groups = dict(_split(args.groups, form))
     for name, data in _split(args.pairs, form):
         csv = groups.get(name)
-        prepared.prepare(name, Path(data), args.sets, args.image_size, Path(csv) if csv else None)
+        prepared.prepare(
+            name,
+            Path(data),
+            args.sets,
+            args.image_size,
+            Path(csv) if csv else None,
+            _RESIZES[args.resize],
+        )
         notices.say(f"{name}: {len(prepared.draws_of(args.sets / name)[0].train)} training photos")
     return f"written to {args.sets}"
 

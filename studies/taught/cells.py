@@ -9,12 +9,12 @@ import tempfile
 import time
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from multiprocessing import get_context
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edgead import notices
+from edgead import images, notices
 from edgead.datasets import GOOD, Dataset
 from edgead.detector import open_detector
 from edgead.errors import EdgeadError, GateRefused
@@ -115,17 +115,18 @@ def taught(cell: Cell, prepared: Path) -> list[dict[str, Any]]:
         # As the draw has them: the set's own test photos may be training photos of a draw.
         names = [Path(file).name for file in draw.train[: cell.photos]]
         photos = [dataset.root / "train" / GOOD / name for name in names]
+        height, width = images.read_image(photos[0]).shape[:2]  # as the set was prepared
+        options = TeachOptions(detector=cell.detector, image_size=(height, width))
         for precision in PRECISIONS:
             path = Path(scratch) / f"{precision}.onnx"
             is_int8 = precision == INT8
             start, refused = time.perf_counter(), None
             try:
-                teach(photos, path, TeachOptions(int8=is_int8, detector=cell.detector))
+                teach(photos, path, replace(options, int8=is_int8))
             except GateRefused as error:
                 refused = str(error)
-                options = TeachOptions(is_int8, cell.detector, max_drop=_ANY_DROP)
                 try:
-                    teach(photos, path, options)
+                    teach(photos, path, replace(options, int8=is_int8, max_drop=_ANY_DROP))
                 except EdgeadError:
                     found.append(line(cell, precision, 0.0, refused=refused))
                     continue

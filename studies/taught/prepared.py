@@ -45,7 +45,9 @@ class _Draws:
     draws: tuple[Draw, ...]
 
 
-def prepare(name: str, data: Path, out: Path, size: tuple[int, int], groups: Path | None) -> None:
+def prepare(
+    name: str, data: Path, out: Path, size: tuple[int, int], groups: Path | None, resize: str
+) -> None:
     """Resize a set as the product does, and draw its good photos.
 
     Args:
@@ -54,6 +56,7 @@ def prepare(name: str, data: Path, out: Path, size: tuple[int, int], groups: Pat
         out: The folder ``out/name`` is written.
         size: ``(height, width)`` of photos and masks.
         groups: CSV with ``file,group,role`` of the good photos: draws keep groups together.
+        resize: One of :data:`edgead.resizing.METHODS`.
 
     Raises:
         DataError: Two photos would get the same name, or a photo of the CSV is missing.
@@ -61,9 +64,9 @@ def prepare(name: str, data: Path, out: Path, size: tuple[int, int], groups: Pat
     dataset = Dataset.from_folder(data)
     written: set[str] = set()
     for path in dataset.train:
-        _write(path, data, out / name, size, written)
+        _write(path, data, out / name, size, resize, written)
     for photo in dataset.test:
-        own = _write(photo.path, data, out / name, size, written)
+        own = _write(photo.path, data, out / name, size, resize, written)
         if photo.masks:
             _write_mask(photo, own, out / name, size)
     test = [_named(photo.path, data) for photo in dataset.test if photo.kind == GOOD]
@@ -152,12 +155,14 @@ def _named(path: Path, data: Path) -> str:
     return _png(path.relative_to(data))
 
 
-def _write(path: Path, data: Path, out: Path, size: tuple[int, int], written: set[str]) -> Path:
+def _write(
+    path: Path, data: Path, out: Path, size: tuple[int, int], resize: str, written: set[str]
+) -> Path:
     name = _named(path, data)
     if name in written:
         raise DataError(f"{path} and another photo of {data} would both become {name}")
     written.add(name)
-    _write_png(out / name, images.resize(images.read_image(path), size))
+    _write_png(out / name, images.resize(images.read_image(path), size, resize))
     return out / name
 
 

@@ -19,6 +19,8 @@ def test_what_is_exact_is_told_from_what_is_not(frame_size: tuple[int, int]) -> 
     assert found[0].ratio.value == 1
     assert difference["INTER_AREA, OpenCV's threads"] == 0
     assert difference["INTER_LINEAR"] > 3
+    assert 0 < difference["halved: edgead 1"] <= 4
+    assert difference["halved: edgead 1"] == difference["halved: edgead 1, OpenCV's threads"]
     in_bands = [value for name, value in difference.items() if "bands" in name]
     assert in_bands == ([0, 0] if frame_size == (540, 960) else [])  # 543 and 64 share no factor
     text = preprocess.table(found)
@@ -28,7 +30,9 @@ def test_what_is_exact_is_told_from_what_is_not(frame_size: tuple[int, int]) -> 
 
 def test_grey_ways_are_equal() -> None:
     grey = [frame[..., 0].copy() for frame in frames.generated((301, 517))]
-    found = preprocess.measure(preprocess.grey_ways((64, 96)), grey, 1)
-    assert [one.difference for one in found] == [0, 0]
-    assert preprocess.grey_ways((64, 96))[0].run(grey[0]).shape == (64, 96, 3)
-    assert np.isfinite(found[1].cpu_ms)
+    ways = preprocess.grey_ways((64, 96))
+    for first in (0, 2):
+        found = preprocess.measure(ways[first : first + 2], grey, 1)
+        assert [one.difference for one in found] == [0, 0]
+        assert np.isfinite(found[1].cpu_ms)
+    assert ways[0].run(grey[0]).shape == (64, 96, 3)
