@@ -21,7 +21,8 @@ AREA = "opencv: INTER_AREA when both sides shrink, INTER_LINEAR otherwise"
 another kind of processor."""
 
 HALVED = "edgead 1: 2x2 means while both sides are at least twice the target, then area or linear"
-"""A quarter of the time of :data:`AREA` for a large photo, in integers: the same bytes everywhere.
+"""In integers: the same bytes everywhere. Less than half of the time of :data:`AREA` for a large
+photo (docs/notes/resize.md).
 
 1. Halving, while both sides of the *photo* are at least ``2**(k + 1)`` times the target after ``k``
    halvings. A pixel becomes ``(a + b + c + d + 2) >> 2``: the photo gets brighter by 1/8 of a level
