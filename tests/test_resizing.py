@@ -1,7 +1,11 @@
 from __future__ import annotations
 
+import ctypes
 import math
+import shutil
+import subprocess
 from fractions import Fraction
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -125,3 +129,33 @@ def test_a_method_is_asked_for_by_its_name() -> None:
     )
     with pytest.raises(UsageError, match=r"unknown resize 'edgead 9'.*INTER_AREA"):
         images.resize(photo, (30, 30), "edgead 9")
+
+
+@pytest.mark.skipif(shutil.which("g++") is None, reason="there is no g++ to compile C++ with")
+def test_the_documented_c_plus_plus_gives_the_same_bytes(tmp_path: Path) -> None:
+    page = Path(__file__).parents[1] / "docs/how-to/cpp.md"
+    (code,) = (text for text in page.read_text().split("```cpp\n") if "Pixels resized(" in text)
+    source = tmp_path / "resize.cpp"
+    source.write_text(
+        code.split("```")[0]
+        + """
+extern "C" void bytes(const std::uint8_t *in, int h, int w, std::uint8_t *out,
+                      int height, int width) {
+  const Pixels made = resized({h, w, {in, in + std::size_t(h) * w * 3}}, height, width);
+  std::copy(made.data.begin(), made.data.end(), out);
+}"""
+    )
+    words = ["g++", "-std=c++17", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC", "-O1"]
+    subprocess.run([*words, "-o", tmp_path / "resize.so", source], check=True)
+    library = ctypes.CDLL(str(tmp_path / "resize.so"))
+    rng = np.random.default_rng(0)
+    for shape, size in (((270, 480), (64, 64)), ((259, 521), (32, 40)), ((40, 300), (64, 48))):
+        photo = rng.integers(0, 256, (*shape, 3), np.uint8)
+        out = np.empty((*size, 3), np.uint8)
+        library.bytes(
+            photo.ctypes.data_as(ctypes.c_void_p),
+            *shape,
+            out.ctypes.data_as(ctypes.c_void_p),
+            *size,
+        )
+        np.testing.assert_array_equal(out, resizing.resize(photo, size, HALVED))
