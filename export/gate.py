@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -15,7 +15,7 @@ from edgead.datasets import Dataset
 from edgead.errors import DataError
 from edgead.export.parity import RUNTIME_TOLERANCE, Scored
 from edgead.maps import to_photo
-from edgead.metrics import au_pro, auroc
+from edgead.metrics import overlap_of_each
 
 RANK_CORRELATION = 0.9
 """Spearman's, least accepted on good photos and synthetic defects; the shipped detectors' INT8 has
@@ -47,8 +47,8 @@ class Accuracy:
         synthetic_auroc: AUROC of good validation photos against their synthetic defects.
         image_auroc: Image AUROC on labelled photos, or ``None`` where there are none.
         au_pro: AU-PRO on labelled photos with masks, or ``None``.
-        synthetic_au_pro: AU-PRO on the same photos as the first: it sees what an image's one score
-            does not, that a map has lost small or faint defects.
+        synthetic_au_pro: AU-PRO on the same photos as the first, each painted defect one region: it
+            sees what an image's one score does not, that a map has lost small or faint defects.
         synthetic_defects: Number of photos with a synthetic defect.
     """
 
@@ -83,52 +83,121 @@ def labelled(folder: str, good: Sequence[str] = ()) -> Dataset:
     return dataset
 
 
+@dataclass(frozen=True)
+class EachDefect:
+    """What every synthetic defect contributes to the accuracy of a graph, 0..1.
+
+    Attributes:
+        ranked: Share of good photos that score below it; equal ones count half. The mean is the
+            AUROC.
+        covered: Area under its overlap over the FPR. The mean is the AU-PRO. Empty where nothing
+            of any defect can be seen.
+    """
+
+    ranked: npt.NDArray[np.float64]
+    covered: npt.NDArray[np.float64]
+
+    @property
+    def accuracy(self) -> Accuracy:
+        """The means."""
+        return Accuracy(
+            float(self.ranked.mean()),
+            synthetic_au_pro=float(self.covered.mean()) if len(self.covered) else None,
+            synthetic_defects=len(self.ranked),
+        )
+
+
+class _Maps(Sequence[npt.NDArray[np.float32]]):
+    """Anomaly maps at the input's resolution, made when they are looked at."""
+
+    def __init__(self, manifest: Manifest, maps: npt.NDArray[np.float32]) -> None:
+        self._manifest, self._maps = manifest, maps
+
+    def __len__(self) -> int:
+        return len(self._maps)
+
+    @overload
+    def __getitem__(self, index: int) -> npt.NDArray[np.float32]: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[npt.NDArray[np.float32]]: ...
+    def __getitem__(
+        self, index: int | slice
+    ) -> npt.NDArray[np.float32] | Sequence[npt.NDArray[np.float32]]:
+        """Return one, or several still to be made."""
+        if isinstance(index, slice):
+            return _Maps(self._manifest, self._maps[index])
+        spec, size = self._manifest.map, self._manifest.input
+        return to_photo(self._maps[index], spec, size, size.size)
+
+
 def on_synthetic_defects(
     manifest: Manifest, scored: Scored, masks: Sequence[Mask | None]
-) -> Accuracy:
-    """Measure how well a graph separates good photos from their synthetic defects."""
-    size = manifest.input.size
-    nothing = np.zeros(size, np.bool_)
-    maps = [to_photo(found, manifest.map, manifest.input, size) for found in scored.maps]
-    return Accuracy(
-        _auroc(scored.scores, masks),
-        synthetic_au_pro=au_pro([nothing if mask is None else mask for mask in masks], maps),
-        synthetic_defects=sum(mask is not None for mask in masks),
+) -> EachDefect:
+    """Measure how well a graph separates good photos from their synthetic defects.
+
+    What was painted into a photo is one defect. A patch from elsewhere in a photo differs from
+    what it covers in hundreds of places, some of a single pixel: counted one by one, the defects of
+    a few photos decided the AU-PRO of all (docs/notes/int8-gate.md).
+
+    Raises:
+        DataError: There are no good or no defective photos.
+    """
+    nothing = np.zeros(manifest.input.size, np.bool_)
+    covered = overlap_of_each(
+        [nothing if mask is None else mask for mask in masks], _Maps(manifest, scored.maps)
+    )
+    return EachDefect(
+        _share_below(scored.scores, masks), np.empty(0) if covered is None else covered
     )
 
 
-def is_open(
-    before: npt.NDArray[np.float32],
-    after: npt.NDArray[np.float32],
-    masks: Sequence[Mask | None],
-    max_drop: float,
-) -> bool:
-    """Whether other synthetic defects could change the verdict on AUROC.
+def is_open(before: EachDefect, after: EachDefect, max_drop: float) -> bool:
+    """Whether other synthetic defects could change the verdict.
 
-    What one defect contributes to the AUROC is the share of good photos that score below it, so the
-    drop is the mean over the defects of what each has lost, with the standard error of that mean.
-    Where good photos score nearly alike, a single defect that falls from just above to just below
-    them has lost all that it had: 1.5 points of 68 defects, and nothing that a user would notice.
+    AUROC and AU-PRO are means over the defects, so a drop is the mean of what each has lost, with
+    the standard error of that mean. Where good photos score nearly alike, a single defect that
+    falls from just above to just below them has lost all that it had: 1.5 points of 68 defects, and
+    nothing that a user would notice.
 
     Args:
-        before: Scores of the FP32 graph.
-        after: Scores of the variant.
-        masks: Where each photo has a defect, ``None`` for the good ones.
+        before: Of the FP32 graph.
+        after: Of the variant.
         max_drop: Largest loss allowed, in points.
 
     Returns:
-        Whether the loss allowed is within two standard errors of the loss measured.
+        Whether the loss allowed of the AUROC is within two standard errors of the loss measured, or
+        an AU-PRO that would refuse the variant has lost more than allowed by less than that. A loss
+        beyond two standard errors refuses it, whatever other defects say.
     """
-    is_good = np.array([mask is None for mask in masks])
-    lost = 100 * (_share_below(before, is_good) - _share_below(after, is_good))
+    ranked, ranked_error = _beyond(before.ranked, after.ranked, max_drop)
+    covered, covered_error = _beyond(before.covered, after.covered, max_drop)
+    if ranked >= ranked_error or covered >= covered_error:
+        return False
+    return ranked > -ranked_error or covered > _ROUNDING
+
+
+def _beyond(
+    before: npt.NDArray[np.float64], after: npt.NDArray[np.float64], max_drop: float
+) -> tuple[float, float]:
+    """Return by how many points the mean has lost more than allowed, and two standard errors."""
+    lost = 100 * (before - after)
+    if not len(lost):
+        return -np.inf, np.inf
     error = float(lost.std(ddof=1)) / np.sqrt(len(lost)) if len(lost) > 1 else np.inf
-    return bool(abs(float(lost.mean()) - max_drop) < 2 * error)
+    return float(lost.mean()) - max_drop, 2 * error
 
 
 def _share_below(
-    scores: npt.NDArray[np.float32], is_good: npt.NDArray[np.bool_]
+    scores: npt.NDArray[np.float32], masks: Sequence[Mask | None]
 ) -> npt.NDArray[np.float64]:
-    """Return for each defect the share of good photos below it; equal ones count half."""
+    """Return for each defect the share of good photos below it; equal ones count half.
+
+    Raises:
+        DataError: There are no good or no defective photos.
+    """
+    is_good = np.array([mask is None for mask in masks])
+    if is_good.all() or not is_good.any():
+        raise DataError("the gate needs both good and defective photos, and has only one kind")
     good, defective = scores[is_good], scores[~is_good, None]
     below = (good < defective).mean(1) + 0.5 * (good == defective).mean(1)
     return np.asarray(below, np.float64)
@@ -141,7 +210,7 @@ def hardly_trained(scores: npt.NDArray[np.float32], masks: Sequence[Mask | None]
         scores: Of good photos and synthetic defects of them.
         masks: Where each has a defect, ``None`` for the good ones.
     """
-    found = _auroc(scores, masks)
+    found = float(_share_below(scores, masks).mean())
     if found >= TELLS_APART:
         return None
     if np.ptp(scores) == 0:
@@ -155,13 +224,6 @@ def hardly_trained(scores: npt.NDArray[np.float32], masks: Sequence[Mask | None]
         f"{found:.2f}; {TELLS_APART} or more is usual): train it for more steps before you use "
         "any file made from it"
     )
-
-
-def _auroc(scores: npt.NDArray[np.float32], masks: Sequence[Mask | None]) -> float:
-    found = auroc([mask is not None for mask in masks], scores.tolist())
-    if found is None:
-        raise DataError("the gate needs both good and defective photos, and has only one kind")
-    return found
 
 
 def refusal(before: Accuracy, after: Accuracy, parity: ParitySpec, max_drop: float) -> str | None:

@@ -34,8 +34,8 @@ class Scored:
     artifact: Artifact
     runtime: Runtime
     outputs: parity.Scored
-    on_few: gate.Accuracy | None = None
-    on_many: gate.Accuracy | None = None
+    on_few: gate.EachDefect | None = None
+    on_many: gate.EachDefect | None = None
     on_labelled: Evaluation | None = None
 
     @property
@@ -89,7 +89,7 @@ class Judge:
         good = file.outputs.scores[: len(self.photos.good)]
         file.describe(refitted(file.artifact.manifest, good.tolist()))
 
-    def on_few(self, file: Scored) -> gate.Accuracy:
+    def on_few(self, file: Scored) -> gate.EachDefect:
         """Measure a file on the photos that it was scored on."""
         if file.on_few is None:
             file.on_few = gate.on_synthetic_defects(
@@ -109,12 +109,10 @@ class Judge:
             allowed: Largest loss of accuracy, in points of a hundred.
         """
         before, after = self.on_few(reference), self.on_few(file)
-        same_auroc = dataclasses.replace(before, synthetic_auroc=after.synthetic_auroc)
-        if gate.refusal(same_auroc, after, compared, allowed):
-            return before, after  # whatever more defects say
-        if gate.is_open(reference.outputs.scores, file.outputs.scores, self.masks, allowed):
-            return self._on_many(reference), self._on_many(file)
-        return before, after
+        is_refused = gate.refusal(before.accuracy, before.accuracy, compared, allowed)
+        if not is_refused and gate.is_open(before, after, allowed):
+            before, after = self._on_many(reference), self._on_many(file)
+        return before.accuracy, after.accuracy
 
     def label(self, files: Sequence[Scored]) -> None:
         """Measure files on the labelled photos, where there are some; each photo is read once.
@@ -137,7 +135,7 @@ class Judge:
         image_auroc, au_pro = file.on_labelled.image_auroc, file.on_labelled.au_pro
         return dataclasses.replace(found, image_auroc=image_auroc, au_pro=au_pro)
 
-    def _on_many(self, file: Scored) -> gate.Accuracy:
+    def _on_many(self, file: Scored) -> gate.EachDefect:
         if file.on_many is None:
             if self._others is None:
                 self._others = self.photos.with_other_defects()

@@ -120,5 +120,5 @@ def of_reference(judge: Judge, reference: Scored, name: str) -> Verdict:
     if found is None:
         outputs = reference.outputs
         found = parity.compare(outputs, outputs, (0.0, 0.0), name)
-    accuracy = judge.with_labelled(reference, judge.on_few(reference))
+    accuracy = judge.with_labelled(reference, judge.on_few(reference).accuracy)
     return Verdict(found, accuracy, accuracy, None)

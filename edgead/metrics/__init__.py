@@ -1,7 +1,7 @@
 """Accuracy metrics, exact: no thresholds are sampled. NumPy and OpenCV only."""
 
 from edgead.metrics.curves import auroc, average_precision, best_f1
-from edgead.metrics.pixels import au_pro, pixel_auroc, pixel_metrics
+from edgead.metrics.pixels import au_pro, overlap_of_each, pixel_auroc, pixel_metrics
 from edgead.metrics.rates import rate_interval
 
 __all__ = [
@@ -9,6 +9,7 @@ __all__ = [
     "auroc",
     "average_precision",
     "best_f1",
+    "overlap_of_each",
     "pixel_auroc",
     "pixel_metrics",
     "rate_interval",

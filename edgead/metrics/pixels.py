@@ -69,9 +69,44 @@ def au_pro(masks: Masks, maps: Maps, fpr_limit: float = 0.3) -> float | None:
     return pixel_metrics(masks, maps, fpr_limit)[1]
 
 
+def overlap_of_each(
+    masks: Masks, maps: Maps, fpr_limit: float = 0.3
+) -> npt.NDArray[np.float64] | None:
+    """Return what the defect of each photo contributes to an :func:`au_pro` of one defect a photo.
+
+    All marked pixels of a photo are one defect, connected or not. The mean over the defects is
+    their AU-PRO.
+
+    Args are those of :func:`au_pro`.
+
+    Returns:
+        0..1 for each photo whose mask marks something, in their order; ``None`` where none does, or
+        nothing is defect-free.
+    """
+    _require_as_many(masks, maps)
+    marked = []
+    for mask, anomaly_map in zip(masks, maps, strict=True):
+        _check(mask, anomaly_map)
+        marked.append(anomaly_map[mask])
+    sizes = [len(values) for values in marked if len(values)]
+    if not sizes:
+        return None
+    cuts, which = np.unique(np.concatenate(marked), return_inverse=True)
+    good = _count(masks, maps, cuts)
+    if not good.any():
+        return None
+    above = good[::-1].cumsum()[::-1] / good.sum()
+    before, after = above[2::2], above[1::2]  # FPR without and with what shares a pixel's value
+    # The curve rises between the two in a straight line, which the limit may cut.
+    whole = fpr_limit - (before + after) / 2
+    cut_off = np.maximum(fpr_limit - before, 0) ** 2 / (2 * np.maximum(after - before, 1e-300))
+    areas = np.where(after <= fpr_limit, whole, cut_off) / fpr_limit
+    starts = np.cumsum([0, *sizes[:-1]])
+    return np.asarray(np.add.reduceat(areas[which], starts) / sizes, np.float64)
+
+
 def _curves(masks: Masks, maps: Maps) -> _Curves | None:
-    if len(masks) != len(maps):
-        raise EdgeadError(f"there are {len(masks)} masks but {len(maps)} anomaly maps")
+    _require_as_many(masks, maps)
     values, shares = [np.empty(0, np.float32)], [np.empty(0)]
     regions = 0
     for mask, anomaly_map in zip(masks, maps, strict=True):
@@ -118,6 +153,11 @@ def _up_to(limit: float, curves: _Curves) -> float:
     at_limit = float(np.interp(limit, fpr, pro))
     area = area_under(np.append(fpr[inside], limit), np.append(pro[inside], at_limit))
     return float(min(1.0, area / limit))
+
+
+def _require_as_many(masks: Masks, maps: Maps) -> None:
+    if len(masks) != len(maps):
+        raise EdgeadError(f"there are {len(masks)} masks but {len(maps)} anomaly maps")
 
 
 def _check(mask: npt.NDArray[np.bool_], anomaly_map: npt.NDArray[np.float32]) -> None:

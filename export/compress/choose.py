@@ -106,7 +106,7 @@ class _Chooser:
         found = self._verdict(checked, allowed)
         if self.options.compress == AUTO:
             found = found.or_refused(gate.order_refusal(found.parity, allowed))
-        auroc = self.bench.judge.on_few(checked.scored).synthetic_auroc
+        auroc = self.bench.judge.on_few(checked.scored).accuracy.synthetic_auroc
         return Rung(made.gmac, made.parameters, auroc, found.parity, found.refusal)
 
     def _as_small_as_int8_allows(self, made: Compressed) -> Compressed:

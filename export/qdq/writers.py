@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import onnx
 
@@ -20,13 +20,18 @@ TENSORRT_SCHEME = (
 )
 
 
-def calibrated_tensors(model: onnx.ModelProto) -> list[str]:
-    """Name the activations whose ranges an INT8 graph needs, in the order of the graph."""
+def calibrated_tensors(model: onnx.ModelProto, floats: Collection[str] = ()) -> list[str]:
+    """Name the activations whose ranges an INT8 graph needs, in the order of the graph.
+
+    Args:
+        model: FP32 graph with edgead's contract.
+        floats: Names of convolutions that stay float.
+    """
     graph = IntegerGraph(model)
     sums = {node.name for node in graph.sums()}
     names: list[str] = []
     for node in graph.nodes:
-        if is_integer(node):
+        if is_integer(node) and node.name not in floats:
             names += [node.input[0], graph.activated(node)]
         elif node.name in sums:
             names += [*node.input, graph.activated(node)]
@@ -48,7 +53,9 @@ def compared_tensors(model: onnx.ModelProto) -> list[str]:
     ]
 
 
-def for_onnxruntime(model: onnx.ModelProto, ranges: Mapping[str, Range]) -> onnx.ModelProto:
+def for_onnxruntime(
+    model: onnx.ModelProto, ranges: Mapping[str, Range], floats: Collection[str] = ()
+) -> onnx.ModelProto:
     """Write the INT8 graph that ONNX Runtime and OpenVINO run fast.
 
     Every convolution but the head and the autoencoder's becomes INT8. One left in FP32 between two
@@ -61,6 +68,7 @@ def for_onnxruntime(model: onnx.ModelProto, ranges: Mapping[str, Range]) -> onnx
     Args:
         model: FP32 graph with edgead's contract.
         ranges: Of :func:`calibrated_tensors`.
+        floats: Names of the first convolutions, where they stay float.
 
     Returns:
         A new graph with the same inputs and outputs.
@@ -71,7 +79,11 @@ def for_onnxruntime(model: onnx.ModelProto, ranges: Mapping[str, Range]) -> onnx
     graph = IntegerGraph(model)
     graph.make_pools_convolutions()
     ranges = graph.make_tilings_convolutions(ranges)
-    chosen = [n for n in graph.nodes if is_integer(n) and n.op_type == "Conv"]
+    chosen = [
+        node
+        for node in graph.nodes
+        if is_integer(node) and node.op_type == "Conv" and node.name not in floats
+    ]
     sums = graph.sums()
     ranges = _shared_ranges(graph, ranges)
     quantized: dict[str, Quantizer] = {}
@@ -101,7 +113,9 @@ def for_onnxruntime(model: onnx.ModelProto, ranges: Mapping[str, Range]) -> onnx
     return graph.finished()
 
 
-def for_tensorrt(model: onnx.ModelProto, ranges: Mapping[str, Range]) -> onnx.ModelProto:
+def for_tensorrt(
+    model: onnx.ModelProto, ranges: Mapping[str, Range], floats: Collection[str] = ()
+) -> onnx.ModelProto:
     """Write the INT8 graph that TensorRT accepts; arguments as in :func:`for_onnxruntime`.
 
     Convolutions that read the photo stay float: symmetric INT8 has 127 levels for a pixel's 255.
@@ -110,7 +124,11 @@ def for_tensorrt(model: onnx.ModelProto, ranges: Mapping[str, Range]) -> onnx.Mo
     adds inside the convolution.
     """
     graph = IntegerGraph(model)
-    chosen = [node for node in graph.nodes if is_integer(node) and node.input[0] != graph.pixels]
+    chosen = [
+        node
+        for node in graph.nodes
+        if is_integer(node) and node.input[0] != graph.pixels and node.name not in floats
+    ]
     shortcuts = [(graph.shortcut(node), node) for node in graph.sums()]
     wanted = [*((node.input[0], node) for node in chosen), *shortcuts]
     for name in dict.fromkeys(name for name, _ in wanted if name is not None):

@@ -90,8 +90,8 @@ def _on_generated_frames(
     """Generated frames show no part, so that they prove nothing about its defects."""
     name = f"{expected.name} in onnxruntime, on generated frames"
     compared = verdict.compare(expected, found, name)
-    before = judge.with_labelled(expected, judge.on_few(expected))
-    after = judge.with_labelled(found, judge.on_few(found))
+    before = judge.with_labelled(expected, judge.on_few(expected).accuracy)
+    after = judge.with_labelled(found, judge.on_few(found).accuracy)
     same = dataclasses.replace(after, image_auroc=before.image_auroc, au_pro=before.au_pro)
     judged = compared
     if options.precision in TOLERANCE:

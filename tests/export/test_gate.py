@@ -6,13 +6,19 @@ import pytest
 from edgead.errors import ParityError
 from edgead.export.gate import (
     Accuracy,
+    EachDefect,
     Mask,
     hardly_trained,
     is_open,
+    on_synthetic_defects,
     order_refusal,
     refusal,
 )
 from edgead.export.parity import Scored, compare, require_fp32
+from tests.conftest import manifest_for
+
+SIZE, CELLS = (32, 32), (8, 8)
+MANIFEST = manifest_for(*SIZE, CELLS)
 
 
 def scored(*values: float) -> Scored:
@@ -91,18 +97,64 @@ def test_a_detector_that_has_learned_nothing_is_doubted() -> None:
     assert "gives every photo the same score, 0.25" in str(same)
 
 
+def each(good: np.ndarray, bad: np.ndarray) -> EachDefect:
+    """What defects contribute whose maps show nothing but their scores."""
+    scores = np.concatenate([good, bad]).astype(np.float32)
+    maps = np.ones((len(scores), *CELLS), np.float32)
+    marks = [np.zeros(SIZE, np.bool_) for _ in bad]
+    for mark in marks:
+        mark[:2, :2] = True
+    return on_synthetic_defects(MANIFEST, Scored(scores, maps), [*[None] * len(good), *marks])
+
+
 def test_one_defect_that_falls_below_alike_good_photos_leaves_the_verdict_open() -> None:
     good, clear = np.full(17, 1.0), np.linspace(2, 3, 67)
-    before = np.concatenate([good, clear, [1.001]]).astype(np.float32)
-    after = np.concatenate([good, clear, [0.999]]).astype(np.float32)  # 1.5 points of AUROC
-    assert is_open(before, after, masks(17, 68), max_drop=0.5)
-    assert is_open(after, before, masks(17, 68), max_drop=0.5)  # a gain by chance counts as well
-    assert not is_open(before, before, masks(17, 68), max_drop=0.5)
+    before = each(good, np.append(clear, 1.001))
+    after = each(good, np.append(clear, 0.999))  # 1.5 points of AUROC
+    assert before.accuracy.synthetic_auroc == 1
+    assert before.accuracy.synthetic_defects == 68
+    assert is_open(before, after, max_drop=0.5)
+    assert is_open(after, before, max_drop=0.5)  # a gain by chance counts as well
+    assert not is_open(before, before, max_drop=0.5)
 
 
 def test_a_loss_that_many_defects_share_is_none_of_chance() -> None:
     good = np.linspace(0, 1, 20)
-    before = np.concatenate([good, np.linspace(0.5, 1.5, 80)]).astype(np.float32)
-    after = np.concatenate([good, np.linspace(0.3, 1.3, 80)]).astype(np.float32)
-    assert not is_open(before, after, masks(20, 80), max_drop=0.5)
-    assert is_open(before, after, masks(20, 80), max_drop=10.0)
+    before = each(good, np.linspace(0.5, 1.5, 80))
+    after = each(good, np.linspace(0.3, 1.3, 80))
+    assert not is_open(before, after, max_drop=0.5)
+    assert is_open(before, after, max_drop=10.0)
+
+
+def test_a_worse_map_is_refused_and_a_map_that_is_worse_by_chance_is_looked_at_again() -> None:
+    rng = np.random.default_rng(0)
+    ranked, covered = np.ones(80), rng.uniform(0.3, 0.9, 80)
+    before = EachDefect(ranked, covered)
+    noise = rng.normal(0, 0.02, 80)
+    noise -= noise.mean()
+    same = compare(scored(0, 1, 2), scored(0, 1, 2), (0.5, 0.5), "fp32")
+    for points, said, again in (
+        (0.4, False, False),  # a loss that is allowed costs no second look
+        (0.8, True, True),
+        (1.5, True, False),
+    ):
+        after = EachDefect(ranked, covered - points / 100 + noise)
+        found = refusal(before.accuracy, after.accuracy, same, 0.5)
+        assert (found is not None) == said
+        assert is_open(before, after, 0.5) == again
+    fewer = EachDefect(np.append(np.zeros(20), np.ones(60)), covered - 0.008 + noise)
+    assert not is_open(before, fewer, 0.5)  # the AUROC refuses it, whatever its maps are
+
+
+def test_a_defect_in_many_pieces_weighs_no_more_than_another() -> None:
+    whole, pieces = np.zeros(SIZE, np.bool_), np.zeros(SIZE, np.bool_)
+    whole[8:24, 8:24] = True
+    pieces[8:24:2, 8:24:2] = True  # 64 that do not touch
+    found = np.zeros(CELLS, np.float32)
+    found[2:6, 2:6] = 1
+    maps = np.stack([0 * found, found, 0 * found])
+    score = np.array([0, 1, 1], np.float32)
+    each_one = on_synthetic_defects(MANIFEST, Scored(score, maps), [None, whole, pieces])
+    assert each_one.covered[0] > 0.8
+    assert each_one.covered[1] < 0.2
+    assert each_one.accuracy.synthetic_au_pro == pytest.approx(each_one.covered.mean())

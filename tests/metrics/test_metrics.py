@@ -75,6 +75,33 @@ def test_au_pro_is_mvtecs_definition(digits: int, limit: float) -> None:
     )
 
 
+@pytest.mark.parametrize("digits", [0, 1, 6])  # fewer digits make more ties
+@pytest.mark.parametrize("limit", [0.3, 1.0])
+def test_the_mean_of_what_each_defect_contributes_is_au_pro(digits: int, limit: float) -> None:
+    rng = np.random.default_rng(4)
+    masks = [np.zeros((14, 19), bool) for _ in range(4)]
+    for index, mask in enumerate(masks[:3]):  # connected, so that both count one a photo
+        mask[2 : 4 + index, 3 : 8 + index] = True
+    maps = [
+        np.round(rng.normal(0, 0.5, mask.shape) + mask, digits).astype(np.float32) for mask in masks
+    ]
+    each = metrics.overlap_of_each(masks, maps, limit)
+    assert each is not None
+    assert len(each) == 3
+    assert each.mean() == pytest.approx(metrics.au_pro(masks, maps, limit))
+
+
+def test_a_defect_in_pieces_counts_once() -> None:
+    mask = np.zeros((9, 9), bool)
+    mask[1, 1:5] = mask[7, 7] = True
+    heat = np.where(mask, 1, 0).astype(np.float32)
+    heat[7, 7] = -1  # one pixel of five is never found
+    found = metrics.overlap_of_each([mask], [heat])
+    assert found == pytest.approx([0.8])
+    assert metrics.au_pro([mask], [heat]) == pytest.approx(0.5)
+    assert metrics.overlap_of_each([~mask & mask], [heat]) is None
+
+
 def test_regions_that_touch_at_a_corner_are_one() -> None:
     mask = np.zeros((6, 6), bool)
     mask[1, 1] = mask[2, 2] = True
