@@ -64,13 +64,7 @@ def _rows(manifest: Manifest) -> list[tuple[str, str]]:
             f"{statistics.mean:.4f} ± {statistics.std:.4f}, highest {statistics.maximum:.4f}, "
             f"{statistics.images} photos",
         ),
-        (
-            "trained",
-            f"on {training.images} photos of {training.dataset}, "
-            + (f"{training.steps} steps, " if training.steps else "")
-            # What is taught has no date: the same photos give the same file.
-            + (f"seed {training.seed}, {training.finished}" if training.finished else "no steps"),
-        ),
+        _learned(training),
         ("blank photos", _blank(training)),
         *_teacher(manifest.teacher),
         (
@@ -88,6 +82,14 @@ def _rows(manifest: Manifest) -> list[tuple[str, str]]:
 
 def _options_of(values: Mapping[str, Any]) -> str:
     return ", ".join(f"{name}={value}" for name, value in values.items())
+
+
+def _learned(training: TrainingSpec) -> tuple[str, str]:
+    photos = f"{training.images} photos of {training.dataset}"
+    if not training.finished:  # no date: the same photos teach the same file
+        return "taught", f"with {photos}"
+    steps = f"{training.steps} steps, " if training.steps else ""
+    return "trained", f"on {photos}, {steps}seed {training.seed}, {training.finished}"
 
 
 def _blank(training: TrainingSpec) -> str:

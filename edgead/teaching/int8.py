@@ -149,11 +149,11 @@ def _measured(
 def _round(model: onnx.ModelProto, seen: dict[str, _Seen]) -> None:
     """Round weights so that outputs stay close; what is left of their means goes into the biases.
 
-    Depthwise convolutions and the first one have few weights a sum, and nearly all of the error is
-    theirs: each weight's error is passed on to those not rounded yet (Frantar et al., "GPTQ", ICLR
-    2023). The others' weights go to the nearest integers. Means as in Nagel et al., "Data-free
-    quantization through weight equalization and bias correction" (ICCV 2019), section 4.2,
-    measured on photos.
+    Where a sum has few weights, each weight's error is passed on to those not rounded yet (Frantar
+    et al., "GPTQ", ICLR 2023): in depthwise convolutions, which have nearly all of the error of the
+    weights, and in the 1x1 convolutions of the first blocks, which the map is made from. Weights of
+    the others go to the nearest integers. Means as in Nagel et al., "Data-free quantization through
+    weight equalization and bias correction" (ICCV 2019), section 4.2, measured on photos.
 
     Args:
         model: The graph to change.
