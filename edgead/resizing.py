@@ -166,19 +166,25 @@ def _weighted(image: Image, taps: Taps) -> Image:
     count, samples = at.shape[1], rows.shape[1]
     out = np.empty((count, samples), np.uint8)
     most = max(1, _AT_ONCE // samples)
-    spare = np.empty((2, most, samples), np.uint16)
-    for start in range(0, count, most):
-        some = slice(start, min(start + most, count))
-        total, term = spare[:, : some.stop - start]
-        first = int(at[0, start])
-        near = rows[first : int(at[-1, some.stop - 1]) + 1].astype(np.uint16)
-        total[...] = _ONE // 2
-        for row, weight in zip(at[:, some] - first, weights[:, some], strict=True):
-            np.take(near, row, axis=0, out=term, mode="clip")  # the mode that writes into ``out``
-            term *= weight
-            total += term
+    blocks = [slice(start, min(start + most, count)) for start in range(0, count, most)]
+    spans = [slice(int(at[0, b.start]), int(at[-1, b.stop - 1]) + 1) for b in blocks]
+    # Taken once and together: memory that each block gets anew costs up to a fifth of the time.
+    memory = np.empty((2 * most + max(s.stop - s.start for s in spans), samples), np.uint16)
+    totals, terms, nearest = memory[:most], memory[most : 2 * most], memory[2 * most :]
+    for block, span in zip(blocks, spans, strict=True):
+        total, term = totals[: block.stop - block.start], terms[: block.stop - block.start]
+        near = nearest[: span.stop - span.start]
+        near[...] = rows[span]
+        for tap in range(len(at)):
+            summand = term if tap else total
+            # "clip" changes no position here: it is the mode that writes into ``out`` at once.
+            np.take(near, at[tap, block] - span.start, axis=0, out=summand, mode="clip")
+            summand *= weights[tap, block]
+            if tap:
+                total += term
+        total += _ONE // 2
         total >>= 8
-        out[some] = total
+        out[block] = total
     return out.reshape(count, *image.shape[1:])
 
 
