@@ -3,14 +3,17 @@
     python -m studies.taught prepare SETS NAME=DATA ... [--groups NAME=CSV] [--resize halved]
     python -m studies.taught table SETS --out OUT [--jobs N]
     python -m studies.taught train SETS --out OUT --set NAME --seed N
+    python -m studies.taught losses SETS --out OUT --set NAME [--detector A] [--photos N]
     python -m studies.taught heads SETS --out OUT --features DIR [--sets-only A,B] [--photos 4,all]
 
 ``prepare`` resizes data sets in MVTec AD's layout to the network's size and draws their good photos
 three times: the others need nothing but the folder ``SETS``. ``table`` teaches and evaluates
 every cell that ``OUT/cells.jsonl`` lacks, one process and one thread each, and writes
-``OUT/taught.md``. ``train`` adds a trained detector (needs the training install). ``heads``
-compares stages and detectors on features that are computed once (0.7 GB for the five sets), and
-writes ``OUT/heads.md``. Test photos choose nothing in ``table`` and ``train``.
+``OUT/taught.md``. ``train`` adds a trained detector (needs the training install). ``losses``
+says what INT8 costs on synthetic defects, by scores and by the shape of the maps, and writes
+``OUT/losses.md``. ``heads`` compares stages and detectors on features that are computed once
+(0.7 GB for the five sets), and writes ``OUT/heads.md``. Test photos choose nothing in ``table``,
+``train`` and ``losses``.
 """
 
 from __future__ import annotations
@@ -26,7 +29,7 @@ from edgead.cli import _options
 from edgead.errors import UsageError
 from edgead.teaching import DETECTORS
 from studies.script import pairs, told
-from studies.taught import cells, heads, prepared, report, trained
+from studies.taught import cells, heads, losses, prepared, report, trained
 
 _RESIZES = {"area": resizing.AREA, "halved": resizing.HALVED}
 _CELLS, _TABLE = "cells.jsonl", "taught.md"
@@ -81,6 +84,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     step.add_argument("--model", default="efficientad-n")
     step.add_argument("--steps", type=int, default=1000)
     _options.add_device(step)
+    step = steps.add_parser("losses", help="what INT8 costs on synthetic defects")
+    _add_common(step)
+    step.add_argument("--set", required=True, dest="name", metavar="NAME")
+    step.add_argument("--detector", choices=DETECTORS, default=DETECTORS[0])
+    step.add_argument("--draw", type=int, choices=range(prepared.DRAWS), default=0)
+    step.add_argument("--photos", type=_options.whole_number, default=16, metavar="N")
+    step.add_argument("--defects", type=_options.whole_number, default=400, metavar="N")
     step = steps.add_parser("heads", help="compare stages and detectors on kept features")
     _add_common(step)
     step.add_argument("--features", type=Path, required=True, metavar="DIR", help="for features")
@@ -89,7 +99,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--photos", type=_counts, default=(None,), metavar="LIST", help="numbers, or all (default)"
     )
     args = parser.parse_args(arguments)
-    run = {"prepare": _prepare, "table": _table, "train": _train, "heads": _heads}[args.step]
+    run = {
+        "prepare": _prepare,
+        "table": _table,
+        "train": _train,
+        "losses": _losses,
+        "heads": _heads,
+    }[args.step]
     return told(functools.partial(run, args))
 
 
@@ -112,6 +128,15 @@ def _heads(args: argparse.Namespace) -> str:
     for path in sets.values():
         text += heads.compare(path, args.features, args.photos) + "\n\n"
         files.write_text(args.out / "heads.md", text)
+    return text
+
+
+def _losses(args: argparse.Namespace) -> str:
+    path = prepared.sets_in(args.sets, (args.name,))[args.name]
+    found = losses.measure(path, args.detector, args.draw, args.photos, args.defects)
+    of = f"{args.name}, {args.detector}, draw {args.draw}, {args.photos} photos"
+    text = f"{of}, {args.defects} defects\n\n{found}\n"
+    files.write_text(args.out / "losses.md", text)
     return text
 
 
