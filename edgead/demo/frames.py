@@ -8,7 +8,7 @@ The plate of :class:`edgead.demo.station.Station` in MVTec AD's layout: ``defect
 label may be, and ``view.txt`` with the crop of the plate's face.
 
 Photos are JPEG of quality 95 without chroma subsampling, 2.7 MB for 12 megapixels: as PNG, sensor
-noise would make them ten times as large.
+noise would make them six times as large.
 """
 
 from __future__ import annotations
