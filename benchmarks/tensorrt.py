@@ -30,6 +30,7 @@ from edgead import files, helper_process, images, notices, photo_files
 from edgead.artifact import Artifact, EngineSpec, read_artifact, write_engine
 from edgead.errors import ArtifactError, EdgeadError
 from edgead.runtimes import open_runtime
+from edgead.view import View
 
 _MOST = 64
 _LIMITS = {"fp32": 1e-3, "fp16": 1e-2, "int8": 1e-1}
@@ -48,8 +49,8 @@ def measure(artifact: Artifact, photos: Sequence[Path], out: Path, python: str) 
     Raises:
         EdgeadError: The trial ended without a result; has its last output.
     """
-    size = artifact.manifest.input.size
-    batch = np.stack([images.resize(images.read_image(path), size) for path in photos])
+    view = View.of(artifact.manifest)
+    batch = np.concatenate([view.windows(view.prepare(images.read_image(path))) for path in photos])
     with open_runtime(artifact, "onnxruntime").runtime as right:
         outputs = [right.infer(photo[None]) for photo in batch]
     name = f"{artifact.path.parent.name}-{artifact.manifest.name}"

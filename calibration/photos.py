@@ -12,12 +12,14 @@ import numpy as np
 import numpy.typing as npt
 
 from edgead import images
-from edgead.artifact import Manifest, PhotoSizes, ScoreStatistics
+from edgead.artifact import Manifest, MapSpec, PhotoSizes, ScoreStatistics
 from edgead.calibration.synthetic import with_defect
 from edgead.datasets import GOOD, Dataset, identical
 from edgead.errors import DataError
+from edgead.images import Image
 from edgead.photo_reader import PhotoReader
 from edgead.progress import progress
+from edgead.view import View
 
 FEWEST = 4
 """Fewer photos are not enough for the range of an activation."""
@@ -41,6 +43,8 @@ class CalibrationPhotos:
     from are compared too: what a file loses against FP32 shows on them as well. A threshold, a
     quantile or a statistic must not come from them, because they score lower than any others.
 
+    Of a detector with a view, windows of the photos are compared, each as a picture of its own.
+
     Attributes:
         paths: The files.
         good: uint8 ``[N, height, width, 3]`` BGR at the network's input size.
@@ -52,6 +56,8 @@ class CalibrationPhotos:
         learned: These, uint8 ``[M, height, width, 3]``; ``None`` for none.
         copies: How many files were left out, because they are copies of others.
         reader: What has read the photos, for those who want them at their own size.
+        view: What of a photo is judged; ``None`` where there are no files.
+        places: Number of each window in :attr:`view`, for all good ones; empty without a view.
     """
 
     paths: tuple[Path, ...]
@@ -63,12 +69,14 @@ class CalibrationPhotos:
     learned: npt.NDArray[np.uint8] | None = None
     copies: int = 0
     reader: PhotoReader = field(default_factory=PhotoReader, repr=False, compare=False)
+    view: View | None = None
+    places: tuple[int, ...] = ()
 
     @classmethod
     def read(
         cls,
         paths: Sequence[Path],
-        size: tuple[int, int],
+        view: View,
         learned: Sequence[Path] = (),
         reader: PhotoReader | None = None,
     ) -> CalibrationPhotos:
@@ -79,7 +87,7 @@ class CalibrationPhotos:
 
         Args:
             paths: Good photos.
-            size: The network's input ``(height, width)``.
+            view: What of a photo the detector sees.
             learned: Good photos that the training learned from; some are taken where ``paths`` are
                 few.
             reader: What may have read some of them already.
@@ -100,27 +108,53 @@ class CalibrationPhotos:
         every = [*paths, *more]
         reader.keep_only(every)
         rng = np.random.default_rng(_DRAWS)
-        each = max(1, -(-(_CHECKED - len(every)) // len(every)))
-        good, defective, sizes, sha = [], [], [], hashlib.sha256()
-        for path in progress(every, total=len(every), label="calibration photos"):
+        of_a_photo = 1 if view.spec is None else _windows_of(len(every), len(view.places))
+        each = max(1, -(-(_CHECKED - len(every) * of_a_photo) // (len(every) * of_a_photo)))
+        good: list[Image] = []
+        defective: list[Image] = []
+        sizes, places, sha = [], [], hashlib.sha256()
+        for index, path in enumerate(progress(every, len(every), "calibration photos")):
             found = reader.read(path)
-            photo = found.pixels
-            sizes.append((photo.shape[0], photo.shape[1]))
+            sizes.append((found.pixels.shape[0], found.pixels.shape[1]))
             sha.update(bytes.fromhex(found.sha256))
-            good.append(images.resize(photo, size))
-            defective += [images.resize(with_defect(photo, rng), size) for _ in range(each)]
-        own = len(paths)
+            if view.spec is None:
+                good.append(view.prepare(found.pixels))
+                defective += [view.prepare(with_defect(found.pixels, rng)) for _ in range(each)]
+                continue
+            windows = view.windows(reader.canvas(path, view))
+            for number in _chosen(index, of_a_photo, len(windows)):
+                places.append(number)
+                good.append(windows[number])
+                defective += _painted(windows[number], view, number, each, rng)
+        own = len(paths) * of_a_photo
         return cls(
             tuple(paths),
             np.stack(good[:own]),
             np.stack(defective),
-            tuple(sizes[:own]),
+            tuple(sizes[: len(paths)]),
             sha.hexdigest(),
             tuple(more),
             np.stack(good[own:]) if more else None,
             left_out,
             reader,
+            view,
+            tuple(places),
         )
+
+    def judged(self, window: MapSpec) -> npt.NDArray[np.bool_] | None:
+        """Return which cells of the maps of :attr:`compared` are judged, bool ``[N, h, w]``.
+
+        Args:
+            window: The map of one window.
+
+        Returns:
+            ``None`` for all.
+        """
+        cells = None if self.view is None else self.view.judged_cells_of_windows(window)
+        if cells is None:
+            return None
+        good = cells[list(self.places)]
+        return np.concatenate([good, np.repeat(good, len(self.defective) // len(good), axis=0)])
 
     @property
     def all_good(self) -> npt.NDArray[np.uint8]:
@@ -134,14 +168,18 @@ class CalibrationPhotos:
 
     def with_other_defects(self) -> CalibrationPhotos:
         """Return the same good photos with three times as many defects, none of them in here."""
-        every = [*self.paths, *self.learned_paths]
         rng = np.random.default_rng([_DRAWS, 1])
-        size = self.good.shape[1], self.good.shape[2]
-        each = _TIMES_MORE * len(self.defective) // len(every)
-        defective = []
+        view, good = self.view, self.all_good
+        each = _TIMES_MORE * len(self.defective) // len(good)
+        defective: list[Image] = []
+        if view is None or view.spec is not None:
+            for photo, number in zip(good, self.places or [0] * len(good), strict=True):
+                defective += _painted(photo, view, number, each, rng)
+            return dataclasses.replace(self, defective=np.stack(defective))
+        every = [*self.paths, *self.learned_paths]
         for path in progress(every, total=len(every), label="more synthetic defects"):
             photo = self.reader.read(path).pixels
-            defective += [images.resize(with_defect(photo, rng), size) for _ in range(each)]
+            defective += [view.prepare(with_defect(photo, rng)) for _ in range(each)]
         return dataclasses.replace(self, defective=np.stack(defective))
 
     def masks(self) -> list[npt.NDArray[np.bool_] | None]:
@@ -189,6 +227,29 @@ class CalibrationPhotos:
         for index, photo in enumerate(good):
             batches += [photo[None], *self.defective[index * each : (index + 1) * each, None]]
         return batches
+
+
+def _windows_of(photos: int, windows: int) -> int:
+    """Return how many windows of each photo are compared."""
+    return max(1, min(windows, _MOST // photos))
+
+
+def _chosen(photo: int, count: int, windows: int) -> list[int]:
+    """Return the windows of a photo that are compared: others of each photo, spread over it."""
+    step = max(1, windows // count)
+    return [(photo + step * number) % windows for number in range(count)]
+
+
+def _painted(
+    window: Image, view: View | None, number: int, each: int, rng: np.random.Generator
+) -> list[Image]:
+    """Paint defects into a window, but not where nothing is judged."""
+    ignored = None if view is None else view.ignored_windows
+    painted = [with_defect(window, rng) for _ in range(each)]
+    for one in painted if ignored is not None else []:
+        assert ignored is not None
+        one[ignored[number]] = window[ignored[number]]
+    return painted
 
 
 def covering(

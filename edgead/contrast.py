@@ -9,12 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
 from edgead.images import Image
+
+if TYPE_CHECKING:
+    from edgead.view import View
 
 GRID = 4
 """Rows and columns of the grid of cells that a photo is divided into."""
@@ -52,14 +56,24 @@ class Blank:
     least: float
 
 
-def contrast(photo: Image) -> npt.NDArray[np.float64]:
+def contrast(photo: Image, view: View | None = None) -> npt.NDArray[np.float64]:
     """Return the standard deviation of grey levels in each cell, ``[GRID, GRID]``.
 
     Args:
-        photo: uint8 ``[H, W, 3]`` BGR or ``[H, W]`` grey, at the network's input size.
+        photo: uint8 ``[H, W, 3]`` BGR or ``[H, W]`` grey, at the network's input size; with a view
+            its canvas.
+        view: What of the photo is judged: the cells are those of the crop, and ignored pixels do
+            not count.
     """
     grey = photo if photo.ndim == 2 else cv2.cvtColor(photo, cv2.COLOR_BGR2GRAY)
-    cells = [cv2.meanStdDev(grey[y : y + h, x : x + w])[1] for x, y, w, h in _boxes(grey.shape[:2])]
+    whole = 0, 0, grey.shape[1], grey.shape[0]
+    left, top, width, height = whole if view is None else view.content
+    judged = None if view is None else view.judged_pixels
+    cells = []
+    for x, y, w, h in _boxes((height, width)):
+        rows, columns = slice(top + y, top + y + h), slice(left + x, left + x + w)
+        mask = None if judged is None else judged[rows, columns]
+        cells.append(cv2.meanStdDev(grey[rows, columns], mask=mask)[1])
     return np.asarray(cells, np.float64).reshape(GRID, GRID)
 
 
@@ -83,13 +97,14 @@ class GoodContrast:
     means: tuple[float, ...]
 
     @classmethod
-    def of(cls, photos: Iterable[Image]) -> GoodContrast:
+    def of(cls, photos: Iterable[Image], view: View | None = None) -> GoodContrast:
         """Look at good photos.
 
         Args:
             photos: At least one, as :func:`contrast` takes them.
+            view: As there.
         """
-        cells = np.stack([contrast(photo).ravel() for photo in photos])
+        cells = np.stack([contrast(photo, view).ravel() for photo in photos])
         usual = np.median(cells, axis=0)
         informative = usual >= EVEN
         is_low = (cells < LEAST_SHARE * usual)[:, informative]
@@ -107,18 +122,23 @@ class GoodContrast:
         )
 
 
-def blank_cells(photo: Image, least: Sequence[float], size: tuple[int, int]) -> tuple[Blank, ...]:
+def blank_cells(
+    photo: Image, least: Sequence[float], size: tuple[int, int], view: View | None = None
+) -> tuple[Blank, ...]:
     """Find the cells of a photo with almost no contrast.
 
     Args:
-        photo: uint8 ``[H, W, 3]`` BGR or ``[H, W]`` grey, at the network's input size.
+        photo: As :func:`contrast` takes it.
         least: What :class:`GoodContrast` found in good photos.
         size: ``(height, width)`` of the photo as it came, for the boxes.
+        view: As :func:`contrast` takes it.
     """
-    found = contrast(photo).ravel()
+    found = contrast(photo, view).ravel()
+    left, top, width, height = (0, 0, size[1], size[0]) if view is None else view.crop(size)
+    boxes = ((left + x, top + y, w, h) for x, y, w, h in _boxes((height, width)))
     return tuple(
         Blank(box, float(value), lowest)
-        for value, lowest, box in zip(found, least, _boxes(size), strict=True)
+        for value, lowest, box in zip(found, least, boxes, strict=True)
         if lowest >= EVEN and value < LEAST_SHARE * lowest
     )
 

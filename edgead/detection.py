@@ -15,6 +15,7 @@ from edgead.artifact.specs import InputSpec, MapSpec
 from edgead.contrast import GRID, Blank
 from edgead.errors import ImageError
 from edgead.images import Image, as_bgr
+from edgead.view import View
 
 _HEAT_OPACITY = 0.55
 _OUTLINE_BGR = (255, 255, 255)
@@ -52,7 +53,7 @@ class Timings:
     """Milliseconds that one call took, stage by stage; ``frames`` were processed together.
 
     The two transfers are ``None`` on a runtime that has nothing to copy, and never part of
-    ``inference_ms``.
+    ``inference_ms``. ``windows`` is the number of pictures that the network saw of each frame.
     """
 
     preprocess_ms: float
@@ -61,6 +62,7 @@ class Timings:
     frames: int = 1
     host_to_device_ms: float | None = None
     device_to_host_ms: float | None = None
+    windows: int = 1
 
     @property
     def total_ms(self) -> float:
@@ -85,6 +87,7 @@ class Detection:
         blank: Parts of the photo in which there is nothing to see, though there is in all good
             photos: a dead sensor, a covered lens, no light. Empty for a detector that was trained
             before edgead looked.
+        view: What of the photo was judged.
     """
 
     score: float
@@ -95,6 +98,7 @@ class Detection:
     input_spec: InputSpec
     timings: Timings
     blank: tuple[Blank, ...] = ()
+    view: View | None = None
 
     def __post_init__(self) -> None:
         expected = (self.map_spec.height, self.map_spec.width)
@@ -117,7 +121,7 @@ class Detection:
         return hash(self._compared())
 
     def _compared(self) -> tuple[object, ...]:
-        specs = self.map_spec, self.input_spec
+        specs = self.map_spec, self.input_spec, self.view
         return self.score, self.threshold, self.photo_size, self.blank, *specs
 
     def __repr__(self) -> str:
@@ -169,7 +173,12 @@ class Detection:
         )
 
     def heatmap(self) -> npt.NDArray[np.float32]:
-        """Return the anomaly map at the photo's resolution, float32 ``[H, W]``, raw values."""
+        """Return the anomaly map at the photo's resolution, float32 ``[H, W]``, raw values.
+
+        What is not judged has the lowest value of the map.
+        """
+        if self.view is not None and self.view.spec is not None:
+            return self.view.heatmap(self.anomaly_map, self.map_spec, self.photo_size)
         return maps.to_photo(self.anomaly_map, self.map_spec, self.input_spec, self.photo_size)
 
     @cached_property

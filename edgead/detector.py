@@ -14,20 +14,21 @@ from typing import Any, TypeAlias, overload
 import numpy as np
 import numpy.typing as npt
 
-from edgead import images
+from edgead import images, notices
 from edgead.artifact import Manifest, read_artifact
 from edgead.contrast import Blank, blank_cells
 from edgead.detection import Detection, Timings
 from edgead.errors import EdgeadError, ImageError, UsageError
-from edgead.runtimes.base import Runtime, RuntimeInfo, RuntimeOptions
+from edgead.runtimes.base import RawOutput, Runtime, RuntimeInfo, RuntimeOptions
 from edgead.runtimes.select import open_runtime
+from edgead.view import View
 
 Frame: TypeAlias = npt.NDArray[Any] | str | os.PathLike[str]
 
 
 @dataclass(frozen=True)
 class _Prepared:
-    """Frames at the network's input size, and what is known of them before it has run."""
+    """The windows of frames, and what is known of the frames before the network has run."""
 
     batch: npt.NDArray[np.uint8]
     sizes: Sequence[tuple[int, int]]
@@ -109,12 +110,19 @@ class EdgeDetector:
 
     def _set_up(self, runtime: Runtime, threshold: float | None) -> None:
         self._runtime = runtime
+        self._view = View.of(self.manifest)
+        self._has_warned = False
         self._threshold = self.manifest.threshold.value if threshold is None else float(threshold)
 
     @property
     def manifest(self) -> Manifest:
         """The manifest of the artifact."""
         return self._runtime.artifact.manifest
+
+    @property
+    def view(self) -> View:
+        """What of a frame the detector sees: crop, mask and tiles of the artifact."""
+        return self._view
 
     @property
     def threshold(self) -> float:
@@ -194,49 +202,81 @@ class EdgeDetector:
         return self._score(self._prepare(frames))
 
     def _prepare(self, frames: Sequence[Frame], first: int = 0) -> _Prepared:
-        spec = self.manifest.input
         start = time.perf_counter()
+        view = self._view
         photos = [_load(frame, index) for index, frame in enumerate(frames, first)]
-        resized = [images.resize(photo, spec.size) for photo in photos]
-        batch = np.stack([images.as_bgr(photo) for photo in resized])
+        sizes = [(photo.shape[0], photo.shape[1]) for photo in photos]
+        canvases = [view.prepare(photo) for photo in photos]
         least = self.manifest.training.least_contrast
         blank = [
-            () if least is None else blank_cells(small, least, photo.shape[:2])
-            for small, photo in zip(batch, photos, strict=True)
+            () if least is None else blank_cells(canvas, least, size, view)
+            for canvas, size in zip(canvases, sizes, strict=True)
         ]
-        sizes = [(photo.shape[0], photo.shape[1]) for photo in photos]
+        batch = np.concatenate([view.windows(canvas) for canvas in canvases])
+        self._warn_of_aspect(sizes)
         return _Prepared(batch, sizes, blank, (time.perf_counter() - start) * 1e3)
+
+    def _warn_of_aspect(self, sizes: Sequence[tuple[int, int]]) -> None:
+        """Warn once of frames that a crop, a mask or tiles do not fit."""
+        if self._has_warned:
+            return
+        for height, width in sizes:
+            if self._view.differs((height, width)):
+                self._has_warned = True
+                assert self._view.spec is not None
+                notices.warn(
+                    f"a frame has {width}x{height} px, an aspect ratio of {width / height:.3f}, "
+                    f"but {self._runtime.artifact.path} was made for {self._view.spec.aspect:.3f}: "
+                    "its crop, mask and tiles lie elsewhere in such a frame; use frames as in "
+                    "training"
+                )
+                return
 
     def _score(self, prepared: _Prepared) -> list[Detection]:
         start = time.perf_counter()
-        output = self._runtime.infer(prepared.batch)
+        is_plain = self._view.spec is None
+        infer = self._runtime.infer if is_plain else self._runtime.infer_in_batches
+        output = infer(prepared.batch)
         inferred = time.perf_counter()
-        scores = [float(score) for score in output.score]
         moved = output.transfers
         there, back = (moved.host_to_device_ms, moved.device_to_host_ms) if moved else (None, None)
+        joined = self._joined(output)
         timings = Timings(
             preprocess_ms=prepared.milliseconds,
             inference_ms=(inferred - start) * 1e3 - (there or 0.0) - (back or 0.0),
             postprocess_ms=(time.perf_counter() - inferred) * 1e3,
-            frames=len(scores),
+            frames=len(joined),
             host_to_device_ms=there,
             device_to_host_ms=back,
+            windows=len(prepared.batch) // len(joined),
         )
+        cells = self._view.map_spec(self.manifest.map)
         return [
             Detection(
                 score=score,
                 threshold=self._threshold,
                 anomaly_map=anomaly_map,
                 photo_size=size,
-                map_spec=self.manifest.map,
+                map_spec=cells,
                 input_spec=self.manifest.input,
                 timings=timings,
-                blank=cells,
+                blank=blank,
+                view=self._view,
             )
-            for score, anomaly_map, size, cells in zip(
-                scores, output.anomaly_map, prepared.sizes, prepared.blank, strict=True
+            for (score, anomaly_map), size, blank in zip(
+                joined, prepared.sizes, prepared.blank, strict=True
             )
         ]
+
+    def _joined(self, output: RawOutput) -> list[tuple[float, npt.NDArray[np.float32]]]:
+        """Return score and map of each frame."""
+        view, maps = self._view, output.anomaly_map
+        if view.spec is None:
+            return list(zip(map(float, output.score), maps, strict=True))
+        each = len(view.places)
+        frames = (maps[at : at + each] for at in range(0, len(maps), each))
+        found = [view.join(frame, self.manifest.map) for frame in frames]
+        return [(score, anomaly_map) for anomaly_map, score in found]
 
     def close(self) -> None:
         """Free memory and devices once all calls have ended; a call afterwards is an error."""

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from edgead import files, images
 from edgead.errors import DataError
+from edgead.view import View
 
 MOST_BYTES = 1 << 29
 """Limit of the pixels that a reader keeps, 512 MiB: 64 photos of 2.7 megapixels."""
@@ -60,6 +61,17 @@ class PhotoReader:
             self._kept[path] = photo
             self._kept_bytes += photo.pixels.nbytes
         return photo
+
+    def canvas(self, path: Path, view: View) -> images.Image:
+        """Return a photo as a detector sees it, before it is cut into windows.
+
+        Raises:
+            DataError: Its aspect ratio is not that of the view, or :meth:`read` refuses it.
+            ImageError: As :meth:`read`.
+        """
+        photo = self.read(path).pixels
+        view.require_aspect((photo.shape[0], photo.shape[1]), path)
+        return view.prepare(photo)
 
     def digest(self, path: Path) -> str:
         """Return the SHA-256 of a file; it is opened for it where it was not read before."""

@@ -12,6 +12,7 @@ from edgead.calibration.photos import CalibrationPhotos, refuse_test_photos
 from edgead.datasets import Dataset, good_photos_in, identical, refuse_test_folder
 from edgead.errors import DataError, EdgeadError, ImageError, UsageError
 from edgead.photo_reader import PhotoReader
+from edgead.view import View
 
 _FORBIDDEN = "be used for calibration"
 _INSTEAD = "give good photos, for example --calibration {root}"
@@ -57,7 +58,7 @@ class GoodPhotos:
 
     def read(
         self,
-        size: tuple[int, int],
+        view: View,
         folder: str | None = None,
         validate: Dataset | None = None,
         good: Sequence[str] = (),
@@ -65,7 +66,7 @@ class GoodPhotos:
         """Read the photos to calibrate and check on.
 
         Args:
-            size: The network's input ``(height, width)``.
+            view: What of a photo the detector sees.
             folder: Good photos used in place of the validation photos.
             validate: Labelled photos of which none may be calibrated on.
             good: Names of folders in ``folder``, besides ``good``, that hold photos of good parts.
@@ -78,7 +79,7 @@ class GoodPhotos:
         paths = self.calibration(folder, good)
         if validate is not None:
             refuse_test_photos(paths, validate, self.reader)
-        return CalibrationPhotos.read(paths, size, self.learned(folder), self.reader)
+        return CalibrationPhotos.read(paths, view, self.learned(folder), self.reader)
 
     def learned(self, folder: str | None) -> Sequence[Path]:
         """List the good photos that the training learned from, where they are still there.

@@ -10,6 +10,9 @@ import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+import numpy.typing as npt
+
 from edgead import notices
 from edgead.artifact import Artifact, Manifest, ParitySpec
 from edgead.calibration.photos import CalibrationPhotos, warnings
@@ -18,6 +21,7 @@ from edgead.datasets import Dataset
 from edgead.detector import EdgeDetector
 from edgead.evaluation import Evaluation, evaluate_together
 from edgead.export import gate, parity
+from edgead.progress import progress
 from edgead.runtimes import Runtime
 
 
@@ -69,8 +73,23 @@ class Judge:
             runtime: Open on that file.
             name: Of the file, for the progress shown; ``None`` for the manifest's.
         """
-        outputs = parity.score(runtime, self.batch, name or artifact.manifest.name)
+        outputs = self.outputs(runtime, name or artifact.manifest.name)
         return Scored(artifact, runtime, outputs)
+
+    def outputs(self, runtime: Runtime, name: str) -> parity.Scored:
+        """Return scores and maps of the photos in any runtime."""
+        judged = self.photos.judged(runtime.artifact.manifest.map)
+        return parity.score(runtime, self.batch, name, judged)
+
+    def _good_scores(self, file: Scored) -> npt.NDArray[np.float32]:
+        """Return the scores of the good photos, of views those of whole frames."""
+        view = self.photos.view
+        if view is None or view.spec is None:
+            return file.outputs.scores[: len(self.photos.good)]
+        detect = EdgeDetector.from_runtime(file.runtime)
+        paths = progress(self.photos.paths, len(self.photos.paths), f"whole frames, {file.name}")
+        read = self.photos.reader.read
+        return np.array([detect(read(path).pixels).score for path in paths], np.float32)
 
     def doubt(self, reference: Scored) -> None:
         """Warn on stderr where photos or detector do not look fit for an export.
@@ -78,7 +97,7 @@ class Judge:
         Args:
             reference: The file whose scores are right.
         """
-        good = reference.outputs.scores[: len(self.photos.good)]
+        good = self._good_scores(reference)
         doubts = warnings(self.photos, good, reference.artifact.manifest)
         doubt = gate.hardly_trained(reference.outputs.scores, self.masks)
         for warning in [*doubts, *([doubt] if doubt else [])]:
@@ -86,7 +105,7 @@ class Judge:
 
     def refit(self, file: Scored) -> None:
         """Fit a file's threshold and statistics to its own scores of the good photos."""
-        good = file.outputs.scores[: len(self.photos.good)]
+        good = self._good_scores(file)
         file.describe(refitted(file.artifact.manifest, good.tolist()))
 
     def on_few(self, file: Scored) -> gate.EachDefect:
@@ -139,7 +158,14 @@ class Judge:
         if file.on_many is None:
             if self._others is None:
                 self._others = self.photos.with_other_defects()
-            more = parity.score(file.runtime, self._others.defective, file.name)
+            count = len(self.photos.all_good)
+            judged = self._others.judged(file.artifact.manifest.map)
+            more = parity.score(
+                file.runtime,
+                self._others.defective,
+                file.name,
+                None if judged is None else judged[count:],
+            )
             masks = [*self.masks, *self._others.defect_masks()]
             file.on_many = gate.on_synthetic_defects(
                 file.artifact.manifest, file.outputs.and_then(more), masks

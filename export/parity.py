@@ -26,6 +26,12 @@ class Scored:
     scores: npt.NDArray[np.float32]
     maps: npt.NDArray[np.float32]
 
+    def only(self, judged: npt.NDArray[np.bool_]) -> Scored:
+        """Return the scores of some cells; in the maps the others have the lowest value."""
+        lowest = np.where(judged, self.maps, np.inf).min(axis=(1, 2), keepdims=True)
+        maps = np.where(judged, self.maps, lowest).astype(np.float32)
+        return Scored(maps.max(axis=(1, 2)), maps)
+
     def and_then(self, other: Scored) -> Scored:
         """Return these photos followed by others in the same runtime."""
         return Scored(
@@ -33,20 +39,27 @@ class Scored:
         )
 
 
-def score(runtime: Runtime, photos: npt.NDArray[np.uint8], name: str) -> Scored:
+def score(
+    runtime: Runtime,
+    photos: npt.NDArray[np.uint8],
+    name: str,
+    judged: npt.NDArray[np.bool_] | None = None,
+) -> Scored:
     """Score photos one by one, as a device does.
 
     Args:
         runtime: The runtime that scores them.
         photos: uint8 ``[N, height, width, 3]`` BGR at the network's input size.
         name: Name of the graph, for the progress display.
+        judged: Cells of the maps that count, bool ``[N, h, w]``; ``None`` for all.
     """
     indices = progress(range(len(photos)), total=len(photos), label=f"checking {name}")
     outputs = [runtime.infer(photos[index : index + 1]) for index in indices]
-    return Scored(
+    found = Scored(
         np.concatenate([output.score for output in outputs]),
         np.concatenate([output.anomaly_map for output in outputs]),
     )
+    return found if judged is None else found.only(judged)
 
 
 def compare(

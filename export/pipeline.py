@@ -24,6 +24,7 @@ from edgead.export.source import Source
 from edgead.export.verdict import Verdict
 from edgead.export.workbench import Checked, Workbench
 from edgead.runtimes.base import ContractError
+from edgead.view import View
 
 if TYPE_CHECKING:
     from edgead.export.compress.choose import Choice
@@ -145,7 +146,7 @@ class Prepared:
 
         with TorchReference.from_run(self.source.path) as torch_reference:
             found = parity.compare(
-                parity.score(torch_reference, self.judge.batch, "torch"),
+                self.judge.outputs(torch_reference, "torch"),
                 checked.scored.outputs,
                 (manifest.threshold.value, manifest.threshold.value),
                 "torch",
@@ -303,8 +304,8 @@ def prepare(source: str | os.PathLike[str], options: ExportOptions) -> Prepared:
     opened = Source.open(source)
     if opened.is_taught:
         options = _for_taught(source, options)
-    size, given = opened.manifest.input.size, options.calibration
-    photos = opened.photos.read(size, given, validate, options.good)
+    view, given = View.of(opened.manifest), options.calibration
+    photos = opened.photos.read(view, given, validate, options.good)
     if options.fp16 or options.int8 or options.tensorrt_int8 or options.is_compressing:
         photos.require_enough()
     if options.is_compressing and opened.manifest.compression is not None:

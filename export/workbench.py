@@ -95,7 +95,7 @@ class Workbench:
         apart = {
             name: parity.compare(
                 scored.outputs,
-                parity.score(runtime, self.judge.batch, f"{manifest.name} in {name}"),
+                self.judge.outputs(runtime, f"{manifest.name} in {name}"),
                 (0.0, 0.0),
                 "onnxruntime",
             ).max_score_diff_relative

@@ -20,6 +20,9 @@ from edgead.runtimes.usage import State, Usage
 PRECISIONS = ("f32", "bf16", "f16")
 HINTS = ("latency", "throughput")
 
+WINDOWS_AT_ONCE = 4
+"""On a CPU more take memory and no less time (docs/notes/tiles.md)."""
+
 DeviceKind = Literal["cpu", "gpu", "npu"]
 
 
@@ -210,6 +213,11 @@ class Runtime(abc.ABC):
         return 1
 
     @property
+    def _windows_at_once(self) -> int:
+        """The most windows of a frame that :meth:`infer_in_batches` gives :meth:`_infer`."""
+        return WINDOWS_AT_ONCE
+
+    @property
     def is_open(self) -> bool:
         """Whether :meth:`infer` may be called, in this process."""
         return self._usage.state is State.OPEN
@@ -275,6 +283,37 @@ class Runtime(abc.ABC):
                 problem,
             )
         return output
+
+    def infer_in_batches(self, windows: npt.NDArray[np.uint8]) -> RawOutput:
+        """Score the windows of frames, a few at a time: a large frame has more than fit in memory.
+
+        Args:
+            windows: As :meth:`infer` takes images; any number.
+
+        Raises:
+            EdgeadError: As :meth:`infer`.
+        """
+        most, least = self._windows_at_once, self._smallest_batch
+        outputs = []
+        for at in range(0, len(windows), most):
+            part = windows[at : at + most]
+            missing = least - len(part)
+            if missing > 0:
+                part = np.concatenate([part, np.repeat(part[-1:], missing, axis=0)])
+            outputs.append(self.infer(part))
+        if len(outputs) == 1 and len(outputs[0].score) == len(windows):
+            return outputs[0]
+        moved = [output.transfers for output in outputs if output.transfers is not None]
+        return RawOutput(
+            np.concatenate([output.anomaly_map for output in outputs])[: len(windows)],
+            np.concatenate([output.score for output in outputs])[: len(windows)],
+            Transfers(
+                sum(part.host_to_device_ms for part in moved),
+                sum(part.device_to_host_ms for part in moved),
+            )
+            if moved
+            else None,
+        )
 
     def left_in_parent(self) -> None:
         """Refuse everything from now on: this process was forked while the runtime was open."""

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from edgead import images, metrics
 from edgead.datasets import Dataset
+from edgead.view import View
 
 if TYPE_CHECKING:
     from edgead.calibration.photos import CalibrationPhotos
@@ -40,10 +41,10 @@ class Trial:
         from edgead.export.source import Source
 
         source = Source.open(run)
-        size = source.manifest.input.size
-        photos = source.photos.read(size)
+        view = View.of(source.manifest)
+        photos = source.photos.read(view)
         test = Dataset.from_folder(data).test_photos()
-        batch = np.stack([images.resize(images.read_image(photo.path), size) for photo in test])
+        batch = np.stack([view.prepare(images.read_image(photo.path)) for photo in test])
         labels = [photo.is_anomalous for photo in test]
         return cls(onnx.load_from_string(source.graph), photos, batch, labels)
 

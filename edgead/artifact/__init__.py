@@ -29,6 +29,7 @@ from edgead.artifact.specs import (
     TeacherSpec,
     ThresholdSpec,
     TrainingSpec,
+    ViewSpec,
 )
 
 __all__ = [
@@ -57,6 +58,7 @@ __all__ = [
     "TeacherSpec",
     "ThresholdSpec",
     "TrainingSpec",
+    "ViewSpec",
     "kind_of",
     "read_artifact",
     "rebuild_command",

@@ -12,17 +12,19 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from edgead.artifact.specs import SCORE, EngineSpec, InputSpec, MapSpec
+from edgead import resizing
+from edgead.artifact.specs import SCORE, EngineSpec, InputSpec, MapSpec, ViewSpec
 from edgead.contrast import GRID
-from edgead.images import RESIZE_METHOD
 from edgead.printable import printable
 from edgead.strict_json import Source
+from edgead.view import masks
+from edgead.view.view import MOST_WINDOWS, View
 
 NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,99}")
 """What becomes part of a file's name: no separator, nothing that begins like an option."""
 
 MOST_TEXT = 4096
-"""Characters of one text."""
+"""Characters of one text; a mask may have more."""
 
 LARGEST_SIDE = 8192
 """Pixels of one side of the network's input."""
@@ -31,7 +33,7 @@ KNOWN = {
     "input.dtype": ("uint8",),
     "input.layout": ("NHWC",),
     "input.color": ("BGR",),
-    "input.resize": (RESIZE_METHOD,),
+    "input.resize": resizing.METHODS,
     "score": (SCORE,),
 }
 """Values that this version can carry out. Add the name of a new one here, with its code."""
@@ -52,6 +54,7 @@ _SHARE = (0, 1)
 _NOT_NEGATIVE = (0, _LARGEST_NUMBER)
 _PIXELS = (1, 2**20)
 _SIDE = (1, LARGEST_SIDE)
+_WHOLE = 1 + 1e-9
 _RANGES: dict[str, tuple[float, float]] = {
     "model.parameters": _COUNT,
     "model.gmac": (0, 1e6),
@@ -88,6 +91,11 @@ _RANGES: dict[str, tuple[float, float]] = {
     "compression.gmac_before": (0, 1e6),
     "compression.parameters_before": _COUNT,
     "compression.images": _COUNT,
+    "view.aspect": (1e-4, 1e4),
+    "view.crop": _SHARE,
+    "view.rows": (1, MOST_WINDOWS),
+    "view.columns": (1, MOST_WINDOWS),
+    "view.overlap": (0, LARGEST_SIDE),
 }
 _OPTIONS_OF_COMMANDS = {"workspace_mib": (1, 2**30), "dla_core": (0, 64)}
 
@@ -108,6 +116,8 @@ def check(manifest: Any, source: Source) -> None:
     cells = manifest.training.least_contrast
     if cells is not None and len(cells) != GRID**2:
         source.fail(f"has training.least_contrast of {len(cells)} cells, but it must be {GRID**2}")
+    if manifest.view is not None:
+        check_view(manifest.view, manifest.input.size, source)
     if manifest.engine is not None:
         _check_engine(manifest.engine, source)
 
@@ -130,8 +140,9 @@ def _leaves(value: Any, key: str) -> Iterator[tuple[str, Any]]:
 
 def _check_leaf(key: str, value: Any, source: Source) -> None:
     if isinstance(value, str):
-        if len(value) > MOST_TEXT:
-            source.fail(f"has {len(value):,} characters in '{key}' (limit: {MOST_TEXT:,})")
+        limit = masks.MOST_TEXT if key == "view.mask" else MOST_TEXT
+        if len(value) > limit:
+            source.fail(f"has {len(value):,} characters in '{key}' (limit: {limit:,})")
         if key in KNOWN and value not in KNOWN[key]:
             known = " or ".join(map(repr, KNOWN[key]))
             source.fail(
@@ -161,6 +172,41 @@ def _check_map(cells: MapSpec, size: InputSpec, source: Source) -> None:
                 f"has a map whose {side} covers the pixels from {start:g} to {end:g} of {pixels}, "
                 "which is impossible"
             )
+
+
+def check_view(spec: ViewSpec, size: tuple[int, int], source: Source) -> None:
+    """Check a view, whose fields have the types that are declared.
+
+    Args:
+        spec: The view.
+        size: ``(height, width)`` of the network's input.
+        source: Where it came from.
+
+    Raises:
+        EdgeadError: It cannot be.
+    """
+    for key, value in _leaves(dataclasses.asdict(spec), "view"):
+        _check_leaf(key, value, source)
+    height, width = size
+    if spec.rows * spec.columns > MOST_WINDOWS:
+        source.fail(
+            f"has a view of {spec.rows}x{spec.columns} windows, but at most {MOST_WINDOWS} are "
+            "allowed"
+        )
+    if spec.overlap > min(size) // 2:
+        source.fail(
+            f"has view.overlap = {spec.overlap}, more than half of the input's {width}x{height} px"
+        )
+    if spec.crop is not None:
+        left, top, across, down = spec.crop
+        if not (across > 0 and down > 0 and left + across <= _WHOLE and top + down <= _WHOLE):
+            source.fail(f"has view.crop = {spec.crop}, which is not inside the frame")
+    try:
+        is_empty = not View(size, spec=spec).places
+    except ValueError as error:
+        source.fail(f"has a view.mask that {error}")
+    if is_empty:
+        source.fail("has a view.mask that leaves nothing to judge")
 
 
 def _check_engine(spec: EngineSpec, source: Source) -> None:

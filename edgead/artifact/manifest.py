@@ -22,13 +22,19 @@ from edgead.artifact.specs import (
     TeacherSpec,
     ThresholdSpec,
     TrainingSpec,
+    ViewSpec,
 )
 from edgead.cpu import LARGEST_EXACT_WEIGHT
 from edgead.errors import ArtifactError
 from edgead.strict_json import Source
 
-SCHEMA = 1
-"""Version of the manifest's layout. A reader refuses a newer one; additions keep the number."""
+SCHEMA = 2
+"""Version of the manifest's layout. A reader refuses a newer one; additions keep the number.
+
+Files with a view have 2: a reader that passes over it would give other scores. All others have 1.
+"""
+
+_WITH_VIEW = 2
 
 MOST_CHARACTERS = 1 << 20
 """Largest length of a manifest's JSON; those that edgead writes have a few thousand."""
@@ -55,8 +61,13 @@ class Manifest:
     quantization: QuantizationSpec | None = None
     gate: dict[str, Any] | None = None
     engine: EngineSpec | None = None
-    schema: int = SCHEMA
+    schema: int = 1
     compression: CompressionSpec | None = None
+    view: ViewSpec | None = None
+
+    def __post_init__(self) -> None:
+        if self.view is not None and self.schema < _WITH_VIEW:
+            object.__setattr__(self, "schema", _WITH_VIEW)
 
     @property
     def name(self) -> str:

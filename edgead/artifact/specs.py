@@ -43,6 +43,39 @@ class InputSpec:
 
 
 @dataclass(frozen=True)
+class ViewSpec:
+    """What of a frame is judged, and at which scale (docs/reference/view.md).
+
+    The cropped frame is resized to a canvas of ``rows x columns`` windows of the network's input
+    size, of which neighbours share ``overlap`` pixels.
+
+    Attributes:
+        aspect: Width over height of the frames that it was made for.
+        crop: ``(x, y, width, height)`` of the judged part, in fractions of the frame; ``None`` for
+            the whole frame.
+        rows: Windows down.
+        columns: Windows across.
+        overlap: Pixels of the network's input.
+        keeps_aspect: Whether the aspect ratio of the frame is kept; what is left of the canvas is
+            not judged.
+        mask: Pixels of the canvas that are not judged, as text (:mod:`edgead.view.masks`); ``None``
+            for none.
+    """
+
+    aspect: float
+    crop: tuple[float, float, float, float] | None = None
+    rows: int = 1
+    columns: int = 1
+    overlap: int = 0
+    keeps_aspect: bool = False
+    mask: str | None = None
+
+    def replace(self, **changes: Any) -> ViewSpec:
+        """Return a copy with some fields changed."""
+        return dataclasses.replace(self, **changes)
+
+
+@dataclass(frozen=True)
 class MapSpec:
     """The graph's output ``anomaly_map``: its cells, and the input pixels that they cover.
 

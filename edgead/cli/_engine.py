@@ -11,6 +11,7 @@ from edgead.artifact import read_artifact
 from edgead.artifact.kinds import FP32, source_of
 from edgead.cli import _options
 from edgead.errors import GateRefused, RuntimeUnavailableError, UsageError
+from edgead.view import View
 
 if TYPE_CHECKING:
     from edgead.export.judge import Judge
@@ -119,7 +120,8 @@ def build(args: argparse.Namespace) -> int:
     photos = None
     if args.calibration:
         known = GoodPhotos.known_for(Path(args.source))
-        photos = known.read(artifact.manifest.input.size, args.calibration, validate, args.good)
+        view = View.of(artifact.manifest)
+        photos = known.read(view, args.calibration, validate, args.good)
     made = export_engine(
         args.source, args.out, options, photos, validate=validate, max_drop=args.max_drop
     )

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from edgead.errors import UsageError
+from edgead.view import ViewRequest
 
 _MOST = 2**31 - 1  # what libraries count in
 
@@ -184,6 +185,77 @@ def add_max_drop(parser: argparse.ArgumentParser) -> None:
         metavar="POINTS",
         help="largest allowed loss of accuracy, in points (0.01 of a metric; default: 0.5)",
     )
+
+
+def crop(text: str) -> tuple[float, float, float, float]:
+    """Read ``X,Y,WIDTH,HEIGHT``."""
+    try:
+        values = tuple(float(part) for part in text.split(","))
+    except ValueError:
+        values = ()
+    if len(values) != 4:
+        raise argparse.ArgumentTypeError(
+            f"'{text}' is not X,Y,WIDTH,HEIGHT in fractions of the frame, for example 0.1,0,0.8,1"
+        )
+    return values[0], values[1], values[2], values[3]
+
+
+def tiles(text: str) -> tuple[int, int] | str:
+    """Read ``auto`` or ``ROWSxCOLUMNS``."""
+    if text == "auto":
+        return text
+    rows, times, columns = text.lower().partition("x")
+    if not (times and rows.isdecimal() and columns.isdecimal()):
+        raise argparse.ArgumentTypeError(
+            f"'{text}' is neither 'auto' nor ROWSxCOLUMNS, for example 3x4"
+        )
+    return int(rows), int(columns)
+
+
+def add_view(parser: argparse.ArgumentParser) -> None:
+    """Add what of a frame is judged: ``--crop``, ``--mask``, ``--tiles`` and so on."""
+    group = parser.add_argument_group(
+        "view",
+        "What of a frame is judged, and at which scale; 'edgead view' draws it.",
+    )
+    group.add_argument(
+        "--crop",
+        type=crop,
+        metavar="X,Y,W,H",
+        help="judge this part only, in fractions of the frame, for example 0.1,0,0.8,1",
+    )
+    group.add_argument(
+        "--mask",
+        metavar="FILE",
+        help="image of the photos' size: what is white in it is never judged",
+    )
+    group.add_argument(
+        "--tiles",
+        type=tiles,
+        metavar="RxC",
+        help="rows and columns of overlapping windows, for small defects in large photos; 'auto' "
+        "chooses them",
+    )
+    group.add_argument(
+        "--tile-size",
+        type=positive_int,
+        metavar="PX",
+        help="side of a window in pixels of the photo, instead of --tiles",
+    )
+    group.add_argument(
+        "--keep-aspect",
+        action="store_true",
+        help="keep the photos' aspect ratio: the rest of the network's input is not judged",
+    )
+
+
+def view_request(args: argparse.Namespace) -> ViewRequest:
+    """Return what :func:`add_view` read.
+
+    Raises:
+        UsageError: The options contradict each other, or a crop is not inside the frame.
+    """
+    return ViewRequest(args.crop, args.mask, args.tiles, args.tile_size, args.keep_aspect)
 
 
 def add_trainings(parser: argparse.ArgumentParser) -> None:

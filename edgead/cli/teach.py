@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import shlex
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgead.cli import _options
 from edgead.errors import UsageError
+from edgead.view import advice
 
 if TYPE_CHECKING:
     from edgead.artifact import Artifact
@@ -89,6 +92,7 @@ def add_parser(subparsers: _options.Subparsers) -> None:
         "0.5)",
     )
     _options.add_good(parser)
+    _options.add_view(parser)
     parser.set_defaults(run=run)
 
 
@@ -108,11 +112,18 @@ def run(args: argparse.Namespace) -> int:
         "max_drop": args.max_drop,
     }
     chosen: dict[str, Any] = {key: value for key, value in given.items() if value is not None}
+    request = _options.view_request(args)
     if args.add is None:
         options = teaching.TeachOptions(**chosen, good=tuple(args.good))
+        view = advice.view_of(request, _first(args.photos[0], args.good), options.image_size)
+        options = dataclasses.replace(options, view=view)
         made = teaching.teach(args.photos, args.out, options, args.defects)
     elif args.defects:
         raise UsageError("--defects cannot be given with --add: teach again with all photos")
+    elif not request.is_empty:
+        raise UsageError(
+            f"crop, mask and tiles cannot be changed with --add: {args.add} has its own"
+        )
     elif chosen:
         name = next(iter(chosen)).replace("_", "-")
         raise UsageError(f"--{name} cannot be changed with --add: {args.add} has it already")
@@ -120,6 +131,14 @@ def run(args: argparse.Namespace) -> int:
         made = teaching.add(args.add, args.photos, args.out, tuple(args.good))
     _report(args, made)
     return 0
+
+
+def _first(given: str, good: Sequence[str]) -> Sequence[Path]:
+    """Return photos of which the first shows how large they are; none where there are none."""
+    from edgead.datasets import good_photos_in
+
+    path = Path(given)
+    return good_photos_in(path, good, "be taught").train[:1] if path.is_dir() else [path]
 
 
 def _report(args: argparse.Namespace, made: Artifact) -> None:

@@ -6,6 +6,7 @@ import argparse
 import shlex
 
 from edgead.cli import _data, _options
+from edgead.view import advice
 
 
 def add_parser(subparsers: _options.Subparsers) -> None:
@@ -49,6 +50,7 @@ def add_parser(subparsers: _options.Subparsers) -> None:
         "use your test photos",
     )
     _options.add_good(parser)
+    _options.add_view(parser)
     _options.add_device(parser)
     parser.add_argument(
         "--resume", action="store_true", help="continue from the last checkpoint of the run folder"
@@ -98,10 +100,13 @@ def run(args: argparse.Namespace) -> int:
         "options": dict(args.option),
         "good": tuple(args.good),
     }
-    config = TrainConfig(**{key: value for key, value in given.items() if value is not None})
     good = args.good or (stored.good if stored else ())
     folders = [args.data, *([args.threshold_data] if args.threshold_data else [])]
+    request = _options.view_request(args)
     dataset, *_ = _data.read(folders, good)
+    size = args.image_size or (stored.image_size if stored else TrainConfig.image_size)
+    given["view"] = advice.view_of(request, dataset.train_photos(), size)
+    config = TrainConfig(**{key: value for key, value in given.items() if value is not None})
     manifest = train(config, args.out, args.device, args.resume)
     threshold = manifest.threshold
     print(f"trained {manifest.model.name} on {manifest.training.images} photos: {args.out}")

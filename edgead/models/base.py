@@ -6,6 +6,8 @@ import abc
 from collections.abc import Callable, Iterator, Mapping
 from typing import ClassVar
 
+import numpy as np
+import numpy.typing as npt
 from torch import Tensor, nn
 
 from edgead.artifact.specs import MapSpec, TeacherSpec
@@ -87,6 +89,17 @@ class AnomalyModel(nn.Module, abc.ABC):
 
     def fit_normalisation(self, batches: PhotoBatches) -> None:
         """Fit what brings maps to a common scale, on held-out good photos."""
+
+    def fit_judged_normalisation(
+        self, batches: PhotoBatches, judged: npt.NDArray[np.bool_]
+    ) -> None:
+        """Fit it where some cells of the maps are not judged; by default on all cells all the same.
+
+        Args:
+            batches: As :meth:`fit_normalisation` takes them.
+            judged: Cells that count, bool ``[photos, h, w]``.
+        """
+        self.fit_normalisation(batches)
 
     @abc.abstractmethod
     def anomaly_map(self, photos: Tensor) -> Tensor:

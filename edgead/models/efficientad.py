@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from typing import ClassVar
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
@@ -249,11 +250,25 @@ class EfficientAd(GradientModel):
 
         Source: paper, section 3.4 and Algorithm 1, lines 37-47.
         """
+        self._fit_quantiles(batches, None)
+
+    def fit_judged_normalisation(
+        self, batches: PhotoBatches, judged: npt.NDArray[np.bool_]
+    ) -> None:
+        """Take them over the cells that are judged."""
+        self._fit_quantiles(batches, torch.from_numpy(judged))
+
+    def _fit_quantiles(self, batches: PhotoBatches, judged: Tensor | None) -> None:
         values: tuple[list[Tensor], list[Tensor]] = ([], [])
+        seen = 0
         with torch.no_grad():
             for photos in batches():
                 for kept, single in zip(values, self.raw_maps(photos), strict=True):
-                    kept.append(single.flatten().cpu())
+                    flat = single.cpu()
+                    if judged is not None:
+                        flat = flat[judged[seen : seen + len(photos)]]
+                    kept.append(flat.flatten())
+                seen += len(photos)
         for row, kept in enumerate(values):
             # NumPy: torch.quantile refuses more than 2**24 values.
             low, high = np.quantile(torch.cat(kept).double().numpy(), [_LOW, _HIGH])

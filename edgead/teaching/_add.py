@@ -47,7 +47,9 @@ from edgead.teaching.fit import altered
 from edgead.teaching.gallery import Gallery, Photos
 from edgead.teaching.learner import Head
 from edgead.teaching.patchcore import Design
-from edgead.teaching.texture import Moments, Texture
+from edgead.teaching.scoring import Scoring
+from edgead.teaching.texture import Texture
+from edgead.view import View
 
 
 @blas.on_one_thread()
@@ -83,19 +85,21 @@ def add(
     model = _graph(source)
     bank = patchcore.bank_of(model)
     known = patchcore.Nearest(bank)
-    gallery = Gallery.of(photos, design.size, good)
+    view = View.of(manifest)
+    gallery = Gallery.of(photos, view, good)
     contrast, sizes = gallery.seen()
-    extractor = Extractor(model)
+    extractor, scoring = Extractor(model, view), Scoring(design, view)
     collected = Coreset(size)
     collected.add(bank, -1)
     places = design.map_cells[0] * design.map_cells[1]
-    moments = patchcore.texture_of(model).moments(manifest.training.images * places)
+    known_texture = patchcore.texture_of(model)
+    moments = known_texture.moments(manifest.training.images * places * len(view.places))
     scores: list[float] = []
     for owner, one in enumerate(progress(gallery.paths, len(gallery.paths), "learning")):
         patches = extractor.patches(gallery.resized(one))
-        scores.append(patchcore.score(patches.deep, known))
+        scores.append(scoring.score(patches, known, known_texture))
         collected.add(patches.deep, owner)
-        moments += Moments.of(patches.surface)
+        moments += scoring.moments(patches)
     _warn_of_odd(gallery.paths, scores, manifest)
     vectors = collected.choose().vectors
     texture = moments.texture()
@@ -120,7 +124,7 @@ def add(
         gate=None,  # of another bank
     )
     graph = changed.SerializeToString(deterministic=True)
-    found = _parity(described, graph, gallery, extractor, head, texture, design)
+    found = _parity(described, graph, gallery, Extractor(model), head, texture, design)
     parity.require_fp32(found, str(path))
     return write_artifact(path, graph, described.replace(parity=found))
 
@@ -277,7 +281,11 @@ def _parity(
     design: Design,
 ) -> ParitySpec:
     """Compare the new graph with NumPy on some of the added photos."""
-    photos = [gallery.resized(path) for path in gallery.paths[:16]]
+    view = gallery.view
+    canvases = [gallery.resized(path) for path in gallery.paths[:16]]
+    photos = [
+        view.windows(canvas)[index % len(view.places)] for index, canvas in enumerate(canvases)
+    ]
     # One photo has one score, and a difference is a share of the range of the scores.
     batch = np.stack([*photos, *altered(photos[0])])
     maps = np.stack(

@@ -14,7 +14,7 @@ import numpy as np
 import onnx
 
 import edgead
-from edgead import blas, images, notices
+from edgead import blas, notices, resizing
 from edgead.artifact import (
     FP32,
     INT8,
@@ -31,6 +31,7 @@ from edgead.artifact import (
     TeacherSpec,
     ThresholdSpec,
     TrainingSpec,
+    ViewSpec,
     write_artifact,
 )
 from edgead.backbones import safetensors, weights, weights_file
@@ -51,6 +52,7 @@ from edgead.teaching.fit import Fitted, Split, fit, fit_again, warn_of_odd
 from edgead.teaching.gallery import Gallery, Photos, ResizedReader
 from edgead.teaching.learner import Learner
 from edgead.teaching.patchcore import Design
+from edgead.view import View
 
 _PARITY_EACH = 4  # each fourth of the judge's photos is also computed in NumPy
 
@@ -73,6 +75,8 @@ class TeachOptions:
         false_positive_rate: Target rate of false alarms.
         max_drop: Largest loss of accuracy that INT8 may cost, in points of a hundred.
         good: Names of folders of a data set, besides ``good``, with photos of good parts.
+        view: What of a photo is judged (:meth:`edgead.view.ViewRequest.resolve`); ``None`` for all
+            of it, in one window.
     """
 
     int8: bool = False
@@ -85,6 +89,7 @@ class TeachOptions:
     false_positive_rate: float = 0.01
     max_drop: float = 0.5
     good: Sequence[str] = ()
+    view: ViewSpec | None = None
 
     @property
     def chosen_stages(self) -> tuple[int, ...]:
@@ -137,6 +142,13 @@ class TeachOptions:
                 f"padim takes at most {padim.MOST_CHANNELS} channels, and the stages "
                 f"{','.join(map(str, stages))} of {backbone.name} have {wide}: choose others"
             )
+        if self.detector == padim.NAME and self.view is not None:
+            windows = self.view.rows * self.view.columns
+            if windows > 1:
+                raise UsageError(
+                    f"padim learns each place of a part, and {windows} tiles show different places "
+                    f"of it: teach with {patchcore.NAME}, or without tiles"
+                )
         if not 0 < self.false_positive_rate < 1:
             raise UsageError(
                 "the target rate of false alarms must be above 0 and below 1, not "
@@ -175,8 +187,9 @@ def teach(
     options.check()
     path = output_file(out)
     size, rate = options.image_size, options.false_positive_rate
-    gallery = Gallery.of(photos, size, options.good)
-    bad = None if defects is None else Gallery.of_defects(defects, size, gallery)
+    view = View(size, resizing.HALVED, options.view)
+    gallery = Gallery.of(photos, view, options.good)
+    bad = None if defects is None else Gallery.of_defects(defects, gallery)
     if options.detector == padim.NAME and len(gallery.paths) < padim.FEWEST_PHOTOS:
         raise DataError(
             f"padim needs at least {padim.FEWEST_PHOTOS} photos of good parts, and there "
@@ -193,7 +206,7 @@ def teach(
         others = [Design(size, stages, backbone) for stages in backbone.others] if is_open else []
 
         def extractor(one: Design) -> Extractor:
-            return Extractor(_build(arrays, options, one).model)
+            return Extractor(_build(arrays, options, one).model, view)
 
         def begun(one: Design) -> Learner:
             return _learner(options, one)
@@ -206,10 +219,10 @@ def teach(
     def adjusted(found: Fitted, model: onnx.ModelProto) -> Fitted:
         if bad is None or choice is None:
             return found
-        return labelled.adjusted(found, Extractor(model), bad, rate, choice)
+        return labelled.adjusted(found, Extractor(model, view), bad, rate, choice)
 
     learner = _learner(options, design)
-    fp32 = adjusted(fit(made.model, gallery, split, learner, rate, FP32.name), made.model)
+    fp32 = adjusted(fit(made.model, gallery, split, learner, rate, FP32.name, design), made.model)
     warn_of_odd(fp32.unknown)
     manifest = _manifest(options, design, made, spec, gallery, split, contrast, sizes)
     if bad is not None:
@@ -218,7 +231,7 @@ def teach(
         manifest = manifest.replace(model=manifest.model.replace(options={**known, **used}))
     calibration = CalibrationPhotos.read(
         split.held_out or split.taught,
-        options.image_size,
+        view,
         split.taught if split.held_out else (),
         ResizedReader(gallery),
     )
@@ -237,7 +250,7 @@ def teach(
             del made
             heap.return_freed()
             integer = adjusted(
-                fit_again(integers, gallery, split, learner, rate, INT8.name), integers
+                fit_again(integers, gallery, split, learner, rate, INT8.name, design), integers
             )
             quantization = QuantizationSpec(
                 method="static",
@@ -356,6 +369,9 @@ def _parity(
     )
     reference = parity.Scored(maps.max((1, 2)), maps)
     outputs = checked.scored.outputs
+    judged = judge.photos.judged(design.map_spec)
+    if judged is not None:
+        reference = reference.only(judged[::_PARITY_EACH])
     found = parity.Scored(outputs.scores[::_PARITY_EACH], outputs.maps[::_PARITY_EACH])
     limit = fitted.threshold.value
     return parity.compare(reference, found, (limit, limit), "numpy")
@@ -409,7 +425,8 @@ def _manifest(
                 **({"coreset": options.coreset} if options.detector == patchcore.NAME else {}),
             },
         ),
-        input=InputSpec(height, width, "uint8", "NHWC", "BGR", images.RESIZE_METHOD),
+        input=InputSpec(height, width, "uint8", "NHWC", "BGR", gallery.view.resize),
+        view=gallery.view.spec,
         map=design.map_spec,
         score=SCORE,
         threshold=nothing,

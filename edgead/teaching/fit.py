@@ -18,11 +18,11 @@ from edgead.calibration.outliers import far_above
 from edgead.datasets import held_out_count
 from edgead.images import Image
 from edgead.progress import progress
-from edgead.teaching import patchcore
 from edgead.teaching.extract import Extractor
 from edgead.teaching.gallery import Gallery
 from edgead.teaching.learner import Head, Learner
-from edgead.teaching.patchcore import Floats
+from edgead.teaching.patchcore import Design, Patches
+from edgead.teaching.scoring import Scoring
 from edgead.teaching.texture import Moments, Texture
 
 FEWEST_HELD_OUT = 40
@@ -86,6 +86,7 @@ def fit(
     learner: Learner,
     rate: float,
     label: str,
+    design: Design,
 ) -> Fitted:
     """Teach a learner, look for odd photos among those it was taught, and choose the threshold.
 
@@ -96,13 +97,12 @@ def fit(
         learner: One that knows nothing.
         rate: Target rate of false alarms.
         label: What the graph is called in progress lines.
+        design: What the graph was built of.
     """
-    extractor = Extractor(model)
-    fitted, kept = _taught(extractor, gallery, split, learner, rate, label)
+    source = _Source(Extractor(model, gallery.view), gallery, Scoring(design, gallery.view), label)
+    fitted, kept = _taught(source, split, learner, rate)
     if split.held_out:
-        fitted.unknown.update(
-            _by_the_others(extractor, gallery, split.taught, learner, kept, label)
-        )
+        fitted.unknown.update(_by_the_others(source, split.taught, learner, kept, fitted.texture))
     return fitted
 
 
@@ -113,69 +113,79 @@ def fit_again(
     learner: Learner,
     rate: float,
     label: str,
+    design: Design,
 ) -> Fitted:
     """Teach the same photos in other arithmetic; odd ones have been named. Args as :func:`fit`."""
-    return _taught(Extractor(model), gallery, split, learner.again(), rate, label)[0]
+    source = _Source(Extractor(model, gallery.view), gallery, Scoring(design, gallery.view), label)
+    return _taught(source, split, learner.again(), rate)[0]
+
+
+@dataclass(frozen=True)
+class _Source:
+    """Gives the vectors of photos, and their scores."""
+
+    extractor: Extractor
+    gallery: Gallery
+    scoring: Scoring
+    label: str
+
+    def patches(self, path: Path) -> Patches:
+        return self.extractor.patches(self.gallery.resized(path))
 
 
 def _taught(
-    extractor: Extractor,
-    gallery: Gallery,
-    split: Split,
-    learner: Learner,
-    rate: float,
-    label: str,
-) -> tuple[Fitted, dict[Path, Floats]]:
-    kept: dict[Path, Floats] = {}
+    source: _Source, split: Split, learner: Learner, rate: float
+) -> tuple[Fitted, dict[Path, Patches]]:
+    kept: dict[Path, Patches] = {}
     moments: Moments | None = None
-    taught = split.taught
-    for owner, path in enumerate(progress(taught, len(taught), f"learning, {label}")):
+    taught, scoring = split.taught, source.scoring
+    for owner, path in enumerate(progress(taught, len(taught), f"learning, {source.label}")):
         if split.held_out and not learner.wants(owner):
             continue
-        patches = extractor.patches(gallery.resized(path))
-        seen = Moments.of(patches.surface)
+        patches = source.patches(path)
+        seen = scoring.moments(patches)
         moments = seen if moments is None else moments + seen
         learner.add(patches.deep, owner)
-        if len(kept) < FEWEST_ALONE or len(kept) < _REMEMBERED // patches.deep.nbytes:
-            kept[path] = patches.deep
+        own = scoring.kept(patches)
+        if len(kept) < FEWEST_ALONE or len(kept) < _REMEMBERED // own.nbytes:
+            kept[path] = own
     assert moments is not None
-    head = learner.head()
+    head, texture = learner.head(), moments.texture()
     unknown: dict[Path, float] = {}
     if split.held_out:
         for path in split.held_out:
-            vectors = extractor.vectors(gallery.resized(path))
-            unknown[path] = patchcore.score(vectors, head)
+            unknown[path] = scoring.score(source.patches(path), head, texture)
         scores = list(unknown.values())
         threshold = thresholds.from_good_scores(scores, rate)
         statistics = thresholds.score_statistics(scores)
     else:
         if len(taught) < FEWEST_ALONE:
-            scores = _left_out(extractor, gallery, kept, learner, unknown)
+            scores = _left_out(source, kept, learner, unknown, texture)
         else:
-            unknown = _by_the_others(extractor, gallery, taught, learner, kept, label)
+            unknown = _by_the_others(source, taught, learner, kept, texture)
             scores = list(unknown.values())
         threshold = _from_few(scores, len(taught), rate)
         statistics = dataclasses.replace(thresholds.score_statistics(scores), images=len(taught))
-    found = Fitted(head, moments.texture(), threshold, tuple(scores), statistics, unknown)
+    found = Fitted(head, texture, threshold, tuple(scores), statistics, unknown)
     return found, kept
 
 
 def _by_the_others(
-    extractor: Extractor,
-    gallery: Gallery,
+    source: _Source,
     taught: Sequence[Path],
     learner: Learner,
-    kept: dict[Path, Floats],
-    label: str,
+    kept: dict[Path, Patches],
+    texture: Texture,
 ) -> dict[Path, float]:
     """Score each photo by what was learned without it."""
     scores = {}
-    for owner, path in enumerate(progress(taught, len(taught), f"looking again, {label}")):
+    looking = progress(taught, len(taught), f"looking again, {source.label}")
+    for owner, path in enumerate(looking):
         found = kept.get(path)
-        vectors = extractor.vectors(gallery.resized(path)) if found is None else found
-        others = learner.without(vectors, owner)
+        patches = source.patches(path) if found is None else found
+        others = learner.without(patches.deep, owner)
         if others is not None:
-            scores[path] = patchcore.score(vectors, others)
+            scores[path] = source.scoring.score(patches, others, texture)
     return scores
 
 
@@ -201,25 +211,27 @@ def warn_of_odd(unknown: dict[Path, float]) -> None:
 
 
 def _left_out(
-    extractor: Extractor,
-    gallery: Gallery,
-    kept: dict[Path, Floats],
+    source: _Source,
+    kept: dict[Path, Patches],
     learner: Learner,
     unknown: dict[Path, float],
+    texture: Texture,
 ) -> list[float]:
     """Score each photo and altered copies of it by the others; of a single photo, by itself."""
     scores = []
     for path, own in kept.items():
         others = learner.fresh()
-        for owner, (other, vectors) in enumerate(kept.items()):
+        for owner, (other, patches) in enumerate(kept.items()):
             if other != path or len(kept) == 1:
-                others.add(vectors, owner)
+                others.add(patches.deep, owner)
         head = others.head()
         if len(kept) > 1:
-            unknown[path] = patchcore.score(own, head)
+            unknown[path] = source.scoring.score(own, head, texture)
             scores.append(unknown[path])
-        for view in altered(gallery.resized(path)):
-            scores.append(patchcore.score(extractor.vectors(view), head))
+        for view in altered(source.gallery.resized(path)):
+            covered = source.gallery.view.covered(view)
+            patches = source.extractor.patches(covered)
+            scores.append(source.scoring.score(patches, head, texture))
     return scores
 
 

@@ -20,8 +20,9 @@ from edgead.errors import DataError, ImageError
 from edgead.photo_reader import PhotoReader, ReadPhoto
 from edgead.printable import printable
 from edgead.progress import progress
+from edgead.view import View
 
-_KEPT = 256  # photos at the network's size, 48 MiB at 256x256
+_KEPT_BYTES = 48 << 20  # 256 photos of 256x256
 _FORBIDDEN, _INSTEAD = "be taught", "give good photos, for example {root}"
 _NO_CHOICE = "choose a threshold"
 _OTHERS = (
@@ -45,25 +46,25 @@ class Gallery:
         name: Of the folder, for the manifest.
         paths: Each different photo once, in the order of their SHA-256.
         reader: Reads them.
-        size: ``(height, width)`` that they are resized to.
+        view: What of them is judged.
         tests: Test photos of the data sets that they come from.
     """
 
     name: str
     paths: tuple[Path, ...]
     reader: _Reader
-    size: tuple[int, int]
+    view: View
     tests: tuple[Path, ...] = ()
     _resized: dict[Path, images.Image] = field(default_factory=dict, repr=False)
 
     @classmethod
-    def of(cls, photos: Photos, size: tuple[int, int], good: Sequence[str] = ()) -> Gallery:
+    def of(cls, photos: Photos, view: View, good: Sequence[str] = ()) -> Gallery:
         """Find the photos.
 
         Args:
             photos: Files, folders (of a data set ``train/good`` alone), or frames uint8
                 ``[H, W, 3]`` BGR or ``[H, W]`` grey.
-            size: ``(height, width)`` that they are resized to.
+            view: What of them is judged.
             good: Names of folders, besides ``good``, that hold photos of good parts.
 
         Raises:
@@ -80,18 +81,17 @@ class Gallery:
             tests.extend(photo.path for photo in found.test)
             return found.train
 
-        found = cls._collected(photos, size, listed)
+        found = cls._collected(photos, view, listed)
         if not found.paths:
             raise DataError("there are no photos to teach with: give at least one of a good part")
         return dataclasses.replace(found, tests=tuple(tests))
 
     @classmethod
-    def of_defects(cls, photos: Photos, size: tuple[int, int], good: Gallery) -> Gallery:
+    def of_defects(cls, photos: Photos, good: Gallery) -> Gallery:
         """Find photos of defects.
 
         Args:
             photos: Files, folders that are searched to any depth, or frames.
-            size: ``(height, width)`` that they are resized to.
             good: What is taught.
 
         Raises:
@@ -103,7 +103,7 @@ class Gallery:
             refuse_test_folder(given if given.is_dir() else given.parent, _NO_CHOICE, _OTHERS)
             return photo_files.find_and_report([given])
 
-        found = cls._collected(photos, size, listed)
+        found = cls._collected(photos, good.view, listed)
         if not found.paths:
             raise DataError("there are no photos of defects: give at least one, or leave them out")
         taught = {good.reader.digest(path): path for path in good.paths}
@@ -126,10 +126,10 @@ class Gallery:
 
     @classmethod
     def _collected(
-        cls, photos: Photos, size: tuple[int, int], listed: Callable[[Path], Sequence[Path]]
+        cls, photos: Photos, view: View, listed: Callable[[Path], Sequence[Path]]
     ) -> Gallery:
         given = [photos] if isinstance(photos, (str, os.PathLike)) else photos
-        reader = _Reader(size)
+        reader = _Reader(view)
         found: list[Path] = []
         folders: list[Path] = []
         for index, entry in enumerate(given):
@@ -146,7 +146,7 @@ class Gallery:
             notices.note(f"{copies} of {len(found)} photos are copies of others and count once")
         paths = tuple(order[digest] for digest in sorted(order))
         name = printable(folders[0].resolve().name) if folders else "frames"
-        return cls(name, paths, reader, size)
+        return cls(name, paths, reader, view)
 
     @property
     def sha256(self) -> str:
@@ -155,7 +155,7 @@ class Gallery:
         return hashlib.sha256("".join(digests).encode()).hexdigest()
 
     def resized(self, path: Path) -> images.Image:
-        """Return a photo at the network's size.
+        """Return a photo at the network's size; with tiles it is a canvas of several windows.
 
         Raises:
             ImageError: It cannot be read.
@@ -167,7 +167,7 @@ class Gallery:
     def _read(self, path: Path) -> tuple[images.Image, tuple[int, int]]:
         """Read a photo; return it at the network's size, and its own height and width."""
         photo, came = self.reader.photo(path)
-        if len(self._resized) < _KEPT:
+        if (len(self._resized) + 1) * photo.nbytes <= _KEPT_BYTES:
             self._resized[path] = photo
         return photo, came
 
@@ -189,7 +189,7 @@ class Gallery:
                 sizes.append(size)
                 yield photo
 
-        found = GoodContrast.of(photos())
+        found = GoodContrast.of(photos(), self.view)
         flat = sum(mean < _FLAT for mean in found.means)
         if flat > len(self.paths) // 2:
             raise DataError(
@@ -222,6 +222,10 @@ class ResizedReader(PhotoReader):
         """Return a photo, resized."""
         return ReadPhoto(self._gallery.resized(path), self._gallery.reader.digest(path))
 
+    def canvas(self, path: Path, view: View) -> images.Image:
+        """Return a photo as the gallery has it."""
+        return self._gallery.resized(path)
+
     def digest(self, path: Path) -> str:
         """Return the SHA-256 of the photo as it came."""
         return self._gallery.reader.digest(path)
@@ -233,12 +237,12 @@ class _Reader(PhotoReader):
     Of a frame its pixels at the network's size are kept: a stream may give thousands.
 
     Args:
-        size: ``(height, width)`` of the network's input.
+        view: What of them is judged.
     """
 
-    def __init__(self, size: tuple[int, int]) -> None:
+    def __init__(self, view: View) -> None:
         super().__init__(0)  # at their own size photos are wanted once
-        self._size = size
+        self._view = view
         self._frames: dict[Path, ReadPhoto] = {}
         self._sizes: dict[Path, tuple[int, int]] = {}
 
@@ -257,7 +261,8 @@ class _Reader(PhotoReader):
         pixels = images.as_frame(frame, f"frame {index}")
         sha = hashlib.sha256(repr(pixels.shape).encode() + np.ascontiguousarray(pixels).tobytes())
         path = Path(f"frame {index}")
-        kept = images.as_bgr(images.resize(pixels, self._size))
+        self._view.require_aspect((pixels.shape[0], pixels.shape[1]), f"frame {index}")
+        kept = self._view.prepare(pixels)
         if np.shares_memory(kept, frame):  # a camera may write the next frame into it
             kept = kept.copy()
         if len(self._frames) >= MOST_FRAME_BYTES // kept.nbytes:
@@ -275,7 +280,9 @@ class _Reader(PhotoReader):
         if path in self._frames:
             return self._frames[path].pixels, self._sizes[path]
         whole = self.read(path).pixels
-        return images.resize(whole, self._size), (whole.shape[0], whole.shape[1])
+        size = whole.shape[0], whole.shape[1]
+        self._view.require_aspect(size, path)
+        return self._view.prepare(whole), size
 
     def digest(self, path: Path) -> str:
         """Return the SHA-256 of a frame or a file."""

@@ -9,7 +9,9 @@ reported are those on photos that had no part in the choice.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
+import operator
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,12 +23,12 @@ from edgead.artifact import ThresholdSpec
 from edgead.calibration import threshold as thresholds
 from edgead.errors import DataError
 from edgead.progress import progress
-from edgead.teaching import patchcore
 from edgead.teaching.extract import Extractor
 from edgead.teaching.fit import Fitted
 from edgead.teaching.gallery import Gallery
 from edgead.teaching.learner import Head, Learner
 from edgead.teaching.patchcore import Design, Floats
+from edgead.teaching.scoring import Scoring
 
 FEWEST_GOOD = 4
 """Good photos without which nothing can be cross-validated."""
@@ -198,8 +200,9 @@ def adjusted(
         rate: Target rate of false alarms for the threshold of good photos alone.
         choice: What cross-validation gave, for the note.
     """
+    scoring = Scoring(choice.design, defects.view)
     scores = [
-        patchcore.score(extractor.vectors(defects.resized(path)), fitted.head)
+        scoring.score(extractor.patches(defects.resized(path)), fitted.head, fitted.texture)
         for path in progress(defects.paths, len(defects.paths), "scoring defects")
     ]
     value = fewest_mistakes(fitted.scores, scores, rate)
@@ -226,11 +229,15 @@ def _tried(
     defects: Gallery,
     count: int,
 ) -> Trial:
-    vectors = [extractor.vectors(gallery.resized(path)) for path in paths]
-    heads = list(_heads(vectors, begin(design), count))
-    good = [patchcore.score(one, heads[index % count]) for index, one in enumerate(vectors)]
+    scoring = Scoring(design, gallery.view)
+    seen = [extractor.patches(gallery.resized(path)) for path in paths]
+    moments = functools.reduce(operator.add, map(scoring.moments, seen))
+    texture = moments.texture()
+    patches = list(map(scoring.kept, seen))
+    heads = list(_heads([one.deep for one in patches], begin(design), count))
+    good = [scoring.score(one, heads[index % count], texture) for index, one in enumerate(patches)]
     defective = [
-        patchcore.score(extractor.vectors(defects.resized(path)), heads[index % count])
+        scoring.score(extractor.patches(defects.resized(path)), heads[index % count], texture)
         for index, path in enumerate(defects.paths)
     ]
     return Trial(design, np.array(good), np.array(defective))

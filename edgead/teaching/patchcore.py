@@ -100,6 +100,11 @@ class Patches:
     deep: Floats
     surface: Floats
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes of both."""
+        return self.deep.nbytes + self.surface.nbytes
+
 
 @dataclass(frozen=True)
 class Made:

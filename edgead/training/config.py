@@ -11,8 +11,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from edgead import strict_json
-from edgead.artifact.bounds import LARGEST_SIDE
+from edgead import resizing, strict_json
+from edgead.artifact.bounds import LARGEST_SIDE, check_view
+from edgead.artifact.specs import ViewSpec
 from edgead.errors import UsageError
 from edgead.strict_json import Source
 from edgead.teachers._weights import RANDOM
@@ -56,6 +57,9 @@ class TrainConfig:
         options: The detector's own options, by name.
         good: Names of folders of ``data`` and ``threshold_data``, besides ``good``, with photos of
             good parts.
+        view: What of a photo is judged (:meth:`edgead.view.ViewRequest.resolve`); ``None`` for all
+            of it, in one window.
+        resize: Method of :mod:`edgead.resizing` that brings photos to the network's size.
     """
 
     model: str
@@ -72,6 +76,8 @@ class TrainConfig:
     threshold_data: str | None = None
     options: Mapping[str, str | float] = field(default_factory=dict)
     good: tuple[str, ...] = ()
+    view: ViewSpec | None = None
+    resize: str = resizing.HALVED
 
     def __post_init__(self) -> None:
         for name in ("data", "teacher", "penalty_images", "threshold_data"):
@@ -97,6 +103,8 @@ class TrainConfig:
             raise UsageError(f"the seed must be from 0 to 2^63 - 1, not {self.seed}")
         if self.batch_size is not None and self.batch_size > LARGEST_BATCH:
             raise UsageError(f"batches have at most {LARGEST_BATCH} photos, not {self.batch_size}")
+        if self.resize not in resizing.METHODS:
+            raise UsageError(f"unknown method to resize photos: '{self.resize}'")
         if self.precision not in (None, "32-true", "bf16-mixed"):
             raise UsageError(
                 f"the precision must be '32-true' or 'bf16-mixed', not '{self.precision}'"
@@ -121,7 +129,8 @@ class TrainConfig:
         Raises:
             EdgeadError: A key is missing or unknown, or a value cannot be; names the file.
         """
-        data = {"options": {}, "good": [], **data}  # runs from before there were these
+        # Runs from before there were these.
+        data = {"options": {}, "good": [], "view": None, "resize": resizing.AREA, **data}
         hints: dict[str, Any] = typing.get_type_hints(cls)
         if set(data) != set(hints):
             odd = ", ".join(sorted(set(data) ^ set(hints)))
@@ -133,6 +142,8 @@ class TrainConfig:
         }
         if any(isinstance(value, str) and "\0" in value for value in values.values()):
             source.fail("has a zero in the name of a file")
+        if values["view"] is not None:
+            check_view(values["view"], values["image_size"], source)
         for name, value in values["options"].items():
             if isinstance(value, bool) or not isinstance(value, (str, int, float)):
                 source.fail(f"has 'config.options.{name[:40]}' = {str(value)[:40]!r}")

@@ -28,8 +28,10 @@ from edgead.errors import TrainingError
 from edgead.models import AnomalyModel, GradientModel
 from edgead.networks.cost import count_macs, parameter_count
 from edgead.printable import printable
+from edgead.progress import progress
 from edgead.training import photos
 from edgead.training.config import TrainConfig
+from edgead.view import View
 
 
 class NotFiniteError(TrainingError):
@@ -61,15 +63,14 @@ def describe(
     Raises:
         NotFiniteError: A score of a labelled photo is not a finite number.
     """
+    view = View(config.image_size, config.resize, config.view)
     if not labelled:
         threshold = thresholds.from_good_scores(scores, config.false_positive_rate)
     else:
-        pixels = photos.load(
-            [photo.path for photo in labelled], config.image_size, "labelled photos"
-        )
+        pixels = photos.load([photo.path for photo in labelled], view, "labelled photos")
         labels = [photo.is_anomalous for photo in labelled]
         threshold = thresholds.from_labelled_scores(
-            labels, score(model, pixels, "scoring labelled photos")
+            labels, score(model, pixels, view, "scoring labelled photos")
         )
     height, width = config.image_size
     example = torch.zeros(1, height, width, 3, dtype=torch.uint8)
@@ -81,7 +82,7 @@ def describe(
             round(count_macs(model, example) / 1e9, 4),
             model.options,
         ),
-        input=InputSpec(height, width, "uint8", "NHWC", "BGR", images.RESIZE_METHOD),
+        input=InputSpec(height, width, "uint8", "NHWC", "BGR", config.resize),
         map=model.map_spec,
         score=SCORE,
         threshold=threshold,
@@ -100,15 +101,19 @@ def describe(
             least_contrast=seen.least,
             contrast_left_out=len(seen.odd),
         ),
+        view=config.view,
     )
 
 
-def score(model: AnomalyModel, pixels: npt.NDArray[np.uint8], label: str) -> list[float]:
+def score(
+    model: AnomalyModel, pixels: npt.NDArray[np.uint8], view: View, label: str
+) -> list[float]:
     """Score photos with a trained detector.
 
     Args:
         model: On the CPU, in evaluation mode.
-        pixels: uint8 ``[N, height, width, 3]`` BGR in the detector's size.
+        pixels: uint8 ``[N, height, width, 3]`` BGR, as :func:`photos.load` gives them.
+        view: The view that they were loaded for.
         label: Text of the progress line.
 
     Raises:
@@ -116,8 +121,15 @@ def score(model: AnomalyModel, pixels: npt.NDArray[np.uint8], label: str) -> lis
     """
     scores: list[float] = []
     with torch.no_grad():
-        for batch in photos.batches(pixels, label):
-            scores += model(batch)[1].tolist()
+        if view.spec is None:
+            for batch in photos.batches(pixels, label):
+                scores += model(batch)[1].tolist()
+        else:
+            for canvas in progress(pixels, total=len(pixels), label=label):
+                cut = torch.from_numpy(view.windows(canvas))
+                parts = (cut[at : at + photos.BATCH] for at in range(0, len(cut), photos.BATCH))
+                found = torch.cat([model(part)[0] for part in parts])
+                scores.append(view.join(found.numpy(), model.map_spec)[1])
     if not all(map(math.isfinite, scores)):
         other = (
             "--precision 32-true or a lower --learning-rate"

@@ -15,6 +15,7 @@ from edgead.contrast import EVEN, GoodContrast
 from edgead.datasets import FEWEST_TRAINING_PHOTOS
 from edgead.errors import DataError
 from edgead.training import photos
+from edgead.view import View
 
 _FLAT = 0.05  # grey levels of contrast: nothing, whatever the format
 _DARK, _NEARLY_BLACK = 64, 16  # grey levels of the brightest pixel of all photos
@@ -26,13 +27,16 @@ _NAMED = 5
 Pixels = npt.NDArray[np.uint8]
 
 
-def check(paths: Sequence[Path], pixels: Sequence[Pixels]) -> GoodContrast:
+def check(
+    paths: Sequence[Path], pixels: Sequence[Pixels], view: View | None = None
+) -> GoodContrast:
     """Refuse photos that nothing can be learned from, and warn of what is odd.
 
     Args:
         paths: The photos.
         pixels: Their pixels uint8 ``[height, width, 3]`` BGR in the network's size, in the same
             order.
+        view: What of them is judged.
 
     Returns:
         How much there is to see in them.
@@ -40,8 +44,9 @@ def check(paths: Sequence[Path], pixels: Sequence[Pixels]) -> GoodContrast:
     Raises:
         DataError: They show nothing, or nearly all are the same picture.
     """
-    _warn_of_range(paths, pixels)  # first: it may be why they show nothing, or the same
-    found = GoodContrast.of(pixels)
+    ignored = None if view is None else view.ignored
+    _warn_of_range(paths, pixels, ignored)  # first: it may be why they show nothing, or the same
+    found = GoodContrast.of(pixels, view)
     folder = paths[0].parent
     flat = sum(mean < _FLAT for mean in found.means)
     if flat > len(paths) // 2:
@@ -87,9 +92,12 @@ def _different(pixels: Sequence[Pixels]) -> int:
     return len(seen)
 
 
-def _warn_of_range(paths: Sequence[Path], pixels: Sequence[Pixels]) -> None:
+def _warn_of_range(
+    paths: Sequence[Path], pixels: Sequence[Pixels], ignored: npt.NDArray[np.bool_] | None
+) -> None:
     """Warn of values that use a fraction of their range, as a camera's 12 bits in 16 do."""
-    brightest = max(int(photo.max()) for photo in pixels)
+    seen = slice(None) if ignored is None else ~ignored
+    brightest = max(int(photo[seen].max()) for photo in pixels)
     if brightest > _DARK:
         return
     chosen = paths[:: -(-len(paths) // _LOOKED_AT)]

@@ -19,6 +19,7 @@ from edgead.datasets import FEWEST_TRAINING_PHOTOS, copies, held_out_count
 from edgead.errors import DataError
 from edgead.models import PhotoBatches
 from edgead.progress import progress
+from edgead.view import View
 
 BATCH = 8
 
@@ -89,24 +90,46 @@ def reading(photos: Sequence[Path]) -> Iterator[None]:
         ) from error
 
 
-def load(paths: Sequence[Path], size: tuple[int, int], label: str) -> npt.NDArray[np.uint8]:
-    """Read and resize photos.
+def load(paths: Sequence[Path], view: View, label: str) -> npt.NDArray[np.uint8]:
+    """Read photos and bring them to a detector's size.
 
     Args:
         paths: Image files.
-        size: ``(height, width)`` in pixels.
+        view: What of a photo the detector sees.
         label: What to call this in the progress line.
 
     Returns:
-        uint8 ``[N, height, width, 3]`` BGR.
+        uint8 ``[N, height, width, 3]`` BGR; with tiles they are canvases (:func:`windows`).
 
     Raises:
         ImageError: A photo cannot be read; names it.
+        DataError: A photo has another aspect ratio than the view.
     """
-    loaded = np.empty((len(paths), *size, 3), np.uint8)
+    loaded = np.empty((len(paths), *view.canvas, 3), np.uint8)
     for index, path in enumerate(progress(paths, total=len(paths), label=label)):
-        loaded[index] = images.resize(images.read_image(path), size)
+        photo = images.read_image(path)
+        view.require_aspect((photo.shape[0], photo.shape[1]), path)
+        loaded[index] = view.prepare(photo)
     return loaded
+
+
+def windows(pixels: npt.NDArray[np.uint8], view: View) -> npt.NDArray[np.uint8]:
+    """Cut photos of :func:`load` into what the network sees.
+
+    Args:
+        pixels: uint8 ``[N, height, width, 3]``.
+        view: The view that they were loaded for.
+
+    Returns:
+        uint8 ``[M, height, width, 3]``, the windows of a photo one after the other.
+    """
+    if view.grid == (1, 1):
+        return pixels
+    each = len(view.places)
+    cut = np.empty((len(pixels) * each, *view.size, 3), np.uint8)
+    for index, canvas in enumerate(pixels):
+        cut[index * each : (index + 1) * each] = view.windows(canvas)
+    return cut
 
 
 def batches(pixels: npt.NDArray[np.uint8], label: str) -> Iterator[Tensor]:

@@ -30,6 +30,7 @@ from edgead.training.device import launch
 from edgead.training.finishing import NotFiniteError
 from edgead.training.run import Run, RunRecord, new_run
 from edgead.training.steps import fit_by_steps
+from edgead.view import View
 
 
 def train(
@@ -82,9 +83,11 @@ def train(
         number,
         photos.digests(split.held_out),
     )
-    training = photos.load(split.training, config.image_size, "reading photos")
-    held_out = photos.load(split.held_out, config.image_size, "reading validation photos")
-    seen = photo_checks.check([*split.training, *split.held_out], [*training, *held_out])
+    view = View(config.image_size, config.resize, config.view)
+    training = photos.load(split.training, view, "reading photos")
+    held_out = photos.load(split.held_out, view, "reading validation photos")
+    seen = photo_checks.check([*split.training, *split.held_out], [*training, *held_out], view)
+    training, validation = photos.windows(training, view), photos.windows(held_out, view)
     pool = _penalty_pool(model, config)
     with _writing(run, config, fabric, resume):
         if fabric.is_global_zero:
@@ -98,9 +101,15 @@ def train(
             seconds = _fit_in_passes(model, photos.passes(training, fabric.device, "fitting"))
         model.eval()
         if fabric.is_global_zero:
-            model.fit_normalisation(photos.passes(held_out, fabric.device, "fitting map quantiles"))
+            once_more = photos.passes(validation, fabric.device, "fitting map quantiles")
+            judged = view.judged_cells_of_windows(model.map_spec)
+            if judged is None:
+                model.fit_normalisation(once_more)
+            else:
+                every = np.tile(judged, (len(held_out), 1, 1))
+                model.fit_judged_normalisation(once_more, every)
             model.cpu()
-            scores = finishing.score(model, held_out, "scoring validation photos")
+            scores = finishing.score(model, held_out, view, "scoring validation photos")
             manifest = finishing.describe(
                 model, config, dataset, split, scores, labelled, teacher, seen
             )

@@ -8,7 +8,6 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from edgead import images
 from edgead.calibration.photos import CalibrationPhotos, covering
 from edgead.calibration.pictures import generate
 from edgead.calibration.synthetic import with_defect
@@ -33,12 +32,21 @@ def kinds(photos: CalibrationPhotos) -> dict[str, list[npt.NDArray[np.uint8]]]:
     """
     height, width = photos.good.shape[1:3]
     rng = np.random.default_rng(_SEED)
-    every = [*photos.paths, *photos.learned_paths]
-    reader = photos.reader
-    good = [reader.read(path).pixels for path in covering(every, _GOOD, reader)]
-    defective = [with_defect(good[index % len(good)], rng) for index in range(_DEFECTIVE)]
+    view = photos.view
+    assert view is not None
+    if view.spec is None:
+        every = [*photos.paths, *photos.learned_paths]
+        reader = photos.reader
+        whole = [reader.read(path).pixels for path in covering(every, _GOOD, reader)]
+        defective = [with_defect(whole[index % len(whole)], rng) for index in range(_DEFECTIVE)]
+        good = [view.prepare(photo) for photo in whole]
+        bad = [view.prepare(photo) for photo in defective]
+    else:  # windows are pictures of their own
+        windows = photos.all_good[:: -(-len(photos.all_good) // _GOOD)]
+        good = list(windows)
+        bad = [with_defect(windows[index % len(windows)], rng) for index in range(_DEFECTIVE)]
     return {
-        "good photos": [images.resize(photo, (height, width))[None] for photo in good],
-        "synthetic defects": [images.resize(photo, (height, width))[None] for photo in defective],
+        "good photos": [photo[None] for photo in good],
+        "synthetic defects": [photo[None] for photo in bad],
         "generated pictures": [p[None] for p in generate(_GENERATED, (height, width), _SEED)],
     }

@@ -57,6 +57,11 @@ class TensorRT(Runtime):
         return self._spec.batch[0]
 
     @property
+    def _windows_at_once(self) -> int:
+        """As many as the engine takes."""
+        return self._spec.batch[-1]
+
+    @property
     def _spec(self) -> EngineSpec:
         spec = self.artifact.manifest.engine
         assert spec is not None

@@ -25,6 +25,7 @@ from edgead.calibration.photos import CalibrationPhotos
 from edgead.demo import parts
 from edgead.export.parity import FP32_TOLERANCE
 from edgead.export.source import Source
+from edgead.view import View
 from tests.conftest import part
 
 pytestmark = [pytest.mark.arm, pytest.mark.slow]
@@ -84,7 +85,7 @@ def device_folder(
     source = Source.open(trained_run)
     manifest = source.manifest
     write_artifact(folder / "fp32.onnx", source.graph, manifest)
-    photos = CalibrationPhotos.read(source.photos.calibration(), manifest.input.size)
+    photos = CalibrationPhotos.read(source.photos.calibration(), View.of(manifest))
     made = static_int8(onnx.load_from_string(source.graph), photos)
     spec = QuantizationSpec("static", qdq.ONNXRUNTIME_SCHEME, "minmax", len(photos.good), None)
     write_artifact(

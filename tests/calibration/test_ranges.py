@@ -19,6 +19,7 @@ from edgead.calibration.calibrators import (
 from edgead.calibration.photos import CalibrationPhotos, covering, refuse_test_photos
 from edgead.datasets import Dataset
 from edgead.errors import DataError, UsageError
+from edgead.view import View
 from tests.conftest import part, write_photo
 
 
@@ -75,19 +76,19 @@ def test_of_many_photos_the_odd_ones_are_chosen(tmp_path: Path) -> None:
 
 def test_few_photos_are_checked_with_many_defects(tmp_path: Path) -> None:
     paths = [write_photo(tmp_path / f"{i}.png", part(i)) for i in range(5)]
-    photos = CalibrationPhotos.read(paths, (48, 64))
+    photos = CalibrationPhotos.read(paths, View((48, 64)))
     assert photos.good.shape == (5, 48, 64, 3)
     assert len(photos.good) + len(photos.defective) >= 80
     assert len(photos.for_ranges()) == len(photos.good) + len(photos.defective)
-    again = CalibrationPhotos.read(paths, (48, 64))
+    again = CalibrationPhotos.read(paths, View((48, 64)))
     assert photos.sha256 == again.sha256
     np.testing.assert_array_equal(photos.defective, again.defective)
-    assert CalibrationPhotos.read(paths[1:], (48, 64)).sha256 != photos.sha256
+    assert CalibrationPhotos.read(paths[1:], View((48, 64))).sha256 != photos.sha256
 
 
 def test_other_defects_are_three_times_as_many_and_none_of_the_first(tmp_path: Path) -> None:
     paths = [write_photo(tmp_path / f"{i:02}.png", part(i)) for i in range(20)]
-    photos = CalibrationPhotos.read(paths[:5], (48, 64), paths[5:])
+    photos = CalibrationPhotos.read(paths[:5], View((48, 64)), paths[5:])
     others = photos.with_other_defects()
     np.testing.assert_array_equal(others.all_good, photos.all_good)
     assert len(others.defective) == 3 * len(photos.defective)
@@ -102,21 +103,21 @@ def test_other_defects_are_three_times_as_many_and_none_of_the_first(tmp_path: P
 
 def test_photos_learned_from_join_the_comparison_where_few_were_held_out(tmp_path: Path) -> None:
     paths = [write_photo(tmp_path / f"{i:02}.png", part(i)) for i in range(60)]
-    photos = CalibrationPhotos.read(paths[:5], (48, 64), paths[5:])
-    alone = CalibrationPhotos.read(paths[:5], (48, 64))
+    photos = CalibrationPhotos.read(paths[:5], View((48, 64)), paths[5:])
+    alone = CalibrationPhotos.read(paths[:5], View((48, 64)))
     np.testing.assert_array_equal(photos.good, alone.good)
     assert photos.paths == tuple(paths[:5])
     assert len(photos.all_good) == len(photos.defective) == 40
     assert set(photos.learned_paths) < set(paths[5:])
     np.testing.assert_array_equal(photos.compared[:5], photos.good)
-    enough = CalibrationPhotos.read(paths[:20], (48, 64), paths[20:])
+    enough = CalibrationPhotos.read(paths[:20], View((48, 64)), paths[20:])
     assert enough.learned is None
     assert len(enough.all_good) == 20
 
 
 def test_a_mask_marks_what_was_painted(tmp_path: Path) -> None:
     paths = [write_photo(tmp_path / f"{i}.png", part(i)) for i in range(5)]
-    photos = CalibrationPhotos.read(paths, (48, 64))
+    photos = CalibrationPhotos.read(paths, View((48, 64)))
     masks = photos.defect_masks()
     assert len(masks) == len(photos.defective)
     each = len(photos.defective) // len(photos.good)

@@ -15,6 +15,7 @@ from edgead.datasets import Dataset
 from edgead.errors import DataError, ImageError, UsageError
 from edgead.export.good_photos import GoodPhotos, learned_photos
 from edgead.photo_reader import PhotoReader
+from edgead.view import View
 from tests.conftest import part, write_photo
 
 
@@ -108,7 +109,7 @@ def test_an_artifact_travels_without_photos(tmp_path: Path) -> None:
 def test_copies_are_one_photo(tmp_path: Path) -> None:
     for index in range(10):
         write_photo(tmp_path / f"good/{index}.png", part(index % 2))
-    found = CalibrationPhotos.read(sorted((tmp_path / "good").iterdir()), (32, 32))
+    found = CalibrationPhotos.read(sorted((tmp_path / "good").iterdir()), View((32, 32)))
     assert names(found.paths) == ["0.png", "1.png"]
     with pytest.raises(DataError, match="at least 4 different .*there are 2, of 10 photos"):
         found.require_enough()
@@ -119,7 +120,7 @@ def test_photos_with_the_same_pixels_are_one_photo(tmp_path: Path) -> None:
     for index in range(6):
         white = np.full((40 + index, 50, 3), 255, np.uint8)
         write_photo(tmp_path / f"good/{index}.png", white)
-    found = CalibrationPhotos.read(sorted((tmp_path / "good").iterdir()), (32, 32))
+    found = CalibrationPhotos.read(sorted((tmp_path / "good").iterdir()), View((32, 32)))
     assert len(found.paths) == 6
     with pytest.raises(DataError, match="there is only 1, of 6 photos"):
         found.require_enough()
@@ -128,14 +129,14 @@ def test_photos_with_the_same_pixels_are_one_photo(tmp_path: Path) -> None:
 def test_of_many_alike_photos_few_cover_the_set(tmp_path: Path) -> None:
     for index in range(70):
         write_photo(tmp_path / f"good/{index:02}.png", np.full((8, 8 + index, 3), 90, np.uint8))
-    found = CalibrationPhotos.read(sorted((tmp_path / "good").iterdir()), (32, 32))
+    found = CalibrationPhotos.read(sorted((tmp_path / "good").iterdir()), View((32, 32)))
     assert len(found.paths) == len(set(found.paths)) == 1
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 40), (40, 1), (2, 3)])
 def test_photos_of_a_few_pixels_are_painted_into(size: tuple[int, int], tmp_path: Path) -> None:
     paths = [write_photo(tmp_path / "good/0.png", np.full((*size, 3), 90, np.uint8))]
-    found = CalibrationPhotos.read(paths, (32, 32))
+    found = CalibrationPhotos.read(paths, View((32, 32)))
     assert found.good.shape == (1, 32, 32, 3)
     assert len(found.defective) >= 79
 

@@ -22,6 +22,7 @@ from edgead.export.equalise import equalisable, equalise
 from edgead.export.refit import raw_maps, refit_head
 from edgead.export.rounding import round_weights
 from edgead.training import Run
+from edgead.view import View
 from tests.conftest import part, tiny_model, write_photo
 from tests.graphs import operators
 
@@ -33,7 +34,9 @@ def fp32(exported: Path) -> onnx.ModelProto:
 
 @pytest.fixture(scope="module")
 def photos(shared_dataset: Path) -> CalibrationPhotos:
-    return CalibrationPhotos.read(sorted((shared_dataset / "train/good").iterdir()), (96, 128))
+    return CalibrationPhotos.read(
+        sorted((shared_dataset / "train/good").iterdir()), View((96, 128))
+    )
 
 
 @pytest.fixture(scope="module")

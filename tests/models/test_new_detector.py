@@ -26,6 +26,7 @@ from edgead.export import fp16, graph, qdq, report
 from edgead.models import AnomalyModel, GradientModel, create_model, model_names, registry
 from edgead.training import Run, TrainConfig, train
 from edgead.training.config import OF_STEPS
+from edgead.view import View
 from tests.conftest import part, write_photo
 
 PAGE = Path(__file__).parents[2] / "docs/how-to/add-a-detector.md"
@@ -110,8 +111,10 @@ def test_it_learns_a_gaussian_of_each_cell(run: Run, shared_dataset: Path) -> No
 
     held_out = set(record.held_out)
     learned = [p for p in sorted((shared_dataset / "train/good").iterdir()) if p not in held_out]
-    pixels = torch.from_numpy(photos.load(learned, (64, 96), "reading"))
-    new = torch.from_numpy(photos.load([learned[0].parents[2] / "test/blot/000.png"], (64, 96), ""))
+    pixels = torch.from_numpy(photos.load(learned, View((64, 96)), "reading"))
+    new = torch.from_numpy(
+        photos.load([learned[0].parents[2] / "test/blot/000.png"], View((64, 96)), "")
+    )
     with torch.no_grad():
         cell = model._features(pixels)[:, :, 3, 5].double().numpy()
         x = model._features(new)[0, :, 3, 5].double().numpy() - cell.mean(0)

@@ -34,6 +34,7 @@ from edgead.export import gate, judge
 from edgead.export.tensorrt import EngineOptions, export_engine
 from edgead.export.tensorrt.onnx_nodes import nodes, tail
 from edgead.runtimes.tensorrt import TensorRT, libcuda
+from edgead.view import View
 from tests.conftest import part, write_photo
 from tests.tensorrt import bindings, fake_tensorrt
 from tests.tensorrt.conftest import NEEDS_COMPILER, NOTHING, Gpu
@@ -453,7 +454,7 @@ def test_tensorrts_own_calibrators_get_the_photos_once(
     install("10.16.1.11")
     source = onnx_artifact("fp32").path
     paths = [write_photo(tmp_path / f"good/{i}.png", part(i) // (i + 1)) for i in range(5)]
-    photos = CalibrationPhotos.read(paths, (32, 32))
+    photos = CalibrationPhotos.read(paths, View((32, 32)))
     options = EngineOptions("int8", calibrator=kind)
     export_engine(source, tmp_path / "out", options, photos)
     (kept,) = (tmp_path / "cache").glob("tensorrt-calibration-*")
@@ -474,7 +475,7 @@ def test_of_a_data_set_only_good_photos_calibrate_and_judge_an_engine(
     words += ["--tensorrt-calibrator", "entropy", "--calibration", dataset]
     assert main([str(word) for word in words]) == 0
     (kept,) = (tmp_path / "cache").glob("tensorrt-calibration-*")
-    good = CalibrationPhotos.read(sorted((dataset / "train/good").iterdir()), (32, 32)).good
+    good = CalibrationPhotos.read(sorted((dataset / "train/good").iterdir()), View((32, 32))).good
     expected = [float(photo.reshape(-1)[:64].mean()) for photo in good]
     assert json.loads(kept.read_text()) == pytest.approx(expected)
     manifest = read_artifact(tmp_path / "out/tiny-int8.engine").manifest
@@ -564,7 +565,7 @@ def test_calibrators_are_asked_for_where_there_are_none(
 ) -> None:
     install("11.0.0.114")
     paths = [write_photo(tmp_path / f"good/{i}.png", part(i)) for i in range(5)]
-    photos = CalibrationPhotos.read(paths, (32, 32))
+    photos = CalibrationPhotos.read(paths, View((32, 32)))
     with pytest.raises(UsageError, match="11.0.0.114 no longer has calibrators"):
         export_engine(
             onnx_artifact("fp32").path,

@@ -22,6 +22,7 @@ from edgead.errors import ArtifactError, EdgeadError
 from edgead.export.tensorrt import EngineOptions, export_engine
 from edgead.export.tensorrt.check import TOLERANCE
 from edgead.runtimes.tensorrt import TensorRT, library
+from edgead.view import View
 
 pytestmark = [
     pytest.mark.gpu,
@@ -54,7 +55,7 @@ def photos(request: pytest.FixtureRequest, artifacts: dict[str, Artifact]) -> Ca
         if named is not None
         else request.getfixturevalue("shared_dataset") / "train/good"
     )
-    return CalibrationPhotos.read(sorted(folder.iterdir()), artifacts["fp16"].manifest.input.size)
+    return CalibrationPhotos.read(sorted(folder.iterdir()), View.of(artifacts["fp16"].manifest))
 
 
 @pytest.fixture(scope="module")

@@ -12,6 +12,7 @@ import pytest
 from edgead.errors import DataError
 from edgead.training import TrainConfig, photo_checks, train
 from edgead.training.photos import Split, digest, load
+from edgead.view import View
 from tests.conftest import part, write_photo
 
 
@@ -20,7 +21,7 @@ def config(data: Path) -> TrainConfig:
 
 
 def checked(paths: list[Path]) -> tuple[int, ...]:
-    return photo_checks.check(paths, list(load(paths, (64, 64), "reading"))).odd
+    return photo_checks.check(paths, list(load(paths, View((64, 64)), "reading"))).odd
 
 
 @pytest.mark.parametrize("kinds", [1, 2, 7])

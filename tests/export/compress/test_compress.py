@@ -26,6 +26,7 @@ from edgead.export.compress.moments import observe
 from edgead.export.compress.network import Network
 from edgead.export.compress.projection import difference_samples, principal_directions
 from edgead.export.compress.speed import timer
+from edgead.view import View
 from tests.conftest import part, tiny_model, write_photo
 
 
@@ -36,7 +37,8 @@ def fp32(exported: Path) -> onnx.ModelProto:
 
 @pytest.fixture(scope="module")
 def photos(shared_dataset: Path) -> CalibrationPhotos:
-    return CalibrationPhotos.read(sorted((shared_dataset / "train/good").iterdir())[:6], (96, 128))
+    paths = sorted((shared_dataset / "train/good").iterdir())[:6]
+    return CalibrationPhotos.read(paths, View((96, 128)))
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,101 @@
+"""Ignored regions: as an image, on the canvas, and as text in a manifest.
+
+Text is zlib of packed bits in base64: a reader knows how many bytes it must give, and takes no
+more.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import os
+import zlib
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from edgead import images
+from edgead.errors import DataError
+
+Mask = npt.NDArray[np.bool_]
+
+MOST_TEXT = 1 << 18
+"""Characters of a mask in a manifest; regions drawn with rectangles need a few hundred."""
+
+_WHITE = 128  # grey levels
+
+
+def read(path: str | os.PathLike[str]) -> Mask:
+    """Read the ignored regions of a frame: white is ignored, black is judged.
+
+    Args:
+        path: An image of the frame's size.
+
+    Returns:
+        bool ``[H, W]``.
+
+    Raises:
+        ImageError: It cannot be read.
+        DataError: It is all white, or all black.
+    """
+    picture = images.read_image(path).max(axis=2)
+    found = np.asarray(picture >= _WHITE)
+    if found.all():
+        raise DataError(
+            f"the mask {path} is white everywhere, so nothing would be judged: paint white only "
+            "what is to be ignored"
+        )
+    if not found.any():
+        raise DataError(
+            f"the mask {path} has no white pixel, so nothing would be ignored: paint the regions "
+            "to ignore white, or leave the mask out"
+        )
+    return found
+
+
+def on_canvas(mask: Mask, size: tuple[int, int]) -> Mask:
+    """Return which pixels of a resized frame depend on an ignored one.
+
+    No method of :mod:`edgead.resizing` looks farther than a pixel of the frame, or of the result,
+    beyond the place of a pixel. One of each is added all around the regions, so that what changes
+    in them changes nothing else.
+
+    Args:
+        mask: bool ``[H, W]``, cropped as the frame is.
+        size: ``(height, width)`` that the frame is resized to.
+    """
+    around = np.ones((3, 3), np.uint8)
+    reached = cv2.dilate(mask.astype(np.uint8), around).astype(np.float32)
+    shrinks = size[0] <= mask.shape[0] and size[1] <= mask.shape[1]
+    method = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+    small = cv2.resize(reached, size[::-1], interpolation=method)
+    return np.asarray(cv2.dilate((small > 0).astype(np.uint8), around), bool)
+
+
+def encoded(mask: Mask) -> str:
+    """Return a mask as text."""
+    return base64.b64encode(zlib.compress(np.packbits(mask).tobytes(), 9)).decode("ascii")
+
+
+def decoded(text: str, size: tuple[int, int]) -> Mask:
+    """Return the mask of :func:`encoded`.
+
+    Args:
+        text: From a manifest.
+        size: ``(height, width)`` that it must have.
+
+    Raises:
+        ValueError: It is no such mask.
+    """
+    count = size[0] * size[1]
+    expected = -(-count // 8)
+    try:
+        unpacking = zlib.decompressobj()
+        packed = unpacking.decompress(base64.b64decode(text, validate=True), expected + 1)
+    except (binascii.Error, zlib.error) as error:
+        raise ValueError(f"is no mask ({error})") from error
+    if len(packed) != expected or not unpacking.eof:
+        raise ValueError(f"is no mask of {size[1]}x{size[0]} px")
+    bits = np.unpackbits(np.frombuffer(packed, np.uint8), count=count)
+    return bits.reshape(size).astype(bool)
