@@ -71,6 +71,6 @@ def vanishing(view: View, frame: Size) -> str | None:
     return (
         f"photos of {frame[1]}x{frame[0]} px are shrunk {times:.1f} times: a defect of {_DEFECT} "
         f"px has {_DEFECT / times:.1f} px for the network and may vanish. "
-        f"--tiles {rows}x{columns} leaves it {_DEFECT / shrink(more, frame):.1f} px and takes about "
-        f"{count / len(view.places):.0f} times as long for each frame"
+        f"--tiles {rows}x{columns} leaves it {_DEFECT / shrink(more, frame):.1f} px and takes "
+        f"about {count / len(view.places):.0f} times as long for each frame"
     )

@@ -11,11 +11,10 @@ import binascii
 import os
 import zlib
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 
-from edgead import images
+from edgead import images, resizing
 from edgead.errors import DataError
 
 Mask = npt.NDArray[np.bool_]
@@ -54,23 +53,23 @@ def read(path: str | os.PathLike[str]) -> Mask:
     return found
 
 
-def on_canvas(mask: Mask, size: tuple[int, int]) -> Mask:
+def on_canvas(mask: Mask, size: tuple[int, int], method: str) -> Mask:
     """Return which pixels of a resized frame depend on an ignored one.
 
-    No method of :mod:`edgead.resizing` looks farther than a pixel of the frame, or of the result,
-    beyond the place of a pixel. One of each is added all around the regions, so that what changes
-    in them changes nothing else.
+    So nothing that changes in the ignored regions changes any other pixel.
 
     Args:
         mask: bool ``[H, W]``, cropped as the frame is.
         size: ``(height, width)`` that the frame is resized to.
+        method: One of :data:`edgead.resizing.METHODS`.
     """
-    around = np.ones((3, 3), np.uint8)
-    reached = cv2.dilate(mask.astype(np.uint8), around).astype(np.float32)
-    shrinks = size[0] <= mask.shape[0] and size[1] <= mask.shape[1]
-    method = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
-    small = cv2.resize(reached, size[::-1], interpolation=method)
-    return np.asarray(cv2.dilate((small > 0).astype(np.uint8), around), bool)
+    if mask.shape == size:
+        return mask
+    rows, columns = resizing.footprints((mask.shape[0], mask.shape[1]), size, method)
+    sums = np.pad(mask.cumsum(0, np.int64).cumsum(1), ((1, 0), (1, 0)))
+    below, above = sums[rows[:, 1]], sums[rows[:, 0]]
+    inside = (below - above)[:, columns[:, 1]] - (below - above)[:, columns[:, 0]]
+    return np.asarray(inside > 0)
 
 
 def encoded(mask: Mask) -> str:

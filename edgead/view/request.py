@@ -126,7 +126,9 @@ class ViewRequest:
         left, top, across, down = view.content
         found = np.zeros(view.canvas, bool)
         part = mask[y : y + height, x : x + width]
-        found[top : top + down, left : left + across] = masks.on_canvas(part, (down, across))
+        found[top : top + down, left : left + across] = masks.on_canvas(
+            part, (down, across), view.resize
+        )
         text = masks.encoded(found)
         if len(text) > masks.MOST_TEXT:
             raise UsageError(

@@ -322,4 +322,9 @@ def _weights(
         distance[position < 0, 0] = 0
     if stop >= canvas:
         distance[position > cells - 1, -1] = 0
-    return np.asarray(np.maximum(0, 1 - distance), np.float32)
+    weights = np.maximum(0, 1 - distance)
+    if length < canvas:  # what is beside the frame takes nothing from its edge
+        middles = start + (np.arange(cells) + 0.5) * (stop - start) / cells
+        weights[:, (middles < origin) | (middles > origin + length)] = 0
+        weights /= np.maximum(weights.sum(axis=1, keepdims=True), 1e-9)
+    return np.asarray(weights, np.float32)

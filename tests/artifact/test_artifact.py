@@ -86,7 +86,7 @@ def _changed(**changes: object) -> str:
     [
         ("{", "not valid JSON"),
         ("[]", "not a JSON object"),
-        (_changed(schema=2), "schema 2, but this version of edgead reads schemas up to 1: upgrade"),
+        (_changed(schema=3), "schema 3, but this version of edgead reads schemas up to 2: upgrade"),
         (_changed(schema="1"), "no valid 'schema'"),
         (_changed(threshold=None), "lacks the key 'threshold'"),
         (_changed(threshold__value=None), "lacks the key 'threshold.value'"),
