@@ -70,6 +70,7 @@ def result_body(result: Result, heading: str) -> Html:
     return page.lines(
         element("h1", heading),
         page.soft(report.what(result)),
+        *([page.soft(seen)] if (seen := report.windows(result)) else []),
         page.soft(result["device"]["line"]),
         page.headline(figures),
         element("div", *reasons, *notes, style="margin-top:14px"),

@@ -22,6 +22,7 @@ def table(result: Result) -> str:
     lines = [*head(result), "", *_stages(result), ""]
     for label, text in (
         ("throughput", _throughput(result)),
+        ("windows", windows(result)),
         ("camera", camera(result)),
         ("start", _start(result)),
         ("memory", memory(result)),
@@ -150,6 +151,14 @@ def _throughput(result: Result) -> str:
     if config["batch"] > 1:
         return f"{result['fps']:.1f} FPS ({config['batch']} frames / mean of whole batches)"
     return f"{result['fps']:.1f} FPS (1000 / mean of whole frames)"
+
+
+def windows(result: Result) -> str | None:
+    """Say how many windows of a frame the network saw; ``None`` for one."""
+    count = result.get("windows_per_frame", 1)  # results of earlier versions have no windows
+    if count == 1:
+        return None
+    return f"{count} windows a frame, {milliseconds(result['window_ms'])} ms of inference each"
 
 
 def camera(result: Result) -> str | None:

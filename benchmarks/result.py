@@ -15,6 +15,7 @@ from edgead.benchmarks.memory import Peak
 from edgead.benchmarks.request import Request
 from edgead.benchmarks.sensors.sampler import Series
 from edgead.benchmarks.verdict import Verdict, judge
+from edgead.view import View
 
 SCHEMA = 2
 """Schema number of a result. Schema 1 had no sensors, configuration or stages of a device; it
@@ -36,6 +37,7 @@ def to_result(
     request = request or Request(measurement.protocol)
     summary, samples = measurement.summary, measurement.samples
     verdict = judge(measurement, device)
+    windows = len(View.of(artifact.manifest).places)
     stages = {
         "preprocess": samples.preprocess_ms,
         "host_to_device": samples.host_to_device_ms,
@@ -75,6 +77,8 @@ def to_result(
             "max": summary.maximum,
         },
         "frames_per_call": samples.frames_each,
+        "windows_per_frame": windows,
+        "window_ms": float(np.mean(samples.inference_ms)) / samples.frames_each / windows,
         "fps": measurement.fps,
         "stages_ms": {
             name: None if values is None else float(np.mean(values))

@@ -19,6 +19,7 @@ COMMANDS = (
     "evaluate",
     "export",
     "compare",
+    "view",
     "predict",
     "bench",
     "info",

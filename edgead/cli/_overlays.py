@@ -44,7 +44,7 @@ class Overlays:
             self.failed += 1
             return
         try:
-            _write_png(self._folder / self._names[path], detection.overlay(photo))
+            write_png(self._folder / self._names[path], detection.overlay(photo))
             self._failures_in_a_row = 0
         except EdgeadError as error:
             self.failed += 1
@@ -101,7 +101,8 @@ def _is_in(path: Path, folder: Path) -> bool:
     return os.path.realpath(path.parent) == os.path.realpath(folder)
 
 
-def _write_png(path: Path, picture: images.Image) -> None:
+def write_png(path: Path, picture: images.Image) -> None:
+    """Write a picture of edgead's own, which is known as such (:mod:`edgead.own_pictures`)."""
     done, encoded = cv2.imencode(_SUFFIX, picture)
     if not done:
         raise EdgeadError(f"OpenCV cannot encode the picture for {path}")

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from edgead.artifact import Manifest, TeacherSpec, TrainingSpec, read_artifact
+from edgead.artifact import Manifest, TeacherSpec, TrainingSpec, ViewSpec, read_artifact
 from edgead.cli import _options
 from edgead.contrast import GRID, LEAST_SHARE
 from edgead.errors import UsageError
@@ -57,6 +57,7 @@ def _rows(manifest: Manifest) -> list[tuple[str, str]]:
         ("precision", manifest.precision),
         ("input", f"{size.height}x{size.width} px, {size.color}, {size.dtype}"),
         ("anomaly map", f"{manifest.map.height}x{manifest.map.width} cells"),
+        *_view(manifest.view),
         ("threshold", f"{threshold.value:.4f}: {threshold.method}, {threshold.images} photos"),
         *[("", text) for text in (threshold.promise, threshold.note) if text],
         (
@@ -78,6 +79,21 @@ def _rows(manifest: Manifest) -> list[tuple[str, str]]:
         *([("INT8", f"{quantization.method}, {quantization.scheme}")] if quantization else []),
         ("made by", f"edgead {manifest.edgead_version}"),
     ]
+
+
+def _view(view: ViewSpec | None) -> list[tuple[str, str]]:
+    if view is None:
+        return []
+    parts = [f"frames of aspect ratio {view.aspect:.3f}"]
+    if view.crop is not None:
+        parts.append("crop " + ",".join(f"{value:g}" for value in view.crop))
+    if view.mask is not None:
+        parts.append("with a mask")
+    if view.rows * view.columns > 1:
+        parts.append(f"{view.rows}x{view.columns} tiles that share {view.overlap} px")
+    if view.keeps_aspect:
+        parts.append("aspect ratio kept")
+    return [("view", ", ".join(parts))]
 
 
 def _options_of(values: Mapping[str, Any]) -> str:

@@ -15,6 +15,9 @@ from edgead.artifact.specs import MapSpec
 
 Floats = npt.NDArray[np.float32]
 
+_LEAST_SHARE = 1e-6
+"""Where windows share too few pixels for their maps to meet, the ends of both count alike."""
+
 
 @lru_cache(maxsize=64)
 def along(size: int, count: int, step: int, cells: int, start: float, stop: float) -> Floats:
@@ -36,18 +39,18 @@ def along(size: int, count: int, step: int, cells: int, start: float, stop: floa
     joined = max(1, round(span / pitch))
     centres = start + (np.arange(joined) + 0.5) * span / joined
     overlap = max(stop - start - step, 1e-9)
-    weights = np.zeros((joined, count, cells))
+    near = np.zeros((joined, count, cells))
+    shares = np.zeros((joined, count))
     for window in range(count):
         inside = centres - window * step
         position = np.clip((inside - start) / pitch - 0.5, 0, cells - 1)
-        near = np.maximum(0, 1 - np.abs(position[:, None] - np.arange(cells)))
-        before = (inside - start) / overlap if window > 0 else np.inf
-        after = (stop - inside) / overlap if window < count - 1 else np.inf
-        share = np.clip(np.minimum(np.minimum(before, after), np.ones(joined)), 0, 1)
-        weights[:, window] = near * share[:, None]
-    flat = weights.reshape(joined, count * cells)
-    flat /= flat.sum(axis=1, keepdims=True)
-    found = flat.astype(np.float32)
+        near[:, window] = np.maximum(0, 1 - np.abs(position[:, None] - np.arange(cells)))
+        before = (inside - start) / overlap if window > 0 else np.ones(joined)
+        after = (stop - inside) / overlap if window < count - 1 else np.ones(joined)
+        shares[:, window] = np.clip(np.minimum(before, after), _LEAST_SHARE, 1)
+    shares /= shares.sum(axis=1, keepdims=True)
+    shares[shares < 2 * _LEAST_SHARE] = 0
+    found = (near * shares[:, :, None]).reshape(joined, count * cells).astype(np.float32)
     found.setflags(write=False)
     return found
 

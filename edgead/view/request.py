@@ -22,7 +22,8 @@ AUTO_SHRINK = 3.0
 """``auto`` makes as many tiles as it takes to shrink a frame no more than this: a defect of 20 px
 then covers 6 to 7 px of the network's input (docs/notes/tiles.md)."""
 
-_OVERLAP = 4  # a side has so many overlaps: the maps of EfficientAd leave 15 px on each side
+_OVERLAP = 4  # a side has so many overlaps
+_LEAST_OVERLAP = 40  # px: maps of EfficientAd leave 32 px of a window uncovered, on both sides
 _ALIGNED = 8  # pixels of a cell of the coarsest maps: joined cells are then those of the windows
 
 
@@ -140,7 +141,7 @@ class ViewRequest:
 
 def overlap_of(size: Size) -> int:
     """Return how many pixels of the network's input neighbouring windows share."""
-    shared = max(_ALIGNED, round(min(size) / _OVERLAP / _ALIGNED) * _ALIGNED)
+    shared = max(_LEAST_OVERLAP, round(min(size) / _OVERLAP / _ALIGNED) * _ALIGNED)
     return min(shared, min(size) // 2)
 
 

@@ -46,13 +46,13 @@ def test_windows_are_parts_of_one_resized_frame() -> None:
     spec = ViewRequest(tiles=(2, 3)).resolve((200, 300), (32, 32))
     view = View((32, 32), spec=spec)
     canvas = view.prepare(frame)
-    assert canvas.shape == (56, 80, 3)  # 8 pixels are shared
-    assert (canvas == resizing.resize(frame, (56, 80), resizing.HALVED)).all()
+    assert canvas.shape == (48, 64, 3)  # half of a window is shared, as it is so small
+    assert (canvas == resizing.resize(frame, (48, 64), resizing.HALVED)).all()
     windows = view.windows(canvas)
     assert windows.shape == (6, 32, 32, 3)
-    assert (windows[4] == canvas[24:56, 24:56]).all()
-    assert view.boxes((200, 300))[0] == (0, 0, 120, 114)
-    assert view.boxes((200, 300))[-1] == (180, 86, 120, 114)
+    assert (windows[4] == canvas[16:48, 16:48]).all()
+    assert view.boxes((200, 300))[0] == (0, 0, 150, 133)
+    assert view.boxes((200, 300))[-1] == (150, 67, 150, 133)
 
 
 @pytest.mark.parametrize(("border", "count"), [(0.0, 4), (4.0, 6)])
@@ -196,7 +196,7 @@ def test_automatic_tiles_shrink_a_frame_three_times_at_most() -> None:
         (lambda _: ViewRequest(crop=(0, 0, float("nan"), 1)), "four numbers"),
         (lambda _: ViewRequest(tiles=(2, 2), tile_size=40), "leave one of both out"),
         (lambda _: ViewRequest(tiles=(40, 40)), "at most 256 are allowed"),
-        (lambda _: ViewRequest(tiles=(8, 8)), "29x19 px, less than the network's input of 32x32"),
+        (lambda _: ViewRequest(tiles=(12, 12)), "28x18 px, less than the network's input of 32x32"),
         (
             lambda folder: ViewRequest(mask=picture(folder / "m.png", np.eye(40) > 0)),
             "has 40x40 px, the photos have 180x120 px",
