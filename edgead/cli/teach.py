@@ -138,7 +138,9 @@ def _first(given: str, good: Sequence[str]) -> Sequence[Path]:
     from edgead.datasets import good_photos_in
 
     path = Path(given)
-    return good_photos_in(path, good, "be taught").train[:1] if path.is_dir() else [path]
+    if path.is_dir():
+        return good_photos_in(path, good, "be taught").train[:1]
+    return [path] if path.is_file() else []  # what is missing is refused with the others
 
 
 def _report(args: argparse.Namespace, made: Artifact) -> None:

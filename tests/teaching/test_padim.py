@@ -10,6 +10,7 @@ import edgead
 from edgead.artifact import read_artifact
 from edgead.runtimes import available, open_runtime
 from edgead.teaching import padim
+from edgead.view import View
 from tests.conftest import part
 from tests.teaching.conftest import SIZE, few, refused, run
 
@@ -81,9 +82,7 @@ def test_a_file_that_every_runtime_here_runs_alike(
     assert artifact.manifest.model.options == {"backbone": "efficientnet-lite0", "stages": [5]}
     assert artifact.manifest.parity is not None  # with NumPy, on photos of the judge
     photos = np.stack([part(index) for index in range(300, 303)])
-    pixels = np.stack(
-        [edgead.images.resize(photo, artifact.manifest.input.size) for photo in photos]
-    )
+    pixels = np.stack([View.of(artifact.manifest).prepare(photo) for photo in photos])
     scores = []
     for name, reason in available().items():
         if reason is None and name != "torch":

@@ -9,13 +9,13 @@ import numpy as np
 import onnx
 import pytest
 
-from edgead import images
 from edgead.artifact import read_artifact
 from edgead.export.tensorrt.onnx_nodes import tail
 from edgead.export.tensorrt_rules import violations
 from edgead.runtimes.select import order
 from edgead.teaching import patchcore
 from edgead.teaching.extract import Extractor
+from edgead.view import View
 from tests.teaching.conftest import photos_of, run
 
 
@@ -47,8 +47,8 @@ def test_other_precisions_keep_bank_and_verdicts(
 def test_the_gaussian_knows_the_noise_of_int8(
     exports: Path, taught: Path, shared_dataset: Path
 ) -> None:
-    size = read_artifact(taught).manifest.input.size
-    photos = [images.resize(photo, size) for photo in photos_of(shared_dataset / "train/good")]
+    view = View.of(read_artifact(taught).manifest)
+    photos = [view.prepare(photo) for photo in photos_of(shared_dataset / "train/good")]
 
     def surface(path: Path) -> np.ndarray:
         extractor = Extractor(onnx.load(path))

@@ -22,6 +22,7 @@ from edgead.errors import DataError
 from edgead.runtimes import available, open_runtime
 from edgead.teaching import patchcore
 from edgead.teaching.extract import Extractor
+from edgead.view import View
 from tests.conftest import part, write_photo
 from tests.graphs import operators
 from tests.teaching.conftest import SIZE, few, photos_of, refused, run
@@ -70,7 +71,7 @@ def test_the_graph_is_what_numpy_computes(taught: Path, shared_dataset: Path) ->
     np.testing.assert_allclose(np.linalg.norm(bank, axis=1), 1, atol=1e-5)
     extractor = Extractor(model)
     photo = edgead.detector._load(str(shared_dataset / "test/blot/000.png"), 0)
-    pixels = edgead.images.resize(photo, design.size)
+    pixels = View(design.size).prepare(photo)
     texture = patchcore.texture_of(model)
     expected = patchcore.maps(extractor.patches(pixels), patchcore.Nearest(bank), texture, design)
     with open_runtime(artifact, "onnxruntime").runtime as runtime:
@@ -225,7 +226,7 @@ def test_a_defect_among_good_photos_is_named(
 
 def test_good_photos_alone_name_none(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for count in (6, 20):
-        folder = few(tmp_path / str(count), count)
+        folder = few(tmp_path / str(count), count, 20)
         out = tmp_path / "part.onnx"
         assert run("teach", folder, "--out", out, "--image-size", SIZE) == 0
         assert "odd" not in capsys.readouterr().err

@@ -105,7 +105,7 @@ def test_taught(frames: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 def test_trained_and_exported(frames: Path, tmp_path: Path) -> None:
     pytest.importorskip("torch", reason="a device has no torch")
     out, exports = tmp_path / "run", tmp_path / "exports"
-    words = ("--image-size", "64x64", *VIEW, frames / "mask.png")
+    words = ("--image-size", "96x96", *VIEW, frames / "mask.png")
     steps = ("--steps", 4, "--batch-size", 2, "--precision", "32-true", "--device", "cpu")
     assert run("train", frames / "good", "--out", out, *words, *steps) == 0
     assert run("export", out, "--out", exports, "--int8", "static", "--max-drop", 40) == 0
