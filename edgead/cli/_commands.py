@@ -20,6 +20,7 @@ COMMANDS = (
     "export",
     "compare",
     "view",
+    "reframe",
     "predict",
     "bench",
     "info",

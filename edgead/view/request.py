@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from edgead import resizing
 from edgead.artifact.specs import ViewSpec
 from edgead.errors import UsageError
 from edgead.view import masks
@@ -62,12 +63,13 @@ class ViewRequest:
         """Whether the whole frame is judged, in one window."""
         return self == ViewRequest()
 
-    def resolve(self, frame: Size, size: Size) -> ViewSpec | None:
+    def resolve(self, frame: Size, size: Size, resize: str = resizing.HALVED) -> ViewSpec | None:
         """Return the view for photos of one size.
 
         Args:
             frame: ``(height, width)`` of the photos in pixels.
             size: ``(height, width)`` of the network's input.
+            resize: Method of :mod:`edgead.resizing`, on which the edge of a mask depends.
 
         Returns:
             ``None`` where the whole frame is judged, in one window.
@@ -80,7 +82,7 @@ class ViewRequest:
         if self.is_empty:
             return None
         spec = ViewSpec(frame[1] / frame[0], self.crop, keeps_aspect=self.keeps_aspect)
-        rows, columns = self._grid(View(size, spec=spec).crop(frame), size)
+        rows, columns = self._grid(View(size, resize, spec).crop(frame), size)
         if rows * columns > 1:
             spec = spec.replace(rows=rows, columns=columns, overlap=overlap_of(size))
         if rows * columns > MOST_WINDOWS:
@@ -90,11 +92,11 @@ class ViewRequest:
                 f"frame ({mebibytes:.0f} MiB of pixels), and at most {MOST_WINDOWS} are allowed: "
                 "take fewer and larger tiles"
             )
-        view = View(size, spec=spec)
+        view = View(size, resize, spec)
         _check_tiles(view, frame)
         if self.mask is not None:
             spec = spec.replace(mask=self._mask(view, frame))
-            if not View(size, spec=spec).places:
+            if not View(size, resize, spec).places:
                 raise UsageError(
                     f"the mask {self.mask} covers all that the crop leaves, so nothing would be "
                     "judged: paint less of it white, or crop less"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+from collections.abc import Callable
 from pathlib import Path
 
 import cv2
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 
 from edgead import EdgeDetector
-from edgead.artifact import read_artifact
+from edgead.artifact import Artifact, read_artifact
 from edgead.cli import main
 from edgead.view import View
 from tests.conftest import part, write_photo
@@ -99,6 +100,30 @@ def test_taught(frames: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
     write_photo(tmp_path / "other.png", part(1, (280, 220)))
     assert run("teach", words[0], tmp_path / "other.png", *words[1:], "--out", more) == 1
     assert "other.png has 220x280 px, an aspect ratio of 0.786" in capsys.readouterr().err
+
+
+def test_another_mask(frames: Path, tiny_artifact: Callable[..., Artifact], tmp_path: Path) -> None:
+    source, out = tiny_artifact().path, tmp_path / "masked.onnx"
+    words = ("reframe", source, frames / "good", "--out", out)
+    assert run(*words, "--mask", frames / "mask.png") == 0
+    manifest = read_artifact(out).manifest
+    assert manifest.threshold.images == manifest.score_statistics.images == 12
+    with EdgeDetector(out) as detect:
+        good = part(40, FRAME)
+        changed = good.copy()
+        changed[:, :40] = (0, 0, 255)
+        assert detect(changed) == detect(good)
+        scores = [detect(path).score for path in sorted((frames / "good").iterdir())]
+    assert manifest.score_statistics.maximum == pytest.approx(max(scores))
+    again = tmp_path / "again.onnx"
+    assert run("reframe", out, frames / "good", "--out", again, "--crop", "0,0,1,0.9") == 2
+    assert run("reframe", source, frames / "good/000.png", "--out", again, "--crop", "0,0,1,1") == 1
+    assert run("reframe", source, frames / "good", "--out", again) == 2
+    red = tmp_path / "red"
+    for index in range(4):  # good photos that show something else
+        write_photo(red / f"{index}.png", np.full((*FRAME, 3), (0, 0, 150 + 20 * index), np.uint8))
+    assert run("reframe", source, red, "--out", again, "--crop", "0,0,1,0.9") == 3
+    assert not again.exists()
 
 
 @pytest.mark.slow
