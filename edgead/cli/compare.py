@@ -97,6 +97,7 @@ def add_parser(subparsers: _options.Subparsers) -> None:
         help="threads of one inference (default: one per physical core, within a container's CPU "
         "quota)",
     )
+    _options.add_view(parser)
     parser.set_defaults(run=run)
 
 
@@ -106,7 +107,14 @@ def run(args: argparse.Namespace) -> int:
 
     from edgead.compare import Constraints, Plan, compare, markdown
     from edgead.compare.run import JSON_NAME, MARKDOWN_NAME, PAGE_NAME
+    from edgead.datasets import Dataset
+    from edgead.view import advice
 
+    request, size = _options.view_request(args), args.image_size
+    view = None
+    if not request.is_empty:
+        dataset = Dataset.from_folder(args.data, tuple(args.good))
+        view = advice.view_of(request, dataset.train_photos(), size)
     plan = Plan(
         data=Path(args.data),
         out=Path(args.out),
@@ -124,6 +132,7 @@ def run(args: argparse.Namespace) -> int:
         elsewhere=_benches(args.measure_on),
         constraints=Constraints(args.max_latency, args.max_memory, args.min_auroc, args.device),
         good=tuple(args.good),
+        view=view,
     )
     comparison = compare(plan, shlex.join(["edgead", *args.words]))
     print(markdown.variant_table(comparison, plan.constraints.device))

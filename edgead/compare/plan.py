@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from edgead.artifact import KINDS, ONNX_SUFFIX, read_artifact
+from edgead.artifact import KINDS, ONNX_SUFFIX, ViewSpec, read_artifact
 from edgead.compare.recommend import Constraints
 from edgead.compare.results import LeftOut
 from edgead.errors import UsageError
@@ -40,6 +40,7 @@ class Plan:
         elsewhere: JSON files of ``edgead bench`` on other devices, by the device's name.
         constraints: What the recommendation must keep.
         good: Names of folders of ``data``, besides ``good``, with photos of good parts.
+        view: What of a photo every detector that is made here judges; ``None`` for all of it.
     """
 
     data: Path
@@ -58,6 +59,7 @@ class Plan:
     elsewhere: Mapping[str, Path] = field(default_factory=dict)
     constraints: Constraints = field(default_factory=Constraints)
     good: tuple[str, ...] = ()
+    view: ViewSpec | None = None
 
     def __post_init__(self) -> None:
         unknown = [name for name in self.precisions if name not in PRECISIONS]

@@ -124,6 +124,7 @@ def _config(contender: Contender, plan: Plan) -> TrainConfig:
         teacher=contender.teacher,
         options=dict(contender.options),
         good=plan.good,
+        view=plan.view,
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +71,7 @@ def _taught(
         image_size=plan.image_size,
         max_drop=plan.max_drop,
         good=plan.good,
+        view=plan.view,
     )
     wants_int8 = INT8.arithmetic in plan.precisions
     asked = {
@@ -87,7 +88,7 @@ def _taught(
         seconds, reason = time.perf_counter() - begin, ""
         if wants_int8:
             try:
-                teach(dataset.train, small, TeachOptions(**{**asdict(options), "int8": True}))
+                teach(dataset.train, small, replace(options, int8=True))
             except GateRefused as error:
                 notices.say(f"{contender.label}: {error}")
                 reason = str(error)
