@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from edgead import EdgeDetector, images, resizing
+from edgead import EdgeDetector, resizing
 
 folder = Path(sys.argv[1])
 SIZES = ((64, 64), (97, 128), (700, 500))  # the last enlarges
@@ -22,17 +22,14 @@ def halved(photo, size):
     return base64.b64encode(resizing.resize(photo, size, resizing.HALVED).tobytes()).decode()
 
 
-for path in sorted(folder.glob("*.onnx")):
+for path in sorted(folder.glob(sys.argv[2] if len(sys.argv) > 2 else "*.onnx")):
     with EdgeDetector(path, threads=1) as detect:
         detections = [detect(photo) for photo in photos]
-        size = detect.manifest.input.size
+        canvases = [detect.view.prepare(photo) for photo in photos]
     found[path.name] = {
         "scores": [detection.score for detection in detections],
         "peaks": [int(detection.anomaly_map.argmax()) for detection in detections],
-        "pixels": [
-            base64.b64encode(images.as_bgr(images.resize(photo, size)).tobytes()).decode()
-            for photo in photos
-        ],
+        "pixels": [base64.b64encode(canvas.tobytes()).decode() for canvas in canvases],
     }
 torch_free = "torch" not in sys.modules
 print(

@@ -6,7 +6,6 @@ be made (no Debian, no network); with ``EDGEAD_REQUIRE_ARM=1``, as in CI, that i
 
 from __future__ import annotations
 
-import base64
 import json
 import os
 import re
@@ -20,7 +19,7 @@ import numpy as np
 import pytest
 
 from edgead import EdgeDetector
-from edgead.artifact import QuantizationSpec, write_artifact
+from edgead.artifact import QuantizationSpec, ViewSpec, write_artifact
 from edgead.calibration.photos import CalibrationPhotos
 from edgead.demo import parts
 from edgead.export.parity import FP32_TOLERANCE
@@ -35,6 +34,7 @@ ROOT = HERE.parents[1]
 TOLERANCES = {
     "fp32.onnx": FP32_TOLERANCE,
     "int8.onnx": 1e-2,
+    "tiled-int8.onnx": 1e-2,
     "taught-fp32.onnx": 1e-4,
     "taught-int8.onnx": 1e-2,
 }
@@ -93,6 +93,11 @@ def device_folder(
         made.onnxruntime.SerializeToString(),
         manifest.replace(precision="int8", quantization=spec),
     )
+    small = manifest.replace(precision="int8", quantization=spec)
+    view = ViewSpec(1.3, (0.1, 0.0, 0.9, 0.9), rows=2, columns=2, overlap=48)
+    write_artifact(
+        folder / "tiled-int8.onnx", made.onnxruntime.SerializeToString(), small.replace(view=view)
+    )
     for name, is_int8 in (("taught-fp32.onnx", False), ("taught-int8.onnx", True)):
         options = teaching.TeachOptions(int8=is_int8, image_size=(128, 128), max_drop=2)
         teaching.teach(shared_dataset, folder / name, options)
@@ -105,10 +110,12 @@ def device_folder(
     return folder
 
 
-def score(python: list[str], folder: Path, cpu: str | None = None) -> dict[str, Any]:
+def score(
+    python: list[str], folder: Path, cpu: str | None = None, files: str = "*.onnx"
+) -> dict[str, Any]:
     environment = {**os.environ, "CPU": cpu} if cpu else dict(os.environ)
     done = subprocess.run(
-        [*python, str(HERE / "score_photos.py"), str(folder)],
+        [*python, str(HERE / "score_photos.py"), str(folder), files],
         capture_output=True,
         text=True,
         check=False,
@@ -118,27 +125,23 @@ def score(python: list[str], folder: Path, cpu: str | None = None) -> dict[str, 
     return dict(json.loads(done.stdout.splitlines()[-1]))
 
 
-def pixels(text: str) -> np.ndarray:
-    return np.frombuffer(base64.b64decode(text), np.uint8)
-
-
 @pytest.mark.parametrize("cpu", CPUS)
 def test_scores_are_those_of_this_machine(cpu: str, arm_python: Path, device_folder: Path) -> None:
     on_this = score([sys.executable], device_folder)
     here = on_this["artifacts"]
-    there = score([str(arm_python)], device_folder, cpu)
+    # Processors differ in their integer instructions: float files run on one of them.
+    files = "*.onnx" if cpu == next(iter(CPUS)) else "*int8.onnx"
+    there = score([str(arm_python)], device_folder, cpu, files)
     assert there["machine"] == "aarch64"
     assert there["torch_free"]
     # Its wheel reports home like any other, into hidden folders of the home folder.
     assert there["told"] == "1"
     assert there["hidden"] == []
     assert there["halved"] == on_this["halved"]
-    for name, tolerance in TOLERANCES.items():
-        expected, found = here[name], there["artifacts"][name]
-        for theirs, ours in zip(found["pixels"], expected["pixels"], strict=True):
-            off = np.abs(np.subtract(pixels(theirs), pixels(ours), dtype=np.int16))
-            assert off.max() <= 1
-            assert off.mean() < 1e-4  # OpenCV rounds a value in 49,152 the other way
+    assert len(there["artifacts"]) == (len(TOLERANCES) if files == "*.onnx" else 3)
+    for name in there["artifacts"]:
+        tolerance, expected, found = TOLERANCES[name], here[name], there["artifacts"][name]
+        assert found["pixels"] == expected["pixels"]
         reach = tolerance * float(np.ptp(expected["scores"]))
         np.testing.assert_allclose(found["scores"], expected["scores"], rtol=0, atol=reach)
         print(name, cpu, np.abs(np.subtract(found["scores"], expected["scores"])).max() / reach)
