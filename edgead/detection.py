@@ -15,7 +15,7 @@ from edgead.artifact.specs import InputSpec, MapSpec
 from edgead.contrast import GRID, Blank
 from edgead.errors import ImageError
 from edgead.images import Image, as_bgr
-from edgead.view import View
+from edgead.view import View, draw
 
 _HEAT_OPACITY = 0.55
 _OUTLINE_BGR = (255, 255, 255)
@@ -210,7 +210,7 @@ class Detection:
         return tuple(sorted(regions, key=lambda region: -region.peak))
 
     def overlay(self, frame: npt.NDArray[Any]) -> Image:
-        """Draw the heat map over the photo, with the regions outlined.
+        """Draw the heat map over the photo, with the regions outlined; and what is judged.
 
         Colour starts at half the threshold and is full at twice the threshold, so that pictures
         of one artifact can be compared with each other.
@@ -241,6 +241,8 @@ class Detection:
             above = (heat >= min(self.threshold, float(heat.max()))).astype(np.uint8)
             outlines, _ = cv2.findContours(above, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
             cv2.drawContours(blended, outlines, -1, _OUTLINE_BGR, thickness, cv2.LINE_AA)
+        if self.view is not None and self.view.spec is not None:
+            blended = draw.outlined(blended, self.view)
         for cell in self.blank:
             x, y, width, height = cell.box
             corners = (x, y), (x + width - 1, y + height - 1)

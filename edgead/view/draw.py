@@ -32,35 +32,46 @@ def on_photo(photo: Image, view: View, defect: int) -> Image:
     height, width = photo.shape[:2]
     scale = min(1.0, _WIDEST / max(height, width))
     size = max(1, round(width * scale)), max(1, round(height * scale))
-    shown = cv2.resize(photo, size, interpolation=cv2.INTER_AREA)
-    x, y, across, down = view.crop((height, width))
-    left, top, right, bottom = (round(v * scale) for v in (x, y, x + across, y + down))
-    picture = (shown * _OUTSIDE).astype(np.uint8)
-    picture[top:bottom, left:right] = shown[top:bottom, left:right]
-    if view.ignored is not None:
-        inner_left, inner_top, inner_across, inner_down = view.content
-        inside = view.ignored[
-            inner_top : inner_top + inner_down, inner_left : inner_left + inner_across
-        ].astype(np.uint8)
-        target = max(1, right - left), max(1, bottom - top)
-        covered = cv2.resize(inside, target, interpolation=cv2.INTER_NEAREST) > 0
-        part = picture[top : top + target[1], left : left + target[0]]
-        tinted = part * (1 - _TINT) + np.array(_IGNORED_BGR) * _TINT
-        part[covered] = tinted.astype(np.uint8)[covered]
-    for index, (at_x, at_y, box_width, box_height) in enumerate(view.boxes((height, width))):
-        inset = index % 2 * 2  # so that the frames of neighbours are told apart where they overlap
-        first = round(at_x * scale) + inset, round(at_y * scale) + inset
-        last = (
-            round((at_x + box_width) * scale) - 1 - inset,
-            round((at_y + box_height) * scale) - 1 - inset,
-        )
-        cv2.rectangle(picture, first, last, _LINE_BGR, 1)
-    cv2.rectangle(picture, (left, top), (right - 1, bottom - 1), _CROP_BGR, 1)
+    small = np.asarray(cv2.resize(photo, size, interpolation=cv2.INTER_AREA), np.uint8)
+    picture = outlined(small, view)
+    left, top, across, down = view.crop((picture.shape[0], picture.shape[1]))
     side = max(1, round(defect * scale))
-    middle = (left + right) // 2, (top + bottom) // 2
+    middle = left + across // 2, top + down // 2
     corner = middle[0] + side, middle[1] + side
     cv2.rectangle(picture, middle, corner, _DEFECT_BGR, -1)
     cv2.circle(picture, (middle[0] + side // 2, middle[1] + side // 2), side + 12, _DEFECT_BGR, 2)
+    return picture
+
+
+def outlined(photo: Image, view: View) -> Image:
+    """Show on a photo of any size what is judged of it: crop, ignored regions and windows.
+
+    Args:
+        photo: uint8 ``[H, W, 3]`` BGR.
+        view: What of it is judged.
+
+    Returns:
+        A new picture of its size.
+    """
+    height, width = photo.shape[:2]
+    left, top, across, down = view.crop((height, width))
+    rows, columns = slice(top, top + down), slice(left, left + across)
+    picture = (photo * _OUTSIDE).astype(np.uint8)
+    picture[rows, columns] = photo[rows, columns]
+    if view.ignored is not None:
+        x, y, inner_across, inner_down = view.content
+        inside = view.ignored[y : y + inner_down, x : x + inner_across].astype(np.uint8)
+        covered = cv2.resize(inside, (across, down), interpolation=cv2.INTER_NEAREST) > 0
+        part = picture[rows, columns]
+        part[covered] = part[covered] * (1 - _TINT) + np.array(_IGNORED_BGR) * _TINT
+    thickness = max(1, round(max(height, width) / _WIDEST))
+    if view.grid != (1, 1):
+        for index, (x, y, box_width, box_height) in enumerate(view.boxes((height, width))):
+            inset = index % 2 * 2 * thickness  # so that neighbours are told apart
+            first = x + inset, y + inset
+            last = x + box_width - 1 - inset, y + box_height - 1 - inset
+            cv2.rectangle(picture, first, last, _LINE_BGR, thickness)
+    cv2.rectangle(picture, (left, top), (left + across - 1, top + down - 1), _CROP_BGR, thickness)
     return np.asarray(picture, np.uint8)
 
 
