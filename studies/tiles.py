@@ -138,8 +138,8 @@ def _main() -> int:
     parser.add_argument("--positions", type=int, default=200, metavar="N")
     args = parser.parse_args()
     try:
-        train = photo_files.find_and_report([args.frames / "train/good"])
-        test = photo_files.find_and_report([args.frames / "test/good"])
+        train = photo_files.find_and_report([args.frames / "photos/train/good"])
+        test = photo_files.find_and_report([args.frames / "photos/test/good"])
         with tempfile.TemporaryDirectory() as folder:
             made = _made(args.model, train, args.steps, Path(folder))
             frames = [images.read_image(path) for path in test[:20]]

@@ -3,9 +3,9 @@
     python -m edgead.demo.frames OUT [--width N] [--defects 10,20,40] [--train N] [--good N]
         [--each N] [--seed N]
 
-The plate of :class:`edgead.demo.station.Station` in MVTec AD's layout: ``defect-20`` has defects of
-20 pixels, in turns of each kind, one a frame. Beside it are ``mask.png``, white where clamps and
-label may be, and ``view.txt`` with the crop of the plate's face.
+``OUT/photos`` has the plate of :class:`edgead.demo.station.Station` in MVTec AD's layout:
+``defect-20`` has defects of 20 pixels, in turns of each kind, one a frame. Beside it are
+``mask.png``, white where clamps and label may be, and ``view.txt`` with the crop of the plate's face.
 
 Photos are JPEG of quality 95 without chroma subsampling, 2.7 MB for 12 megapixels: as PNG, sensor
 noise would make them six times as large.
@@ -88,9 +88,9 @@ def write_frames(
         for number, job in enumerate(progress(jobs, total=len(jobs), label="rendering frames")):
             photo, truth, defect = job
             frame, mask = station.frame(np.random.default_rng([seed, 29, number]), defect)
-            _write(made / f"{photo}.jpg", frame)
+            _write(made / "photos" / f"{photo}.jpg", frame)
             if defect is not None:
-                _write(made / "ground_truth" / f"{truth}.png", mask)
+                _write(made / "photos/ground_truth" / f"{truth}.png", mask)
         _write(made / "mask.png", station.ignored())
         files.write_text(made / "view.txt", f"--crop {crop()} --mask mask.png\n")
         made.rename(root)
@@ -158,7 +158,8 @@ def main(arguments: list[str] | None = None) -> int:
     except EdgeadError as error:
         notices.error(error)
         return error.exit_code
-    print(f"{args.out}: frames of {args.width}x{args.width * 3 // 4} px; --crop {crop()}")
+    size = f"{args.width}x{args.width * 3 // 4} px"
+    print(f"{args.out}/photos: frames of {size}; --crop {crop()} --mask {args.out}/mask.png")
     return 0
 
 

@@ -67,7 +67,7 @@ def test_a_seed_gives_the_same_data_set(tmp_path: Path) -> None:
     photos = [name for name in written[0] if name.suffix == ".jpg"]
     assert all(written[0][name] != written[2][name] for name in photos)
     assert len({written[0][name] for name in photos}) == len(photos) == 3 + 2 * 4
-    dataset = Dataset.from_folder(tmp_path / "one")
+    dataset = Dataset.from_folder(tmp_path / "one/photos")
     assert (len(dataset.train), len(dataset.test)) == (2, 1 + 8)
     for photo in dataset.test:
         mask = read_mask(photo, (300, 400))
