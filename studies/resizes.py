@@ -27,6 +27,7 @@ from edgead import cpu, files, notices, resizing
 from edgead.cli import _options
 from edgead.datasets import GOOD, Dataset
 from edgead.detector import open_detector
+from edgead.errors import DataError
 from edgead.evaluation import evaluate
 from edgead.markdown import table
 from edgead.teaching import DETECTORS
@@ -61,7 +62,11 @@ class Plan:
 
 
 def measure(plan: Plan, name: str, detector: str, draw: int, way: str) -> dict[str, float]:
-    """Teach or train on a draw of a set that was resized in a way, and evaluate."""
+    """Teach or train on a draw of a set that was resized in a way, and evaluate.
+
+    Raises:
+        DataError: The set has no defects with masks.
+    """
     folder = plan.sets(way) / name
     chosen = prepared.draws_of(folder)[draw]
     with tempfile.TemporaryDirectory() as scratch:
@@ -70,7 +75,9 @@ def measure(plan: Plan, name: str, detector: str, draw: int, way: str) -> dict[s
         made = _made(plan, dataset, fewer, detector, draw, Path(scratch))
         with open_detector(made) as detect:
             found = evaluate(detect, dataset)
-    return {metric: float(getattr(found, metric)) for metric in METRICS}
+    if found.image_auroc is None or found.au_pro is None:
+        raise DataError(f"{name} has no labelled defects with masks to measure with: leave it out")
+    return {"image_auroc": found.image_auroc, "au_pro": found.au_pro}
 
 
 def _made(
