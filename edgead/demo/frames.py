@@ -5,7 +5,8 @@
 
 ``OUT/photos`` has the plate of :class:`edgead.demo.station.Station` in MVTec AD's layout:
 ``defect-20`` has defects of 20 pixels, in turns of each kind, one a frame. Beside it are
-``mask.png``, white where clamps and label may be, and ``view.txt`` with the crop of the plate's face.
+``mask.png``, white where clamps and label may be, and ``view.txt`` with the crop of the plate's
+face.
 
 Photos are JPEG of quality 95 without chroma subsampling, 2.7 MB for 12 megapixels: as PNG, sensor
 noise would make them six times as large.

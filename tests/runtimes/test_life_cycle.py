@@ -172,3 +172,36 @@ def test_one_that_is_left_open_is_told(tiny_artifact: Make) -> None:
             closed.infer(IMAGE)
         del closed
         gc.collect()
+
+
+class Engine(OnnxRuntime):
+    """Takes batches of three or four, like an engine that was built for them."""
+
+    name: ClassVar[str] = "engine"
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self.batches: list[int] = []
+
+    @property
+    def _smallest_batch(self) -> int:
+        return 3
+
+    def _infer(self, images: npt.NDArray[np.uint8]) -> RawOutput:
+        self.batches.append(len(images))
+        return super()._infer(images)
+
+
+@pytest.mark.parametrize(("count", "batches"), [(10, [4, 4, 3]), (8, [4, 4]), (1, [3])])
+def test_windows_run_in_batches_that_an_engine_takes(
+    tiny_artifact: Make, count: int, batches: list[int]
+) -> None:
+    windows = np.random.default_rng(0).integers(0, 256, (count, 32, 32, 3), np.uint8)
+    with OnnxRuntime(tiny_artifact(), ONE_THREAD) as runtime:
+        expected = runtime.infer(windows)
+    with Engine(tiny_artifact(), ONE_THREAD) as runtime:
+        runtime.batches.clear()
+        found = runtime.infer_in_batches(windows)
+    assert runtime.batches == batches
+    assert (found.anomaly_map == expected.anomaly_map).all()
+    assert (found.score == expected.score).all()
