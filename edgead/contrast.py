@@ -7,8 +7,10 @@ about it, and a low score would pass as good. So the photo itself is looked at a
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+import itertools
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import cv2
@@ -143,10 +145,13 @@ def blank_cells(
     )
 
 
-def _boxes(size: tuple[int, ...]) -> Iterator[Box]:
+@lru_cache(maxsize=64)
+def _boxes(size: tuple[int, int]) -> tuple[Box, ...]:
     height, width = size
-    for row in range(GRID):
-        top, bottom = row * height // GRID, (row + 1) * height // GRID
-        for column in range(GRID):
-            left, right = column * width // GRID, (column + 1) * width // GRID
-            yield left, top, right - left, bottom - top
+    rows = [row * height // GRID for row in range(GRID + 1)]
+    columns = [column * width // GRID for column in range(GRID + 1)]
+    return tuple(
+        (left, top, right - left, bottom - top)
+        for top, bottom in itertools.pairwise(rows)
+        for left, right in itertools.pairwise(columns)
+    )

@@ -212,7 +212,10 @@ class EdgeDetector:
             () if least is None else blank_cells(canvas, least, size, view)
             for canvas, size in zip(canvases, sizes, strict=True)
         ]
-        batch = np.concatenate([view.windows(canvas) for canvas in canvases])
+        cut = [view.windows(canvas) for canvas in canvases]
+        batch = cut[0] if len(cut) == 1 else np.concatenate(cut)
+        if len(cut) == 1 and np.may_share_memory(batch, photos[0]):
+            batch = batch.copy()  # a camera may write its next frame there
         self._warn_of_aspect(sizes)
         return _Prepared(batch, sizes, blank, (time.perf_counter() - start) * 1e3)
 
