@@ -14,6 +14,7 @@ import numpy.typing as npt
 from edgead.artifact.specs import MapSpec
 
 Floats = npt.NDArray[np.float32]
+Taps = tuple[npt.NDArray[np.intp], Floats]
 
 _LEAST_SHARE = 1e-6
 """Where windows share too few pixels for their maps to meet, the ends of both count alike."""
@@ -101,10 +102,36 @@ def joined(
     """
     if grid == (1, 1):
         return np.asarray(maps[0], np.float32)
-    rows = along(size[0], grid[0], step[0], window.height, window.top, window.bottom)
-    columns = along(size[1], grid[1], step[1], window.width, window.left, window.right)
+    down = _taps(size[0], grid[0], step[0], window.height, window.top, window.bottom)
+    across = _taps(size[1], grid[1], step[1], window.width, window.left, window.right)
     laid = np.zeros((grid[0], window.height, grid[1], window.width), np.float32)
     for found, (row, column) in zip(maps, places, strict=True):
         laid[row, :, column] = found
     flat = laid.reshape(grid[0] * window.height, grid[1] * window.width)
-    return np.asarray(rows @ flat @ columns.T, np.float32)
+    return np.ascontiguousarray(_weighted(_weighted(flat, down).T, across).T)
+
+
+@lru_cache(maxsize=64)
+def _taps(size: int, count: int, step: int, cells: int, start: float, stop: float) -> Taps:
+    """Return the few cells that are not 0 in each row of :func:`along`, and their weights.
+
+    A product with the whole matrix wakes the threads of BLAS, which fight with those of a runtime
+    for cores: 27 ms in place of 1.
+
+    Returns:
+        Positions ``[taps, joined cells]`` and float32 weights ``[taps, joined cells, 1]``.
+    """
+    weights = along(size, count, step, cells, start, stop)
+    most = int((weights > 0).sum(axis=1).max())
+    at = np.argsort(weights == 0, axis=1, kind="stable")[:, :most]
+    found = np.take_along_axis(weights, at, axis=1)
+    return at.T.astype(np.intp), np.ascontiguousarray(found.T)[..., None]
+
+
+def _weighted(values: Floats, taps: Taps) -> Floats:
+    """Return the weighted sums of some rows."""
+    at, weights = taps
+    found = values[at[0]] * weights[0]
+    for rows, weight in zip(at[1:], weights[1:], strict=True):
+        found += values[rows] * weight
+    return np.asarray(found, np.float32)
