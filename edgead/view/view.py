@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any
 
 import cv2
@@ -241,19 +241,14 @@ class View:
 
     def judged_cells(self, window: MapSpec) -> Mask | None:
         """Return which cells of the joined map are judged, bool ``[H, W]``; ``None`` for all."""
-        return None if self.ignored is None else self._judged(self.ignored, self.map_spec(window))
+        return _judged_cells(self, window)
 
     def judged_cells_of_windows(self, window: MapSpec) -> Mask | None:
         """Return which cells of each window's map are judged, bool ``[windows, h, w]``."""
         ignored = self.ignored_windows
         if ignored is None:
             return None
-        return np.stack([self._judged(one, window) for one in ignored])
-
-    @staticmethod
-    def _judged(ignored: Mask, cells: MapSpec) -> Mask:
-        covered = _mean_of_cells(ignored, cells)
-        return np.asarray(covered < _NOT_JUDGED)
+        return np.stack([_judged(one, window) for one in ignored])
 
     def heatmap(self, joined: Floats, cells: MapSpec, frame: Size) -> Floats:
         """Bring a joined map to a frame's resolution (bilinear).
@@ -290,6 +285,19 @@ class View:
             x0, y0, x1, y1 = max(x0, 0), max(y0, 0), min(x1, width), min(y1, height)
             found.append((x + x0, y + y0, x1 - x0, y1 - y0))
         return found
+
+
+@lru_cache(maxsize=16)
+def _judged_cells(view: View, window: MapSpec) -> Mask | None:
+    if view.ignored is None:
+        return None
+    found = _judged(view.ignored, view.map_spec(window))
+    found.setflags(write=False)  # every frame of a detector asks for it
+    return found
+
+
+def _judged(ignored: Mask, cells: MapSpec) -> Mask:
+    return np.asarray(_mean_of_cells(ignored, cells) < _NOT_JUDGED)
 
 
 def _mean_of_cells(pixels: Mask, cells: MapSpec) -> Floats:
