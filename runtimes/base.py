@@ -21,7 +21,7 @@ PRECISIONS = ("f32", "bf16", "f16")
 HINTS = ("latency", "throughput")
 
 WINDOWS_AT_ONCE = 4
-"""On a CPU more take memory and no less time (docs/notes/tiles.md)."""
+"""A compromise of time and memory (docs/notes/tiles.md)."""
 
 DeviceKind = Literal["cpu", "gpu", "npu"]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -111,6 +112,39 @@ def load(paths: Sequence[Path], view: View, label: str) -> npt.NDArray[np.uint8]
         view.require_aspect((photo.shape[0], photo.shape[1]), path)
         loaded[index] = view.prepare(photo)
     return loaded
+
+
+def require_memory(count: int, view: View) -> None:
+    """Refuse windows that do not fit into memory, before the first photo is read.
+
+    Args:
+        count: Number of photos.
+        view: What of each the detector sees.
+
+    Raises:
+        DataError: Says how much they take and how much is free.
+    """
+    free = _free_memory()
+    height, width = view.size
+    canvas = 3 * view.canvas[0] * view.canvas[1]
+    needed = count * (canvas + 3 * height * width * len(view.places))
+    if view.spec is None or free is None or needed < free:
+        return
+    rows, columns = view.grid
+    raise DataError(
+        f"{count} photos of {rows}x{columns} windows take {needed / 1e9:.1f} GB of memory, and "
+        f"{free / 1e9:.1f} GB are free: train with fewer tiles or fewer photos"
+    )
+
+
+def _free_memory() -> int | None:
+    """Return the free bytes, where Linux tells; ``None`` elsewhere."""
+    try:
+        text = Path("/proc/meminfo").read_text()
+    except OSError:
+        return None
+    found = re.search(r"^MemAvailable: +(\d+) kB", text, re.MULTILINE)
+    return None if found is None else int(found[1]) * 1024
 
 
 def windows(pixels: npt.NDArray[np.uint8], view: View) -> npt.NDArray[np.uint8]:

@@ -84,6 +84,7 @@ def train(
         photos.digests(split.held_out),
     )
     view = View(config.image_size, config.resize, config.view)
+    photos.require_memory(len(split.training) + len(split.held_out), view)
     training = photos.load(split.training, view, "reading photos")
     held_out = photos.load(split.held_out, view, "reading validation photos")
     seen = photo_checks.check([*split.training, *split.held_out], [*training, *held_out], view)

@@ -150,6 +150,22 @@ def test_trained_and_exported(frames: Path, tmp_path: Path) -> None:
     check(exports / "efficientad-n-int8.onnx", frames, held_out)
 
 
+def test_windows_that_do_not_fit_into_memory_are_refused(
+    frames: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    pytest.importorskip("torch", reason="a device has no torch")
+    from edgead.training import photos
+
+    assert (photos._free_memory() or 1e9) > 1e6
+    monkeypatch.setattr(photos, "_free_memory", lambda: 10_000)
+    words = ("--out", tmp_path / "run", "--image-size", "96x96", "--tiles", "2x2", "--steps", 1)
+    assert run("train", frames / "good", *words) == 1
+    assert "photos of 2x2 windows take 0.0 GB of memory" in capsys.readouterr().err
+
+
 def test_pictures_of_a_view(
     frames: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
