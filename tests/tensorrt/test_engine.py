@@ -475,7 +475,8 @@ def test_of_a_data_set_only_good_photos_calibrate_and_judge_an_engine(
     words += ["--tensorrt-calibrator", "entropy", "--calibration", dataset]
     assert main([str(word) for word in words]) == 0
     (kept,) = (tmp_path / "cache").glob("tensorrt-calibration-*")
-    good = CalibrationPhotos.read(sorted((dataset / "train/good").iterdir()), View((32, 32))).good
+    view = View.of(onnx_artifact("fp32").manifest)
+    good = CalibrationPhotos.read(sorted((dataset / "train/good").iterdir()), view).good
     expected = [float(photo.reshape(-1)[:64].mean()) for photo in good]
     assert json.loads(kept.read_text()) == pytest.approx(expected)
     manifest = read_artifact(tmp_path / "out/tiny-int8.engine").manifest

@@ -251,7 +251,7 @@ def test_auto_steps_back_until_int8_passes(
     def measured(manifest: Manifest, scored, masks):  # type: ignore[no-untyped-def]
         found = real(manifest, scored, masks)
         if manifest.precision == "int8" and manifest.model.gmac < 0.12:
-            return dataclasses.replace(found, synthetic_auroc=-1)
+            return dataclasses.replace(found, ranked=np.full_like(found.ranked, -1))
         return found
 
     monkeypatch.setattr(gate, "refusal", refusal)
