@@ -55,7 +55,7 @@ DEVICE_TESTS = tests/artifact/test_artifact.py tests/benchmarks/test_golden.py \
 	tests/runtimes/test_onnxruntime.py tests/runtimes/test_select.py tests/test_contrast.py \
 	tests/test_detection.py tests/test_detector.py tests/test_files.py tests/test_images.py \
 	tests/test_maps.py tests/test_photo_files.py tests/test_printable.py tests/test_resizing.py \
-	tests/test_strict_json.py
+	tests/test_strict_json.py tests/view/test_view.py
 OLDEST_PYTHON ?= $(PYTHON)
 NEWEST_PYTHON ?= $(PYTHON)
 
