@@ -75,5 +75,7 @@ def run(args: argparse.Namespace) -> int:
         view.require_aspect(frame, path)
         out.mkdir(parents=True, exist_ok=True)
         write_png(out / named[path], draw.on_photo(photo, view, args.defect))
-    print(f"{len(listing.photos)} pictures in {out}: green is a defect of {args.defect} px")
+    count = len(listing.photos)
+    pictures = "1 picture" if count == 1 else f"{count} pictures"
+    print(f"{pictures} in {out}: green is a defect of {args.defect} px")
     return 0

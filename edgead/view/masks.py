@@ -23,6 +23,8 @@ MOST_TEXT = 1 << 18
 """Characters of a mask in a manifest; regions drawn with rectangles need a few hundred."""
 
 _WHITE = 128  # grey levels
+_NEARLY_BLACK = 48  # a JPEG's black may be 20
+_MOST_GREY = 0.05  # of the pixels: soft edges
 
 
 def read(path: str | os.PathLike[str]) -> Mask:
@@ -36,9 +38,15 @@ def read(path: str | os.PathLike[str]) -> Mask:
 
     Raises:
         ImageError: It cannot be read.
-        DataError: It is all white, or all black.
+        DataError: It is all white, all black, or a photo.
     """
     picture = images.read_image(path).max(axis=2)
+    between = float(((picture >= _NEARLY_BLACK) & (picture < 256 - _NEARLY_BLACK)).mean())
+    if between > _MOST_GREY:
+        raise DataError(
+            f"{between:.0%} of the mask {path} are neither black nor white, as in a photo: paint a "
+            "picture of the photo's size black, and white only what is to be ignored"
+        )
     found = np.asarray(picture >= _WHITE)
     if found.all():
         raise DataError(

@@ -26,7 +26,7 @@ def noise(height: int, width: int, seed: int = 0) -> np.ndarray:
 
 
 def picture(path: Path, mask: np.ndarray) -> Path:
-    assert cv2.imwrite(str(path), mask.astype(np.uint8) * 255)
+    assert cv2.imwrite(str(path), np.rint(mask * 255.0).astype(np.uint8))
     return path
 
 
@@ -208,6 +208,12 @@ def test_automatic_tiles_shrink_a_frame_three_times_at_most() -> None:
         (
             lambda folder: ViewRequest(mask=picture(folder / "m.png", np.zeros((120, 180)))),
             "no white pixel",
+        ),
+        (
+            lambda folder: ViewRequest(
+                mask=picture(folder / "m.png", np.full((120, 180), 100 / 255))
+            ),
+            "100% of the mask .* are neither black nor white",
         ),
         (lambda folder: ViewRequest(mask=folder / "none.png"), "none.png"),
     ],
