@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, overload
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from edgead import images, metrics
+from edgead import images, maps, metrics
 from edgead.datasets import GOOD, Dataset, Photo, read_mask
 from edgead.detection import Detection
 from edgead.markdown import figure
@@ -61,28 +61,6 @@ class _Marked:
     kind: str
     mask: npt.NDArray[np.bool_]
     detection: Detection
-
-
-class _Heatmaps(Sequence[npt.NDArray[np.float32]]):
-    """Heat maps at the photos' resolution, made when they are looked at: all do not fit memory."""
-
-    def __init__(self, marked: Sequence[_Marked]) -> None:
-        self._marked = marked
-
-    def __len__(self) -> int:
-        return len(self._marked)
-
-    @overload
-    def __getitem__(self, index: int) -> npt.NDArray[np.float32]: ...
-    @overload
-    def __getitem__(self, index: slice) -> Sequence[npt.NDArray[np.float32]]: ...
-    def __getitem__(
-        self, index: int | slice
-    ) -> npt.NDArray[np.float32] | Sequence[npt.NDArray[np.float32]]:
-        """Return one, or several still to be made."""
-        if isinstance(index, slice):
-            return _Heatmaps(self._marked[index])
-        return self._marked[index].detection.heatmap()
 
 
 @dataclass(frozen=True)
@@ -287,4 +265,5 @@ def _kind_result(
 def _pixel_metrics(marked: Sequence[_Marked]) -> tuple[float | None, float | None]:
     if not any(entry.kind != GOOD for entry in marked):
         return None, None
-    return metrics.pixel_metrics([entry.mask for entry in marked], _Heatmaps(marked))
+    heatmaps = maps.OnDemand(lambda index: marked[index].detection.heatmap(), range(len(marked)))
+    return metrics.pixel_metrics([entry.mask for entry in marked], heatmaps)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, overload
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -14,7 +14,7 @@ from edgead.artifact import Manifest, ParitySpec
 from edgead.datasets import Dataset
 from edgead.errors import DataError
 from edgead.export.parity import RUNTIME_TOLERANCE, Scored
-from edgead.maps import to_photo
+from edgead.maps import OnDemand, to_photo
 from edgead.metrics import overlap_of_each
 
 RANK_CORRELATION = 0.9
@@ -107,29 +107,6 @@ class EachDefect:
         )
 
 
-class _Maps(Sequence[npt.NDArray[np.float32]]):
-    """Anomaly maps at the input's resolution, made when they are looked at."""
-
-    def __init__(self, manifest: Manifest, maps: npt.NDArray[np.float32]) -> None:
-        self._manifest, self._maps = manifest, maps
-
-    def __len__(self) -> int:
-        return len(self._maps)
-
-    @overload
-    def __getitem__(self, index: int) -> npt.NDArray[np.float32]: ...
-    @overload
-    def __getitem__(self, index: slice) -> Sequence[npt.NDArray[np.float32]]: ...
-    def __getitem__(
-        self, index: int | slice
-    ) -> npt.NDArray[np.float32] | Sequence[npt.NDArray[np.float32]]:
-        """Return one, or several still to be made."""
-        if isinstance(index, slice):
-            return _Maps(self._manifest, self._maps[index])
-        spec, size = self._manifest.map, self._manifest.input
-        return to_photo(self._maps[index], spec, size, size.size)
-
-
 def on_synthetic_defects(
     manifest: Manifest, scored: Scored, masks: Sequence[Mask | None]
 ) -> EachDefect:
@@ -142,9 +119,14 @@ def on_synthetic_defects(
     Raises:
         DataError: There are no good or no defective photos.
     """
-    nothing = np.zeros(manifest.input.size, np.bool_)
+    size = manifest.input
+    nothing = np.zeros(size.size, np.bool_)
     covered = overlap_of_each(
-        [nothing if mask is None else mask for mask in masks], _Maps(manifest, scored.maps)
+        [nothing if mask is None else mask for mask in masks],
+        OnDemand(
+            lambda index: to_photo(scored.maps[index], manifest.map, size, size.size),
+            range(len(scored.maps)),
+        ),
     )
     return EachDefect(
         _share_below(scored.scores, masks), np.empty(0) if covered is None else covered

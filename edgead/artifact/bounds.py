@@ -18,7 +18,7 @@ from edgead.contrast import GRID
 from edgead.printable import printable
 from edgead.strict_json import Source
 from edgead.view import masks
-from edgead.view.view import MOST_WINDOWS, View
+from edgead.view.view import MOST_WINDOWS, View, is_inside
 
 NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,99}")
 """What becomes part of a file's name: no separator, nothing that begins like an option."""
@@ -54,7 +54,6 @@ _SHARE = (0, 1)
 _NOT_NEGATIVE = (0, _LARGEST_NUMBER)
 _PIXELS = (1, 2**20)
 _SIDE = (1, LARGEST_SIDE)
-_WHOLE = 1 + 1e-9
 _RANGES: dict[str, tuple[float, float]] = {
     "model.parameters": _COUNT,
     "model.gmac": (0, 1e6),
@@ -197,10 +196,8 @@ def check_view(spec: ViewSpec, size: tuple[int, int], source: Source) -> None:
         source.fail(
             f"has view.overlap = {spec.overlap}, more than half of the input's {width}x{height} px"
         )
-    if spec.crop is not None:
-        left, top, across, down = spec.crop
-        if not (across > 0 and down > 0 and left + across <= _WHOLE and top + down <= _WHOLE):
-            source.fail(f"has view.crop = {spec.crop}, which is not inside the frame")
+    if spec.crop is not None and not is_inside(spec.crop):
+        source.fail(f"has view.crop = {spec.crop}, which is not inside the frame")
     try:
         is_empty = not View(size, spec=spec).places
     except ValueError as error:

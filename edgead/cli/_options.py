@@ -212,23 +212,28 @@ def tiles(text: str) -> tuple[int, int] | str:
     return int(rows), int(columns)
 
 
+def add_crop_and_mask(parser: Any) -> None:
+    """Add ``--crop`` and ``--mask`` to a parser or a group of one."""
+    parser.add_argument(
+        "--crop",
+        type=crop,
+        metavar="X,Y,W,H",
+        help="judge this part only, in fractions of the frame, for example 0.1,0,0.8,1",
+    )
+    parser.add_argument(
+        "--mask",
+        metavar="FILE",
+        help="image of the photos' size: what is white in it is never judged",
+    )
+
+
 def add_view(parser: argparse.ArgumentParser) -> None:
     """Add what of a frame is judged: ``--crop``, ``--mask``, ``--tiles`` and so on."""
     group = parser.add_argument_group(
         "view",
         "What of a frame is judged, and at which scale; 'edgead view' draws it.",
     )
-    group.add_argument(
-        "--crop",
-        type=crop,
-        metavar="X,Y,W,H",
-        help="judge this part only, in fractions of the frame, for example 0.1,0,0.8,1",
-    )
-    group.add_argument(
-        "--mask",
-        metavar="FILE",
-        help="image of the photos' size: what is white in it is never judged",
-    )
+    add_crop_and_mask(group)
     group.add_argument(
         "--tiles",
         type=tiles,

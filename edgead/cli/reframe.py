@@ -13,7 +13,8 @@ def add_parser(subparsers: _options.Subparsers) -> None:
         "reframe",
         help="give an exported file another crop or mask",
         description="Give an exported ONNX file another crop or mask, and fit its threshold again "
-        "on good photos. Refused where good photos score higher than before.",
+        "on good photos. Without --crop the file keeps its own. It is refused where good photos "
+        "score higher than before.",
     )
     parser.add_argument("artifact", metavar="ARTIFACT", help="exported .onnx file")
     parser.add_argument(
@@ -23,15 +24,7 @@ def add_parser(subparsers: _options.Subparsers) -> None:
         help="photos of good parts that were not used for training, or folders of them",
     )
     parser.add_argument("--out", required=True, metavar="FILE", help=".onnx file to write")
-    parser.add_argument(
-        "--crop",
-        type=_options.crop,
-        metavar="X,Y,W,H",
-        help="judge this part only, in fractions of the frame (default: the file's own crop)",
-    )
-    parser.add_argument(
-        "--mask", metavar="FILE", help="image of the photos' size: white is never judged"
-    )
+    _options.add_crop_and_mask(parser)
     parser.set_defaults(run=run)
 
 

@@ -12,7 +12,8 @@ from edgead.errors import MissingDependencyError
 
 if TYPE_CHECKING:
     from edgead.teaching._add import add
-    from edgead.teaching._teach import TeachOptions, teach
+    from edgead.teaching._teach import teach
+    from edgead.teaching.options import TeachOptions
 
 DETECTORS = ("patchcore", "padim")
 """Names of detectors that are taught."""
@@ -20,7 +21,7 @@ DETECTORS = ("patchcore", "padim")
 __all__ = ["DETECTORS", "TeachOptions", "add", "teach"]
 
 _HOME = {
-    "TeachOptions": "edgead.teaching._teach",
+    "TeachOptions": "edgead.teaching.options",
     "add": "edgead.teaching._add",
     "teach": "edgead.teaching._teach",
 }

@@ -40,12 +40,13 @@ from edgead.export.workbench import Draft
 from edgead.progress import progress
 from edgead.runtimes import open_runtime
 from edgead.teaching import DETECTORS, patchcore
-from edgead.teaching._teach import TeachOptions, output_file
+from edgead.teaching._teach import output_file
 from edgead.teaching.coreset import Coreset
 from edgead.teaching.extract import Extractor
 from edgead.teaching.fit import altered
 from edgead.teaching.gallery import Gallery, Photos
 from edgead.teaching.learner import Head
+from edgead.teaching.options import TeachOptions
 from edgead.teaching.patchcore import Design
 from edgead.teaching.scoring import Scoring
 from edgead.teaching.texture import Texture

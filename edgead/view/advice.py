@@ -40,13 +40,6 @@ def view_of(request: ViewRequest, photos: Sequence[Path], size: Size) -> ViewSpe
     return spec
 
 
-def shrink(view: View, frame: Size) -> float:
-    """Return how many pixels of a frame become one of the network's input, along a side."""
-    _, _, width, height = view.crop(frame)
-    _, _, across, down = view.content
-    return max(width / across, height / down)
-
-
 def vanishing(view: View, frame: Size) -> str | None:
     """Return a warning where a network sees so little of a frame that small defects vanish.
 
@@ -57,7 +50,7 @@ def vanishing(view: View, frame: Size) -> str | None:
     Returns:
         ``None`` where it sees enough.
     """
-    times = shrink(view, frame)
+    times = view.shrink(frame)
     if times <= MOST_SHRINK:
         return None
     keeps = False if view.spec is None else view.spec.keeps_aspect
@@ -71,6 +64,6 @@ def vanishing(view: View, frame: Size) -> str | None:
     return (
         f"photos of {frame[1]}x{frame[0]} px are shrunk {times:.1f} times: a defect of {_DEFECT} "
         f"px has {_DEFECT / times:.1f} px for the network and may vanish. "
-        f"--tiles {rows}x{columns} leaves it {_DEFECT / shrink(more, frame):.1f} px and takes "
+        f"--tiles {rows}x{columns} leaves it {_DEFECT / more.shrink(frame):.1f} px and takes "
         f"about {count / len(view.places):.0f} times as long for each frame"
     )

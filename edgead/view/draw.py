@@ -84,10 +84,9 @@ def described(view: View, frame: tuple[int, int], defects: tuple[int, ...]) -> l
         defects: Sides of defects in pixels of the frame.
     """
     _, _, width, height = view.crop(frame)
-    _, _, across, down = view.content
     rows, columns = view.grid
     _, _, box_width, box_height = view.boxes(frame)[0]
-    times = max(width / across, height / down)
+    times = view.shrink(frame)
     lines = [f"judged: {width}x{height} px of {frame[1]}x{frame[0]} px"]
     if view.ignored is not None:
         inside = view.ignored.mean()

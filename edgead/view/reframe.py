@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -65,30 +65,23 @@ def reframe(
         )
     frame = images.read_image(photos[0]).shape
     view = _changed(View.of(manifest), (frame[0], frame[1]), crop, mask, str(source.path))
+    # What was measured of the file with another view is no longer known.
+    draft = manifest.replace(view=view.spec, gate=None)
     sizes: list[tuple[int, int]] = []
+    scores: list[float] = []
 
-    def canvases() -> list[images.Image]:
-        found = []
-        for one in progress(photos, len(photos), "looking at photos"):
+    def scored(detect: EdgeDetector) -> Iterator[images.Image]:
+        for one in progress(photos, len(photos), "scoring photos"):
             photo = images.read_image(one)
             sizes.append((photo.shape[0], photo.shape[1]))
             view.require_aspect(sizes[-1], one)
-            found.append(view.prepare(photo))
-        return found
+            scores.append(detect(photo).score)
+            yield view.prepare(photo)
 
-    contrast = GoodContrast.of(canvases(), view)
-    training = dataclasses.replace(
-        manifest.training,
-        photo_sizes=PhotoSizes.of(sizes),
-        least_contrast=contrast.least,
-        contrast_left_out=len(contrast.odd),
-    )
-    # What was measured of the file with another view is no longer known.
-    draft = manifest.replace(view=view.spec, training=training, gate=None)
     with tempfile.TemporaryDirectory() as folder:
         trial = write_artifact(Path(folder) / f"draft{ONNX_SUFFIX}", source.content(), draft)
         with EdgeDetector(trial.path) as detect:
-            scores = [detect(one).score for one in progress(photos, len(photos), "scoring photos")]
+            contrast = GoodContrast.of(scored(detect), view)
     known = manifest.score_statistics.maximum
     if float(np.median(scores)) > max(known, manifest.threshold.value):
         raise GateRefused(
@@ -96,7 +89,14 @@ def reframe(
             f"view, which was the highest score of good photos before, so {source.path} does not "
             "know what it would see: train or teach again with the new crop or mask"
         )
-    return write_artifact(path, source.content(), refitted(draft, scores))
+    training = dataclasses.replace(
+        manifest.training,
+        photo_sizes=PhotoSizes.of(sizes),
+        least_contrast=contrast.least,
+        contrast_left_out=len(contrast.odd),
+    )
+    described = refitted(draft.replace(training=training), scores)
+    return write_artifact(path, source.content(), described)
 
 
 def _changed(

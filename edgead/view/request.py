@@ -14,7 +14,7 @@ from edgead import resizing
 from edgead.artifact.specs import ViewSpec
 from edgead.errors import UsageError
 from edgead.view import masks
-from edgead.view.view import MOST_WINDOWS, View
+from edgead.view.view import MOST_WINDOWS, View, is_inside
 
 Size = tuple[int, int]
 Crop = tuple[float, float, float, float]
@@ -151,7 +151,7 @@ def _check_crop(crop: Crop) -> None:
     x, y, width, height = crop
     if not all(math.isfinite(value) for value in crop):
         raise UsageError("the crop needs four numbers: X,Y,WIDTH,HEIGHT in fractions of the frame")
-    if x < 0 or y < 0 or width <= 0 or height <= 0 or x + width > 1 + 1e-9 or y + height > 1 + 1e-9:
+    if not is_inside(crop):
         raise UsageError(
             f"the crop {x:g},{y:g},{width:g},{height:g} is not inside the frame: X, Y, WIDTH and "
             "HEIGHT are fractions, X + WIDTH and Y + HEIGHT at most 1, for example 0.1,0,0.8,1"

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from edgead import images, resizing
+from edgead import images, maps, resizing
 from edgead.artifact.specs import InputSpec, MapSpec, ViewSpec
 from edgead.errors import DataError
 from edgead.images import Image
@@ -32,6 +32,14 @@ MOST_WINDOWS = 256
 
 _NOT_JUDGED = 0.5  # share of a cell
 _SAME_ASPECT = 0.02
+_WHOLE = 1 + 1e-9  # fractions that were rounded
+
+
+def is_inside(crop: tuple[float, float, float, float]) -> bool:
+    """Whether a crop ``(x, y, width, height)``, in fractions, shows a part of the frame."""
+    x, y, width, height = crop
+    has_size = x >= 0 and y >= 0 and width > 0 and height > 0
+    return has_size and x + width <= _WHOLE and y + height <= _WHOLE
 
 
 @dataclass(frozen=True)
@@ -222,18 +230,18 @@ class View:
         """
         return join.spec_of(window, self.size, self.grid, self.step)
 
-    def join(self, maps: Floats, window: MapSpec) -> tuple[Floats, float]:
+    def join(self, of_windows: Floats, window: MapSpec) -> tuple[Floats, float]:
         """Join the maps of a frame's windows.
 
         Args:
-            maps: float32 ``[windows, h, w]``.
+            of_windows: float32 maps ``[windows, h, w]``.
             window: Cells of one of them.
 
         Returns:
             The map float32 ``[H, W]``, in which what is not judged has its lowest value, and the
             score, its maximum.
         """
-        found = join.joined(maps, self.places, window, self.size, self.grid, self.step)
+        found = join.joined(of_windows, self.places, window, self.size, self.grid, self.step)
         judged = self.judged_cells(window)
         if judged is not None:
             found = np.where(judged, found, found[judged].min())
@@ -245,10 +253,7 @@ class View:
 
     def judged_cells_of_windows(self, window: MapSpec) -> Mask | None:
         """Return which cells of each window's map are judged, bool ``[windows, h, w]``."""
-        ignored = self.ignored_windows
-        if ignored is None:
-            return None
-        return np.stack([_judged(one, window) for one in ignored])
+        return _judged_cells_of_windows(self, window)
 
     def heatmap(self, joined: Floats, cells: MapSpec, frame: Size) -> Floats:
         """Bring a joined map to a frame's resolution (bilinear).
@@ -263,14 +268,21 @@ class View:
         """
         x, y, width, height = self.crop(frame)
         left, top, across, down = self.content
-        rows = _weights(height, top, down, cells.height, cells.top, cells.bottom, self.canvas[0])
-        columns = _weights(
-            width, left, across, cells.width, cells.left, cells.right, self.canvas[1]
+        down_all, across_all = self.canvas
+        rows = maps.weights(height, (top, down), down_all, cells.height, cells.top, cells.bottom)
+        columns = maps.weights(
+            width, (left, across), across_all, cells.width, cells.left, cells.right
         )
         lowest = joined.min()
         found = np.full(frame, lowest, np.float32)
         found[y : y + height, x : x + width] += rows @ (joined - lowest) @ columns.T
         return found
+
+    def shrink(self, frame: Size) -> float:
+        """Return how many pixels of a frame become one of the network's input, along a side."""
+        _, _, width, height = self.crop(frame)
+        _, _, across, down = self.content
+        return max(width / across, height / down)
 
     def boxes(self, frame: Size) -> list[Box]:
         """Return the part of a frame that each window shows, ``(x, y, width, height)`` in px."""
@@ -296,6 +308,15 @@ def _judged_cells(view: View, window: MapSpec) -> Mask | None:
     return found
 
 
+@lru_cache(maxsize=16)
+def _judged_cells_of_windows(view: View, window: MapSpec) -> Mask | None:
+    if view.ignored_windows is None:
+        return None
+    found = np.stack([_judged(one, window) for one in view.ignored_windows])
+    found.setflags(write=False)  # every photo that is taught asks for it
+    return found
+
+
 def _judged(ignored: Mask, cells: MapSpec) -> Mask:
     return np.asarray(_mean_of_cells(ignored, cells) < _NOT_JUDGED)
 
@@ -314,25 +335,3 @@ def _shares(pixels: int, cells: int, start: float, stop: float) -> Floats:
     high = np.minimum(edges[1:, None], index[None] + 1)
     inside = np.maximum(0, high - low)
     return np.asarray(inside / np.maximum(inside.sum(1, keepdims=True), 1e-9), np.float32)
-
-
-def _weights(
-    pixels: int, origin: int, length: int, cells: int, start: float, stop: float, canvas: int
-) -> Floats:
-    """Interpolation weights ``[pixels, cells]`` along one axis of a cropped frame.
-
-    Where no cell reaches (the border left by unpadded convolutions), they fall to 0.
-    """
-    centres = origin + (np.arange(pixels) + 0.5) * length / pixels
-    position = (centres - start) / (stop - start) * cells - 0.5
-    distance = np.abs(position[:, None] - np.arange(cells)[None, :])
-    if start <= 0:  # the first cell reaches the frame's edge: no fall-off towards a border
-        distance[position < 0, 0] = 0
-    if stop >= canvas:
-        distance[position > cells - 1, -1] = 0
-    weights = np.maximum(0, 1 - distance)
-    if length < canvas:  # what is beside the frame takes nothing from its edge
-        middles = start + (np.arange(cells) + 0.5) * (stop - start) / cells
-        weights[:, (middles < origin) | (middles > origin + length)] = 0
-        weights /= np.maximum(weights.sum(axis=1, keepdims=True), 1e-9)
-    return np.asarray(weights, np.float32)
