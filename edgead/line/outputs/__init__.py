@@ -1,0 +1,1 @@
+"""Where verdicts go. One file a kind; others come by the entry points ``edgead.outputs``."""

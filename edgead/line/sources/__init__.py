@@ -1,0 +1,1 @@
+"""Where frames come from. One file a kind; others come by the entry points ``edgead.sources``."""

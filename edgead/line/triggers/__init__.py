@@ -1,0 +1,1 @@
+"""What says that a part is there. Others come by the entry points ``edgead.triggers``."""
