@@ -13,3 +13,7 @@ class SourceError(EdgeadError):
 
 class OutputError(EdgeadError):
     """An output could not be written. The line tries the next verdict."""
+
+
+class DisconnectedError(OutputError):
+    """The peer of an output is gone: the output is opened again, and the verdict waits for it."""

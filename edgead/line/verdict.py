@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import time
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from edgead.detection import Detection, Region
@@ -108,8 +109,10 @@ class Judged:
         picture: The frame, uint8 ``[H, W, 3]`` BGR or ``[H, W]`` grey, which nobody writes to;
             ``None`` where there was none.
         detection: Map and regions; ``None`` for a failure.
+        since: ``time.monotonic()`` of the decision; outputs with a delay count from it.
     """
 
     verdict: Verdict
     picture: Image | None = None
     detection: Detection | None = None
+    since: float = field(default_factory=time.monotonic, compare=False)

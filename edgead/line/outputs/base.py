@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from typing import Any, ClassVar
 
+from edgead.line.control import Controlled
 from edgead.line.verdict import Judged
 
 
@@ -20,15 +22,26 @@ class Output(ABC):
         is_control: Whether it moves parts (a gate, a PLC). While such an output is stuck or
             failing, every part is rejected on all outputs.
         queue: Verdicts that may wait; the oldest is dropped and counted when one more comes.
+        delay_s: How long after the decision a verdict is delivered: the way of a part from the
+            camera to the gate.
+        latest_s: A verdict that is delivered later than this after its time is turned into a
+            failure: a "good" that comes late would let another part pass.
     """
 
     Options: ClassVar[type]
     is_control: ClassVar[bool] = False
     queue: ClassVar[int] = 100
+    delay_s: float = 0.0
+    latest_s: float = math.inf
 
     def __init__(self, options: Any, station: str) -> None:
         self.options = options
         self.station = station
+        self.controlled: Controlled | None = None
+
+    def bind(self, station: Controlled) -> None:
+        """Get the station before the first ``open``; for outputs that take commands or show it."""
+        self.controlled = station
 
     @abstractmethod
     def open(self) -> None:
@@ -43,7 +56,9 @@ class Output(ABC):
         """Send one verdict, and return when it is out.
 
         Raises:
-            OutputError: It could not be sent. The output must be able to go on.
+            OutputError: It could not be sent; it is lost. The output must be able to go on.
+            DisconnectedError: The peer is gone; ``close`` and ``open`` follow, and then the same
+                verdict once more, unless the output is a control.
         """
 
     @abstractmethod
@@ -57,6 +72,13 @@ class Output(ABC):
     @abstractmethod
     def recover(self) -> None:
         """The station judges again; verdicts follow."""
+
+    def check(self) -> None:  # noqa: B027  # a file or a line has no peer
+        """Look after the peer; called about every second while there is nothing to deliver.
+
+        Raises:
+            OutputError: It is gone; ``close`` and ``open`` follow.
+        """
 
     @abstractmethod
     def close(self) -> None:
