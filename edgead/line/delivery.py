@@ -31,11 +31,17 @@ _MOST_CHARACTERS = 300
 
 @dataclass(frozen=True)
 class _Task:
-    """What the thread does next; ``judged`` for a verdict, ``reason`` for a failure."""
+    """What the thread does next; ``waiting`` for a verdict, ``reason`` for a failure."""
 
     kind: Literal["verdict", "fail", "recover", "check"]
-    judged: Judged | None = None
+    waiting: _Waiting | None = None
     reason: str | None = None
+
+
+@dataclass(frozen=True)
+class _Waiting:
+    judged: Judged
+    due: float
 
 
 class Delivery:
@@ -59,12 +65,12 @@ class Delivery:
         self._kind = kind or type(output).__name__.lower()
         self._stuck_after_s = stuck_after_s
         self._changed = threading.Condition()
-        self._queue: deque[Judged] = deque()
-        self._reason: str | None = None  # why the station fails, and what the output was told
-        self._told: str | None = None
+        self._queue: deque[_Waiting] = deque()
+        self._reason: str | None = None  # why the station fails
+        self._must_tell = False  # that it fails, or judges again
         self._is_stopping = False
         self._drain_until = 0.0
-        self._is_open = False
+        self._is_open = self._was_open = False
         self._error: str | None = None
         self._inside_since: float | None = None
         self._done = self._lost = self._errors = 0
@@ -77,11 +83,14 @@ class Delivery:
 
     def put(self, judged: Judged) -> None:
         """Hand a verdict over; returns at once. The oldest is dropped when the queue is full."""
+        if not self.output.uses_pictures:
+            judged = replace(judged, picture=None, detection=None)
         with self._changed:
             if self._reason is not None and self._forbids(judged):
                 self._lost += 1
                 return
-            self._queue.append(judged)
+            due = judged.since + self.output.delay_s if self.output.delay_s else time.monotonic()
+            self._queue.append(_Waiting(judged, due))
             if len(self._queue) > self.output.queue:
                 self._queue.popleft()
                 self._lost += 1
@@ -90,6 +99,7 @@ class Delivery:
     def fail(self, reason: str) -> None:
         """Tell the output that the station judges nothing at present, ahead of what waits."""
         with self._changed:
+            self._must_tell = True
             self._reason = reason
             if self.output.is_control:
                 self._drop_all()
@@ -98,6 +108,7 @@ class Delivery:
     def recover(self) -> None:
         """Tell the output that the station judges again."""
         with self._changed:
+            self._must_tell = self._must_tell or self._reason is not None
             self._reason = None
             self._changed.notify()
 
@@ -160,7 +171,8 @@ class Delivery:
         if self._call(self.output.open):
             with self._changed:
                 self._is_open = True
-                self._told = None
+                self._must_tell = self._was_open or self._reason is not None
+                self._was_open = True
                 if self.output.is_control:  # the parts are gone
                     self._drop_all()
         else:
@@ -172,25 +184,25 @@ class Delivery:
         check_at = time.monotonic() + _CHECK_EVERY_S
         with self._changed:
             while not self._is_stopping:
-                if self._reason != self._told:
-                    self._told = self._reason
+                if self._must_tell:
+                    self._must_tell = False
                     kind: Literal["fail", "recover"] = "fail" if self._reason else "recover"
                     return _Task(kind, reason=self._reason)
                 now = time.monotonic()
                 due = check_at
                 if self._queue:
-                    due = self._queue[0].since + self.output.delay_s
+                    due = self._queue[0].due
                     if due <= now:
-                        return _Task("verdict", judged=self._queue.popleft())
+                        return _Task("verdict", waiting=self._queue.popleft())
                 if min(due, check_at) <= now:
                     return _Task("check")
                 self._changed.wait(min(due, check_at) - now)
         return None
 
     def _do(self, task: _Task) -> None:
-        if task.judged is not None:
-            judged = self._in_time(task.judged)
-            if self._call(lambda: self.output.deliver(judged), judged):
+        if task.waiting is not None:
+            judged = self._in_time(task.waiting)
+            if self._call(lambda: self.output.deliver(judged), task.waiting):
                 self._done += 1
                 self._pause_s = _FIRST_PAUSE_S
         elif task.reason is not None:
@@ -204,14 +216,15 @@ class Delivery:
             self._close()
             self._rest()
 
-    def _in_time(self, judged: Judged) -> Judged:
-        late_s = time.monotonic() - judged.since - self.output.delay_s
+    def _in_time(self, waiting: _Waiting) -> Judged:
+        judged = waiting.judged
+        late_s = time.monotonic() - waiting.due
         if late_s <= self.output.latest_s or not judged.verdict.is_accepted:
             return judged
         reason = f"{self.name} was {late_s * 1000:.0f} ms late"
         return replace(judged, verdict=replace(judged.verdict, state="failure", reason=reason))
 
-    def _call(self, action: Callable[[], None], judged: Judged | None = None) -> bool:
+    def _call(self, action: Callable[[], None], waiting: _Waiting | None = None) -> bool:
         """Call the output. An exception of any kind costs a verdict or a connection at most."""
         self._inside_since = time.monotonic()
         try:
@@ -220,12 +233,12 @@ class Delivery:
         except DisconnectedError as error:
             self._note(error)
             self._is_open = False
-            if judged is not None:
-                self._keep(judged)
+            if waiting is not None:
+                self._keep(waiting)
             return False
         except OutputError as error:
             self._note(error)
-            if judged is None:
+            if waiting is None:
                 self._is_open = False
             else:
                 self._lost += 1
@@ -233,7 +246,7 @@ class Delivery:
         except BaseException as error:  # a part of a stranger may even raise SystemExit
             self._note(error)
             self._is_open = False
-            self._lost += judged is not None
+            self._lost += waiting is not None
             return False
         finally:
             self._inside_since = None
@@ -244,12 +257,12 @@ class Delivery:
         if self._call(self.output.check):
             self._error = error  # a verdict that was lost is not made good by a peer that is there
 
-    def _keep(self, judged: Judged) -> None:
+    def _keep(self, waiting: _Waiting) -> None:
         with self._changed:
             if self.output.is_control or len(self._queue) >= self.output.queue:
                 self._lost += 1
             else:
-                self._queue.appendleft(judged)
+                self._queue.appendleft(waiting)
 
     def _note(self, error: BaseException) -> None:
         self._errors += 1
@@ -265,7 +278,7 @@ class Delivery:
         while self._queue and self._is_open and not self.output.is_control:
             if time.monotonic() > self._drain_until:
                 break
-            self._do(_Task("verdict", judged=self._queue.popleft()))
+            self._do(_Task("verdict", waiting=self._queue.popleft()))
         with self._changed:
             self._drop_all()
 

@@ -109,7 +109,8 @@ class Judged:
         picture: The frame, uint8 ``[H, W, 3]`` BGR or ``[H, W]`` grey, which nobody writes to;
             ``None`` where there was none.
         detection: Map and regions; ``None`` for a failure.
-        since: ``time.monotonic()`` of the decision; outputs with a delay count from it.
+        since: ``time.monotonic()`` of the trigger, or of the frame's arrival without one; outputs
+            with a delay count from it.
     """
 
     verdict: Verdict

@@ -108,6 +108,7 @@ def test_no_exception_ends_the_thread(kind: type[BaseException]) -> None:
         assert ("good 1" in output.calls) == (kind is DisconnectedError)
         assert delivery.status().lost == (kind is not DisconnectedError)
     assert output.calls.count("open") == (1 if kind is OutputError else 2)
+    assert output.calls.count("recover") == (0 if kind is OutputError else 1)
 
 
 def test_an_output_is_opened_again_until_it_works_and_told_that_the_station_fails() -> None:
@@ -158,7 +159,7 @@ def test_a_failure_goes_ahead_and_a_gate_gets_no_older_good_verdict() -> None:
 
 def test_a_good_verdict_that_comes_too_late_at_a_gate_is_a_failure() -> None:
     output = Gate()
-    output.latest_s = 0.1
+    output.latest_s, output.delay_s = 0.1, 0.05
     with started(output) as delivery:
         until(lambda: output.calls == ["open"])
         delivery.put(good(1, since=time.monotonic() - 1))

@@ -22,8 +22,10 @@ class Output(ABC):
         is_control: Whether it moves parts (a gate, a PLC). While such an output is stuck or
             failing, every part is rejected on all outputs.
         queue: Verdicts that may wait; the oldest is dropped and counted when one more comes.
-        delay_s: How long after the decision a verdict is delivered: the way of a part from the
-            camera to the gate.
+        uses_pictures: Whether it gets the frame and the detection as well. They are large: in the
+            queues of other outputs they would fill the memory.
+        delay_s: How long after :attr:`~edgead.line.verdict.Judged.since` a verdict is delivered:
+            the way of a part from the camera to the gate. 0: at once.
         latest_s: A verdict that is delivered later than this after its time is turned into a
             failure: a "good" that comes late would let another part pass.
     """
@@ -31,6 +33,7 @@ class Output(ABC):
     Options: ClassVar[type]
     is_control: ClassVar[bool] = False
     queue: ClassVar[int] = 100
+    uses_pictures: ClassVar[bool] = False
     delay_s: float = 0.0
     latest_s: float = math.inf
 

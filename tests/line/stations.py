@@ -1,0 +1,77 @@
+"""A station for tests of the page and of commands: what it is told, and what it shows."""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+from edgead.errors import UsageError
+from edgead.line.control import Remembered
+from edgead.line.status import PartStatus, StationStatus
+from edgead.line.verdict import Judged
+
+_STATUS = StationStatus(
+    name="left",
+    artifact="part.onnx",
+    artifact_sha256="ab" * 32,
+    runtime="onnxruntime 1.20.1, 2 threads",
+    threshold=0.5,
+    recipes=("part.onnx", "other.onnx"),
+    verdicts={"good": 5, "anomaly": 2, "failure": 1},
+    late=3,
+    missed=4,
+    fault=None,
+    judged_ago_s=0.2,
+    latency_ms={
+        stage: {"50": 1.5, "90": 2.5, "99": 3.5}
+        for stage in ("wait", "preprocess", "inference", "postprocess", "total")
+    },
+    parts=(
+        PartStatus("source", "camera", done=8, lost=6, settings={"exposure": 120.0}),
+        PartStatus("trigger", "http", done=8),
+        PartStatus("output 1 (mqtt)", "mqtt", done=7, lost=1, waiting=2),
+    ),
+)
+
+
+@dataclass
+class Stand:
+    """Keeps what it is told, as a station does."""
+
+    name: str = "left"
+    shown: StationStatus = _STATUS
+    last: Judged | None = None
+    remembered: list[Remembered] = field(default_factory=list)
+    rejected: list[Judged] = field(default_factory=list)
+    fired: int = 0
+    has_room: bool = True
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def status(self) -> StationStatus:
+        return replace(self.shown, name=self.name)
+
+    def newest(self) -> Judged | None:
+        return self.last
+
+    def history(self) -> Sequence[Remembered]:
+        return self.remembered
+
+    def defects(self) -> Sequence[Judged]:
+        return self.rejected
+
+    def set_threshold(self, value: float) -> None:
+        if not math.isfinite(value):
+            raise UsageError("the threshold must be a finite number")
+        self.shown = replace(self.shown, threshold=value)
+
+    def switch(self, recipe: str) -> None:
+        if recipe not in self.shown.recipes:
+            raise UsageError(f"there is no recipe {recipe!r}")
+        self.shown = replace(self.shown, artifact=recipe)
+
+    def fire(self) -> bool:
+        with self.lock:
+            self.fired += self.has_room
+        return self.has_room
