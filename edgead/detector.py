@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edgead import images, notices
-from edgead.artifact import Manifest, read_artifact
+from edgead.artifact import Artifact, Manifest, read_artifact
 from edgead.contrast import Blank, blank_cells
 from edgead.detection import Detection, Timings
 from edgead.errors import EdgeadError, ImageError, UsageError
@@ -113,6 +113,11 @@ class EdgeDetector:
         self._view = View.of(self.manifest)
         self._has_warned = False
         self._threshold = self.manifest.threshold.value if threshold is None else float(threshold)
+
+    @property
+    def artifact(self) -> Artifact:
+        """The file in use: its path, seal and manifest."""
+        return self._runtime.artifact
 
     @property
     def manifest(self) -> Manifest:

@@ -22,6 +22,7 @@ COMMANDS = (
     "view",
     "reframe",
     "predict",
+    "run",
     "bench",
     "info",
     "runtimes",

@@ -24,6 +24,7 @@ TRIGGERS: Mapping[str, str] = {
     "modbus": "edgead.line.triggers.modbus:Modbus",
 }
 OUTPUTS: Mapping[str, str] = {
+    "print": "edgead.line.outputs.print_lines:PrintLines",
     "gpio": "edgead.line.outputs.gpio:Gpio",
     "mqtt": "edgead.line.outputs.mqtt:Mqtt",
     "webhook": "edgead.line.outputs.webhook:Webhook",

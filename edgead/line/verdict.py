@@ -108,7 +108,7 @@ class Judged:
         verdict: The decision.
         picture: The frame, uint8 ``[H, W, 3]`` BGR or ``[H, W]`` grey, which nobody writes to;
             ``None`` where there was none.
-        detection: Map and regions; ``None`` for a failure.
+        detection: Map and regions; ``None`` where nothing was scored.
         since: ``time.monotonic()`` of the trigger, or of the frame's arrival without one; outputs
             with a delay count from it.
     """

@@ -21,14 +21,21 @@ class Grabbed:
 
     Attributes:
         picture: uint8 ``[H, W, 3]`` BGR or ``[H, W]`` grey. Its memory is its own: no later frame
-            is written there.
+            is written there. ``None`` where there is one that cannot be read, such as a damaged
+            file.
         at: ``time.monotonic()`` of its arrival in this process.
         name: What reports call it: a file name, a frame number.
+        problem: Why it cannot be read, a sentence; the part is rejected.
     """
 
-    picture: Image
+    picture: Image | None
     at: float
     name: str
+    problem: str | None = None
+
+    def __post_init__(self) -> None:
+        if (self.picture is None) == (self.problem is None):
+            raise ValueError("a frame has either a picture or a problem")
 
 
 class Source(ABC):
@@ -69,8 +76,17 @@ class Source(ABC):
     def close(self) -> None:
         """Release the device. It raises nothing, and may be called twice."""
 
+    def judged(self, frame: Grabbed) -> None:  # noqa: B027  # most sources need not know
+        """Note that a frame has its verdict; only of sources that are not live.
+
+        The next frame is read after this, so that no file is moved away that was not judged.
+        """
+
     def settings(self) -> Mapping[str, float | str]:
-        """Return exposure, gain, size and so on as the device reports them, by name; once open."""
+        """Return exposure, gain, size and so on as the device reports them, by name; once open.
+
+        They are compared with those of the last start: leave out what changes by itself.
+        """
         return {}
 
     def __enter__(self) -> Source:

@@ -1,0 +1,164 @@
+"""The detector that a station uses, which may be exchanged between two frames."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+
+from edgead import files, notices
+from edgead.artifact import read_artifact
+from edgead.detection import Detection
+from edgead.detector import EdgeDetector
+from edgead.errors import UsageError
+from edgead.images import Image
+from edgead.line.config import StationConfig
+from edgead.line.state import StateFile
+from edgead.printable import printable
+
+_MOST_BYTES = 4096
+
+
+@dataclass(frozen=True)
+class Scored:
+    """A detection, and what it was made with."""
+
+    detection: Detection
+    artifact: str
+    seal: str
+
+
+class InUse:
+    """A detector with its threshold, and what of both is remembered over a restart.
+
+    Args:
+        config: Of the station.
+        state: What was set while running.
+
+    Raises:
+        EdgeadError: The artifact cannot be opened here, or is for another product.
+    """
+
+    def __init__(self, config: StationConfig, state: StateFile) -> None:
+        self._config = config
+        self._state = state
+        self._changing = threading.Lock()
+        self._scoring = threading.Lock()
+        path = _first(config, state)
+        self._use(open_checked(path, config), path.name)
+
+    def score(self, picture: Image) -> Scored:
+        """Score a frame; a change waits until it has been.
+
+        Raises:
+            EdgeadError: As a call of the detector.
+        """
+        with self._scoring:
+            return Scored(self._detector(picture), self.artifact, self.seal)
+
+    def _use(self, detector: EdgeDetector, name: str) -> None:
+        self._detector = detector
+        self.artifact = name
+        self.seal = detector.artifact.sha256
+        info = detector.runtime
+        threads = "" if info.threads is None else f", {info.threads} threads"
+        self.runtime = f"{info.name} {info.version}{threads}"
+        self._adjust(detector)
+
+    def _adjust(self, detector: EdgeDetector) -> None:
+        """Set the threshold that was configured, or set while running for this very file."""
+        kept, configured = self._state.of(self._config.name), self._config.threshold
+        if configured is not None and detector.artifact.path == self._config.artifact:
+            detector.threshold = configured
+        value = kept.thresholds.get(self.seal)
+        if value is not None and kept.configured == configured:
+            detector.threshold = value
+            notices.note(
+                f"{self._config.name}: the threshold is {value:g}, as it was set while running"
+            )
+
+    @property
+    def threshold(self) -> float:
+        """A score above it is an anomaly."""
+        return self._detector.threshold
+
+    def set_threshold(self, value: float) -> None:
+        """Judge with another threshold from the next frame on, and after a restart.
+
+        Raises:
+            UsageError: It is not a finite number.
+        """
+        if isinstance(value, bool) or not isinstance(value, (int, float)):
+            raise UsageError(f"the threshold must be a finite number, not {str(value)[:40]!r}")
+        with self._changing:
+            self._detector.threshold = value
+            kept = self._state.of(self._config.name).thresholds
+            self._state.change(
+                self._config.name,
+                thresholds={**kept, self.seal: float(value)},
+                configured=self._config.threshold,
+            )
+
+    def replace(self, new: EdgeDetector, name: str) -> None:
+        """Use another detector from the next frame on, also after a restart, and close the old."""
+        with self._changing:
+            with self._scoring:
+                old = self._detector
+                self._use(new, name)
+            old.close()
+            self._state.change(
+                self._config.name, recipe=name, instead_of=str(self._config.artifact)
+            )
+
+    def close(self) -> None:
+        """Close the detector."""
+        with self._changing:
+            self._detector.close()
+
+
+def open_checked(path: Path, config: StationConfig) -> EdgeDetector:
+    """Open an artifact as a station wants it.
+
+    Raises:
+        EdgeadError: It cannot be opened, or is for another product.
+    """
+    if config.product is not None:
+        found = read_artifact(path).manifest.training.dataset
+        if found != config.product:
+            raise UsageError(
+                f"{path} is an artifact for another product: it was made from the data set "
+                f"{printable(found)[:60]!r}, and station '{config.name}' has product = "
+                f"{config.product!r}"
+            )
+    return EdgeDetector(path, config.runtime, threads=config.threads)
+
+
+def text_of(path: Path) -> str | None:
+    """Return the first line of a recipe file; ``None`` while there is nothing in it."""
+    try:
+        text = files.read_regular(path, _MOST_BYTES).decode("utf-8", "replace")
+    except OSError:
+        return None
+    return text.partition("\n")[0].strip() or None
+
+
+def _first(config: StationConfig, state: StateFile) -> Path:
+    """Choose the artifact at the start: the configured one, or the one changed to meanwhile."""
+    kept = state.of(config.name)
+    if config.recipes is None:
+        return config.artifact
+    wanted = kept.recipe if kept.instead_of == str(config.artifact) else None
+    text = None if config.recipe_file is None else text_of(config.recipe_file)
+    if text is not None and text != kept.recipe_text:
+        wanted = text
+        state.change(config.name, recipe_text=text)
+    if wanted is None:
+        return config.artifact
+    if wanted not in config.recipe_names():
+        notices.warn(
+            f"{config.name}: there is no recipe {printable(wanted)[:60]!r}: {config.artifact} is "
+            "used"
+        )
+        return config.artifact
+    notices.note(f"{config.name}: the recipe is {wanted}, as it was set while running")
+    return config.recipes / wanted
