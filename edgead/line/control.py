@@ -18,12 +18,13 @@ DEFECTS = 24
 
 @dataclass(frozen=True)
 class Remembered:
-    """One verdict of the history; ``score`` is ``None`` for a failure."""
+    """One verdict of the history; ``score`` and ``threshold`` are ``None`` for a failure."""
 
     number: int
     at: float
     state: State
     score: float | None
+    threshold: float | None = None
 
 
 class Controlled(Protocol):

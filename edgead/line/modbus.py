@@ -173,7 +173,9 @@ class Server:
         await self._server.serve_forever(background=True)
         self._ready.set()
         await self._server.serving
-        self._server.transport.close()  # no new connection; those that are being accepted come in
+        # A connection that is being accepted while the server closes would stay open.
+        for listening in self._server.transport.sockets:
+            self._loop.remove_reader(listening.fileno())
         await asyncio.sleep(_SETTLE_S)
         await self._server.shutdown()
         await asyncio.sleep(_SETTLE_S)

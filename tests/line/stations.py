@@ -7,10 +7,16 @@ import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
+import cv2
+
+from edgead import EdgeDetector
+from edgead.artifact import Artifact
 from edgead.errors import UsageError
 from edgead.line.control import Remembered
 from edgead.line.status import PartStatus, StationStatus
-from edgead.line.verdict import Judged
+from edgead.line.verdict import Judged, State
+from tests.conftest import part
+from tests.line.judged import anomaly
 
 _STATUS = StationStatus(
     name="left",
@@ -75,3 +81,22 @@ class Stand:
         with self.lock:
             self.fired += self.has_room
         return self.has_room
+
+
+def remembered(number: int, score: float | None, threshold: float = 0.5) -> Remembered:
+    """One verdict of the history by a threshold."""
+    if score is None:
+        return Remembered(number, 1000.0 + number, "failure", None)
+    state: State = "anomaly" if score > threshold else "good"
+    return Remembered(number, 1000.0 + number, state, score, threshold)
+
+
+def rejected(artifact: Artifact, number: int = 7, frame: str = "7.png") -> Judged:
+    """A verdict about a rendered part with a red blot, of a real detector."""
+    photo = part(number, size=(240, 320))
+    cv2.circle(photo, (90 + 10 * (number % 9), 120), 25, (20, 20, 240), -1)
+    with EdgeDetector(artifact.path, threshold=0.3) as detector:
+        detection = detector(photo)
+    assert detection.regions
+    regions = detection.regions
+    return anomaly(number, picture=photo, detection=detection, regions=regions, frame=frame)
