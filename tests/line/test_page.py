@@ -6,6 +6,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -22,6 +23,7 @@ from edgead.artifact import Artifact
 from edgead.errors import EdgeadError, UsageError
 from edgead.line.control import Remembered
 from edgead.line.page import metrics
+from edgead.line.page.pictures import LEAST_BETWEEN_S
 from edgead.line.page.preview import Preview, preview
 from edgead.line.page.server import Page
 from edgead.line.status import PartStatus
@@ -115,8 +117,16 @@ def test_pictures_have_the_heat_map_and_are_encoded_seldom(station: Stand) -> No
         assert abs(pictures[1] - frame).max() > 100  # the heat map over it
         small = ask("GET", "/api/stations/left/defects/7.jpg")[1]
         assert cv2.imdecode(np.frombuffer(small, np.uint8), 1).shape == (180, 240, 3)
+        large = cv2.resize(frame, (1280, 960))  # of a large camera: a smaller picture of the same
+        detection = replace(station.last.detection, photo_size=(960, 1280))
+        station.last = Judged(anomaly(8).verdict, large, detection)
+        time.sleep(LEAST_BETWEEN_S)
+        shown = cv2.imdecode(np.frombuffer(ask("GET", live)[1], np.uint8), 1)
+        assert shown.shape == (360, 480, 3)
+        same = cv2.resize(pictures[1].astype(np.uint8), (480, 360))
+        assert abs(shown.astype(int) - same).mean() < 6
         numbers = set()
-        for number in range(8, 28):
+        for number in range(9, 29):
             station.last = replace(station.last, verdict=anomaly(number).verdict)
             numbers.add(ask("GET", live)[2]["x-verdict"])
         assert len(numbers) <= 6, "many who look cost no more than one"

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import time
 from collections import OrderedDict
+from dataclasses import replace
 
 import cv2
 import numpy as np
 
+from edgead.contrast import Box
+from edgead.detection import Detection
 from edgead.errors import EdgeadError
 from edgead.images import Image, as_bgr
 from edgead.line.verdict import Judged
@@ -15,7 +18,7 @@ from edgead.line.verdict import Judged
 LEAST_BETWEEN_S = 0.25
 """A newer live picture is not made sooner than this after the last one, for all who look."""
 
-LARGEST_SIDE = 640
+LARGEST_SIDE = 480
 SMALL_SIDE = 240
 _QUALITY = 80
 _MOST_KEPT = 64
@@ -60,12 +63,10 @@ class Pictures:
 
 def _jpeg(judged: Judged, heat: bool, side: int) -> bytes:
     assert judged.picture is not None
-    picture = as_bgr(judged.picture)
+    picture = _fitted(as_bgr(judged.picture), side)
     if heat and judged.detection is not None:
-        picture = judged.detection.overlay(picture)
-    done, encoded = cv2.imencode(
-        ".jpg", _fitted(picture, side), [cv2.IMWRITE_JPEG_QUALITY, _QUALITY]
-    )
+        picture = _fitted_detection(judged.detection, picture.shape[:2]).overlay(picture)
+    done, encoded = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])
     if not done:
         raise EdgeadError("OpenCV cannot encode a picture as JPEG")
     return encoded.tobytes()
@@ -78,3 +79,20 @@ def _fitted(picture: Image, side: int) -> Image:
         return picture
     size = max(1, round(width * scale)), max(1, round(height * scale))
     return np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_AREA), np.uint8)
+
+
+def _fitted_detection(detection: Detection, size: tuple[int, int]) -> Detection:
+    """Return what was found in a frame as if it had been a smaller one.
+
+    The overlay of a whole frame of a large camera would take a core for a tenth of a second.
+    """
+    down, across = (new / old for new, old in zip(size, detection.photo_size, strict=True))
+    blank = tuple(replace(one, box=_scaled(one.box, across, down)) for one in detection.blank)
+    return replace(detection, photo_size=size, blank=blank)
+
+
+def _scaled(box: Box, across: float, down: float) -> Box:
+    x, y, width, height = box
+    right, bottom = round((x + width) * across), round((y + height) * down)
+    left, top = round(x * across), round(y * down)
+    return left, top, max(1, right - left), max(1, bottom - top)
