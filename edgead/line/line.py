@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -15,6 +16,7 @@ from edgead.line.state import StateFile
 from edgead.line.station import Station
 
 _OPEN_S = 10.0
+_SWITCH_S = 0.0005
 
 
 class Line:
@@ -53,6 +55,8 @@ class Line:
             EdgeadError: A trigger or the page cannot be opened, or no station can open its source.
                 All has been stopped then.
         """
+        # A thread that serves the page may hold the interpreter for so long, 5 ms by default.
+        sys.setswitchinterval(_SWITCH_S)
         try:
             for station in self.stations:
                 station.start()

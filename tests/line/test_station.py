@@ -21,7 +21,8 @@ from edgead.line.notify import Notifier
 from edgead.line.state import StateFile
 from edgead.line.station import Station
 from edgead.line.triggers.base import Fire, Trigger
-from tests.line.parts import BAD, GOOD, THRESHOLD, Camera, Collected, Nothing, until
+from tests.line.judged import until
+from tests.line.parts import BAD, GOOD, THRESHOLD, Camera, Collected, Nothing
 
 
 class ByHand(Trigger):

@@ -82,7 +82,6 @@ class Aravis(Source):
         """Connect, set the format, lock exposure and gain, and start."""
         library = _library()
         name = self.options.camera
-        library.update_device_list()  # a camera that was switched on meanwhile
         try:
             self._camera = library.Camera.new(name)
             self._settings = self._set_up()
