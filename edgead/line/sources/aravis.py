@@ -82,6 +82,8 @@ class Aravis(Source):
         """Connect, set the format, lock exposure and gain, and start."""
         library = _library()
         name = self.options.camera
+        # Without it a camera may be found at another network interface than it is reached by.
+        library.update_device_list()
         try:
             self._camera = library.Camera.new(name)
             self._settings = self._set_up()
