@@ -34,21 +34,21 @@ def table(result: Result) -> str:
         ("power", power(result)),
         ("verdict", result["verdict"]),
     ):
-        lines += _entry(label, text)
+        lines += entry(label, text)
     for reason in result["invalid_because"]:
-        lines += _entry("", f"- {reason}")
+        lines += entry("", f"- {reason}")
     for note in result["notes"]:
-        lines += _entry("note", note)
+        lines += entry("note", note)
     return "\n".join(lines)
 
 
 def head(result: Result) -> list[str]:
     """Return what was measured, on what, and how."""
     return [
-        *_entry("edgead bench", what(result)),
-        *_entry("artifact", artifact(result)),
-        *_entry("device", result["device"]["line"]),
-        *_entry("protocol", protocol(result)),
+        *entry("edgead bench", what(result)),
+        *entry("artifact", artifact(result)),
+        *entry("device", result["device"]["line"]),
+        *entry("protocol", protocol(result)),
     ]
 
 
@@ -114,7 +114,7 @@ def _stages(result: Result) -> list[str]:
     rows = [(name.replace("_", " "), raw[name]) for name in _STAGES if raw[name] is not None]
     whole = "whole frame" if result["frames_per_call"] == 1 else "whole batch"
     for label, values in (*rows, (whole, raw["total"])):
-        lines.append(f"{label:16}" + "".join(f"{cell:>10}" for cell in _cells(values)))
+        lines.append(f"{label:16}" + "".join(f"{cell:>10}" for cell in cells(values)))
     missing = [
         f"{name} takes {SAMPLES_FOR[rank]} samples"
         for name, rank in _PERCENTILES.items()
@@ -130,10 +130,11 @@ def _stages(result: Result) -> list[str]:
     return lines
 
 
-def _cells(values: Sequence[float]) -> list[str]:
+def cells(values: Sequence[float]) -> list[str]:
+    """Return mean, p50, p90, p95, p99 and maximum of a stage, as far as the samples support."""
     stage = summarise(values)
-    cells = (stage.mean, stage.p50, stage.p90, stage.p95, stage.p99, stage.maximum)
-    return ["n/a" if cell is None else milliseconds(cell) for cell in cells]
+    found = (stage.mean, stage.p50, stage.p90, stage.p95, stage.p99, stage.maximum)
+    return ["n/a" if cell is None else milliseconds(cell) for cell in found]
 
 
 def milliseconds(value: float) -> str:
@@ -267,7 +268,8 @@ def wrapped(text: str) -> list[str]:
     return textwrap.wrap(printable(text), _WIDTH, break_on_hyphens=False)
 
 
-def _entry(label: str, text: str | None) -> list[str]:
+def entry(label: str, text: str | None) -> list[str]:
+    """Return a label with its text, wrapped; nothing where there is none."""
     if text is None:
         return []
     body = textwrap.wrap(printable(text), _WIDTH - _LABEL - 1, break_on_hyphens=False) or [""]

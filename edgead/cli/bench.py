@@ -110,6 +110,11 @@ def add_parser(subparsers: _options.Subparsers) -> None:
         "--rerun", metavar="FILE", help="repeat the measurement in a --json file, and compare"
     )
     other.add_argument(
+        "--line",
+        metavar="LINE.toml",
+        help="measure a line as it will run, from frame to output; its outputs are used",
+    )
+    other.add_argument(
         "--compare", nargs="+", metavar="FILE", help="show --json files side by side"
     )
     out = parser.add_argument_group("output")
@@ -123,6 +128,8 @@ def add_parser(subparsers: _options.Subparsers) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Measure or compare, print the report, write the files."""
+    if args.line:
+        return _line(args)
     if args.compare:
         return _compare(args)
     if args.rerun:
@@ -142,6 +149,30 @@ def run(args: argparse.Namespace) -> int:
     if Path(args.artifact).is_dir():
         return _folder(args)
     return _file(args)
+
+
+def _line(args: argparse.Namespace) -> int:
+    from edgead.benchmarks.line import measure_line
+    from edgead.benchmarks.protocol import Protocol
+    from edgead.line.config import LineConfig, place_of, table_of
+
+    given = [name for name in _given(args) if name not in ("duration", "samples")]
+    given += [name for name in ("rerun", "compare", "html") if getattr(args, name)]
+    if given or args.artifact:
+        raise UsageError(
+            "--line takes everything but --duration, --samples and --json from the "
+            "configuration: leave out "
+            + (f"--{given[0].replace('_', '-')}" if given else str(args.artifact))
+        )
+    path = Path(args.line)
+    config = LineConfig.from_table(table_of(path), place_of(path))
+    config = dataclasses.replace(config, state=None)
+    asked = Protocol.of_options(vars(args))
+    found = measure_line(config, asked.seconds, asked.samples, notices.say)
+    print(found.table())
+    if args.json:
+        files.write_json(args.json, found.to_json())
+    return 3 if args.strict and not found.is_valid else 0
 
 
 def _file(args: argparse.Namespace) -> int:

@@ -60,9 +60,7 @@ class InUse:
         self._detector = detector
         self.artifact = name
         self.seal = detector.artifact.sha256
-        info = detector.runtime
-        threads = "" if info.threads is None else f", {info.threads} threads"
-        self.runtime = f"{info.name} {info.version}{threads}"
+        self.info = detector.runtime
         self._adjust(detector)
 
     def _adjust(self, detector: EdgeDetector) -> None:
@@ -76,6 +74,12 @@ class InUse:
             notices.note(
                 f"{self._config.name}: the threshold is {value:g}, as it was set while running"
             )
+
+    @property
+    def runtime(self) -> str:
+        """Name, version and threads of the runtime."""
+        threads = "" if self.info.threads is None else f", {self.info.threads} threads"
+        return f"{self.info.name} {self.info.version}{threads}"
 
     @property
     def threshold(self) -> float:

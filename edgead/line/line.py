@@ -5,13 +5,14 @@ from __future__ import annotations
 import contextlib
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from edgead import notices
+from edgead import blas, notices
 from edgead.line.config import LineConfig
 from edgead.line.monitor import Monitor
 from edgead.line.notify import Notifier
+from edgead.line.outputs.base import Output
 from edgead.line.state import StateFile
 from edgead.line.station import Station
 
@@ -26,6 +27,7 @@ class Line:
         config: The configuration.
         limit: Verdicts of each station; ``None`` for no end.
         state: What was set while running; ``None`` reads the configured file.
+        outputs: More outputs of a station, by its name.
 
     Raises:
         EdgeadError: An artifact cannot be opened or is for another product, or the state cannot be
@@ -33,7 +35,12 @@ class Line:
     """
 
     def __init__(
-        self, config: LineConfig, *, limit: int | None = None, state: StateFile | None = None
+        self,
+        config: LineConfig,
+        *,
+        limit: int | None = None,
+        state: StateFile | None = None,
+        outputs: Mapping[str, Sequence[Output]] | None = None,
     ) -> None:
         self._config = config
         kept = state or StateFile(config.state)
@@ -43,7 +50,8 @@ class Line:
         self._monitor = Monitor(self.stations, self._notifier)
         try:
             for station in config.stations:
-                self.stations.append(Station(station, state=kept, limit=limit))
+                more = (outputs or {}).get(station.name, ())
+                self.stations.append(Station(station, outputs=more, state=kept, limit=limit))
         except BaseException:
             self.stop()
             raise
@@ -106,8 +114,10 @@ class Line:
 @contextlib.contextmanager
 def running(line: Line) -> Iterator[Line]:
     """Run a line in this block; it is ended at the end of the block in any case."""
-    line.start()
-    try:
-        yield line
-    finally:
-        line.stop()
+    # Heat maps and regions are small products, which OpenBLAS makes slow on busy cores.
+    with blas.on_one_thread():
+        line.start()
+        try:
+            yield line
+        finally:
+            line.stop()

@@ -31,11 +31,18 @@ class Records:
     def add(self, judged: Judged) -> None:
         """Remember a verdict."""
         verdict, stages = judged.verdict, judged.verdict.stages
-        score = None if verdict.state == "failure" else verdict.score
+        is_scored = verdict.state != "failure"
+        remembered = Remembered(
+            verdict.number,
+            verdict.at,
+            verdict.state,
+            verdict.score if is_scored else None,
+            verdict.threshold if is_scored else None,
+        )
         with self._lock:
             self.newest = judged
             self._counts[verdict.state] += 1
-            self._history.append(Remembered(verdict.number, verdict.at, verdict.state, score))
+            self._history.append(remembered)
             if stages is not None:
                 self._stages[self._timed % HISTORY] = (
                     stages.wait_ms,

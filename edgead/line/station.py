@@ -27,6 +27,7 @@ from edgead.line.state import StateFile, settings_fault
 from edgead.line.status import PartStatus, StationStatus
 from edgead.line.triggers.base import Trigger
 from edgead.line.verdict import Judged, Stages, State, Verdict
+from edgead.runtimes.base import RuntimeInfo
 
 _STOP_S = 5.0  # a camera that hangs, or a detector, must not keep the outputs from closing
 _STARTING = "no frame was judged yet"
@@ -172,6 +173,11 @@ class Station:
     def name(self) -> str:
         """The station's name."""
         return self._config.name
+
+    @property
+    def runtime(self) -> RuntimeInfo:
+        """What really runs the detector."""
+        return self._in_use.info
 
     def status(self) -> StationStatus:
         """Return counts, health and latency."""
