@@ -124,13 +124,13 @@ def run(args: argparse.Namespace) -> int:
         for one in config.stations:
             state.change(one.name, settings={})
     line = Line(config, limit=args.frames, state=state)
-    try:
-        with running(line):
+    with running(line):
+        try:
             line.wait()
-    finally:
-        for station in line.stations:
-            _summarise(station)
-    return 0
+        finally:
+            line.stop()
+            are_well = [_summarise(station) for station in line.stations]
+    return 0 if all(are_well) else 1
 
 
 def configuration(args: argparse.Namespace) -> LineConfig:
@@ -215,8 +215,8 @@ def _changes(args: argparse.Namespace) -> bool:
     return bool(args.set) or any(getattr(args, name) is not None for name in names)
 
 
-def _summarise(station: Station) -> None:
-    """Print counts, losses and latency."""
+def _summarise(station: Station) -> bool:
+    """Print counts, losses and latency; return whether every output has its verdicts."""
     status = station.status()
     total = sum(status.verdicts.values())
     counts = ", ".join(f"{count} {state}" for state, count in status.verdicts.items())
@@ -224,13 +224,18 @@ def _summarise(station: Station) -> None:
     if any(part.name == "trigger" for part in status.parts):
         triggers = f"; triggers: {status.late} late, {status.missed} missed"
     print(f"{status.name}: {total} verdicts: {counts} (threshold {status.threshold:.4f}){triggers}")
+    is_well = True
     for part in status.parts:
-        if part.errors or part.fault or (part.lost and part.name.startswith("output")):
-            fault = f"; {part.fault}" if part.fault else ""
-            print(printable(f"  {part.name}: {part.errors} errors, {part.lost} lost{fault}"))
+        is_output = part.name.startswith("output")
+        if part.errors or part.fault or (part.lost and is_output):
+            lost = f", {part.lost} verdicts lost" if is_output else ""
+            fault = f": {part.fault.removeprefix(f'{part.name}: ')}" if part.fault else ""
+            print(printable(f"  {part.name}: {part.errors} errors{lost}{fault}"))
+            is_well = is_well and not (is_output and part.fault)
     latency = status.latency_ms.get("total")
     if latency is not None:
         print(
             f"  from frame to verdict: p50 {latency['50']:.1f} ms, p90 {latency['90']:.1f} ms, "
             f"p99 {latency['99']:.1f} ms (last {min(total, 1000)} frames; {status.runtime})"
         )
+    return is_well

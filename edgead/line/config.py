@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
-from edgead import files
+from edgead import files, photo_files
 from edgead.artifact import containers
 from edgead.errors import MissingDependencyError
 from edgead.line import options, parts
@@ -306,6 +306,12 @@ def source_of(text: str) -> dict[str, Any]:
     path = Path(text)
     if path.is_dir():
         return {"kind": "folder", "path": str(path.absolute())}
+    if path.suffix.lower() in photo_files.SUFFIXES and path.is_file():
+        raise ConfigError(
+            printable(
+                f"--source {text} is a photo: give its folder, or use 'edgead predict {text}'"
+            )
+        )
     if path.is_file():
         return {"kind": "video", "path": str(path.absolute())}
     raise ConfigError(

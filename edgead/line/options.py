@@ -29,7 +29,7 @@ _Options = TypeVar("_Options")
 _NAMES = {
     str: "text",
     int: "a whole number",
-    float: "a number",
+    float: "a finite number",
     bool: "true or false",
     Path: "a path",
     dict: "a table",

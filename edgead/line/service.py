@@ -71,6 +71,7 @@ def unit(config: LineConfig, path: Path, python: Path) -> str:
         "SuccessExitStatus=130 143",
         f"StateDirectory={_STATE}",
         "",
+        *(["AmbientCapabilities=CAP_NET_BIND_SERVICE"] if _needs_low_port(config) else []),
         "NoNewPrivileges=yes",
         "PrivateTmp=yes",
         "ProtectSystem=strict",
@@ -110,17 +111,28 @@ def _written(config: LineConfig) -> list[Path]:
     """Return the folders that outputs write to, and those that a folder's photos move in."""
     found = set()
     for station in config.stations:
-        for part in station.outputs:
-            for value in vars(part.options).values():
-                if isinstance(value, Path):
-                    found.add(value.parent if value.suffix else value)
-        if station.source is not None and station.source.kind == "folder":
-            options = station.source.options
-            paths = [options.move_to, options.remember and options.remember.parent]
-            found |= {path for path in paths if path is not None}
-            if options.done != "keep":
-                found.add(options.path)
+        for part in (station.source, *station.outputs):
+            options = {} if part is None else vars(part.options)
+            names = ["folder", "move_to"]  # folders; files that are only read have other names
+            if part is not station.source or options.get("done", "keep") != "keep":
+                names.append("path")
+            for name in names:
+                if isinstance(value := options.get(name), Path):
+                    is_file = name == "path" and part is not station.source
+                    found.add(value.parent if is_file else value)
+            if isinstance(file := options.get("remember"), Path):
+                found.add(file.parent)
     return sorted(found)
+
+
+def _needs_low_port(config: LineConfig) -> bool:
+    """Whether the page or a Modbus server listens where only root may."""
+    ports = [] if config.serve is None else [int(config.serve.address.rpartition(":")[2])]
+    for station in config.stations:
+        for part in (station.trigger, *station.outputs):
+            if part is not None and part.kind == "modbus":
+                ports.append(part.options.port)
+    return any(0 < port < 1024 for port in ports)
 
 
 def _groups(config: LineConfig) -> list[str]:

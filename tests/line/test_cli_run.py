@@ -153,7 +153,13 @@ def test_a_source_that_cannot_be_opened_ends_the_command(
     line: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["run", str(tmp_path / "tiny.onnx"), "--source", "/dev/video77"]) == 1
-    assert "edgead: error: /dev/video77 does not exist" in capsys.readouterr().err
+    printed = capsys.readouterr()
+    assert printed.err.startswith("edgead: error: /dev/video77 does not exist")
+    assert printed.out == ""
+    folder = ["--source", str(tmp_path / "photos"), "--set", "source.watch=false"]
+    output = ["--output", "jsonl:path=/proc/no/where"]
+    assert main(["run", str(tmp_path / "tiny.onnx"), *folder, *output]) == 1
+    assert "3 verdicts lost: /proc/no" in capsys.readouterr().out
     assert main(["run", str(line), "--set", "product=cap"]) == 2
     assert "is an artifact for another product" in capsys.readouterr().err
     (tmp_path / "line-state.json").write_text('{"schema": 1, "stations": {"left": 3}}')

@@ -10,6 +10,7 @@ from edgead.line.config import LineConfig, place_of, table_of, with_values
 from edgead.line.errors import ConfigError
 from edgead.line.options import Place
 from edgead.line.sources.camera import CameraOptions
+from tests.conftest import part, write_photo
 
 LINE = """
 [serve]
@@ -56,8 +57,8 @@ WRONG = {
     "typo of a part": ("exposure = 120", "exposur = 120", "source", "'exposur'", "'exposure'"),
     "kind": ('kind = "rtsp"', 'kind = "rtps"', "no source", "'rtps'", "'rtsp'"),
     "no kind": ('kind = "print"', "", "output 1", "needs kind", "mqtt"),
-    "type": ("rate = 10", 'rate = "fast"', "rate must be a number", "'fast' (text)"),
-    "bool": ("rate = 10", "rate = true", "rate must be a number", "(true or false)"),
+    "type": ("rate = 10", 'rate = "fast"', "rate must be a finite number", "'fast' (text)"),
+    "bool": ("rate = 10", "rate = true", "rate must be a finite number", "(true or false)"),
     "bounds": ("rate = 10", "rate = 0", "station 1", "rate must be above 0"),
     "word": ('"udp"', '"UPD"', "transport cannot be 'UPD'", "there are tcp, udp"),
     "name": ('"right"', '"left"', "two stations have the name 'left'"),
@@ -135,7 +136,9 @@ def test_a_source_is_one_word(text: str, kind: str, key: str, value: object) -> 
 def test_what_is_no_source_and_no_key_is_refused(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    photo = write_photo(tmp_path / "part.png", part(0))
     for words, expected in (
+        (["--source", str(photo)], "is a photo: give its folder"),
         (["--source", "nowhere.mp4"], "no such camera, folder or file"),
         (["--source", "0", "--set", "laet_ms=3"], "'laet_ms'; did you mean 'late_ms'?"),
         (["--source", "0", "--output", "mqtt:host"], "KIND:key=value"),
