@@ -1,3 +1,9 @@
 """The studies' tests use the product's small real things."""
 
-from tests.conftest import dataset, exported, shared_dataset, trained_run  # noqa: F401
+from tests.conftest import (  # noqa: F401
+    dataset,
+    exported,
+    shared_dataset,
+    tiny_artifact,
+    trained_run,
+)
