@@ -15,7 +15,7 @@ from edgead.errors import EdgeadError
 from edgead.images import Image, as_bgr
 from edgead.line.verdict import Judged
 
-LEAST_BETWEEN_S = 0.25
+LEAST_BETWEEN_S = 0.5
 """A newer live picture is not made sooner than this after the last one, for all who look."""
 
 LARGEST_SIDE = 480

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import socket
 import threading
@@ -131,8 +130,6 @@ class Page:
             ) from error
 
     def _run(self) -> None:
-        with contextlib.suppress(OSError, AttributeError):
-            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 5)
         try:
             self._server.run(sockets=[self._socket])
         except BaseException as error:  # the stations go on

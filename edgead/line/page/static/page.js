@@ -2,7 +2,7 @@
 // Whatever comes from a camera, a file name or a message reaches the page as text, never as markup.
 
 const STATUS_MS = 500;
-const PICTURE_MS = 300;
+const PICTURE_MS = 500;
 const SLOW_MS = 2000;
 const MOST_SCORES = 1000;
 
