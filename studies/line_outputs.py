@@ -5,9 +5,9 @@
     python -m studies.line_outputs disk ARTIFACT FOLDER
 
 ``page``: latency from the arrival of a frame of 640x480 px to its verdict at full rate, in turns:
-alone, with somebody who looks at the page, with an output whose server never answers. ``broker``: a
-mosquitto that is killed and started again while the line judges. ``disk``: FOLDER is on a small file
-system of its own (``mount -t tmpfs -o size=4m none FOLDER``), which is filled and emptied again.
+alone, with somebody who looks at the page, with an output whose server never answers. ``broker``:
+a mosquitto that is killed and started again while the line judges. ``disk``: FOLDER is on a small
+file system of its own (``mount -t tmpfs -o size=4m none FOLDER``), which is filled and emptied.
 """
 
 from __future__ import annotations
@@ -44,6 +44,7 @@ from studies.script import told
 
 _SIZE = (480, 640)
 _WARM_UP = 50
+_SWITCH_S = 0.0005  # as a line sets it
 _ALL_GOOD = 1e9  # noise has no defects
 _WAYS = ("alone", "page", "slow output")
 _LONGEST_S = 30.0
@@ -148,12 +149,9 @@ def broker_kills(artifact: Path, times: int) -> list[float]:
                     broker.kill()
                     broker.wait()
                     _until(lambda: _part(station).fault)
-                    before = sum(station.status().verdicts.values())
-                    _until(lambda at=before: sum(station.status().verdicts.values()) > at + 5)
+                    _goes_on(station)
                     broker = subprocess.Popen([path, "-c", str(settings)])
-                    began, done = time.monotonic(), _part(station).done
-                    _until(lambda at=done: _part(station).fault is None and _part(station).done > at)
-                    seconds.append(time.monotonic() - began)
+                    seconds.append(_works_after(station))
                 if _part(station).lost:
                     raise EdgeadError(f"{_part(station).lost} verdicts were lost")
         finally:
@@ -211,6 +209,8 @@ def _one_way(artifact: Path, frames: int, way: str) -> Latency:
             outputs.append(Webhook(WebhookOptions(url, timeout_s=10.0), "line"))
         timed.queue = frames  # type: ignore[misc]
         stack.enter_context(blas.on_one_thread())
+        stack.callback(sys.setswitchinterval, sys.getswitchinterval())
+        sys.setswitchinterval(_SWITCH_S)
         config = StationConfig(artifact, threshold=_ALL_GOOD)
         station = Station(config, source=_photos(frames), outputs=outputs)
         if way == "page":
@@ -252,6 +252,19 @@ def _running(artifact: Path, outputs: Sequence[Output], rate: float) -> Iterator
         yield station
 
 
+def _goes_on(station: Station) -> None:
+    """Wait until the station has judged more frames."""
+    before = sum(station.status().verdicts.values())
+    _until(lambda: sum(station.status().verdicts.values()) > before + 5)
+
+
+def _works_after(station: Station) -> float:
+    """Return the seconds until the first output delivers again."""
+    began, done = time.monotonic(), _part(station).done
+    _until(lambda: _part(station).fault is None and _part(station).done > done)
+    return time.monotonic() - began
+
+
 def _part(station: Station, index: int = 0) -> Any:
     parts = [part for part in station.status().parts if part.name.startswith("output")]
     return parts[index]
@@ -278,9 +291,7 @@ def _report(args: argparse.Namespace) -> str:
     if args.study == "disk":
         return f"both write again after {full_disk(args.artifact, args.folder):.2f} s; all is whole"
     head = "| | p50 | p99 | p99.9 | inference p99 | FPS |\n|---|---|---|---|---|---|\n"
-    return head + "\n".join(
-        one.row() for one in page_cost(args.artifact, args.frames, args.rounds)
-    )
+    return head + "\n".join(one.row() for one in page_cost(args.artifact, args.frames, args.rounds))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
