@@ -203,7 +203,9 @@ def _killed(folder: Path, delay: float) -> float:
     command = [sys.executable, "-m", "edgead", "run", str(folder / "line.toml")]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as run:
         try:
-            _until(lambda: run.poll() is not None or (path.exists() and path.stat().st_size > before))
+            _until(
+                lambda: run.poll() is not None or (path.exists() and path.stat().st_size > before)
+            )
             if run.poll() is not None and run.stderr is not None:
                 raise EdgeadError(f"the line ended by itself: {run.stderr.read().decode()}")
             begun = time.monotonic() - start

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import shutil
 import socket
 import subprocess
@@ -35,8 +36,10 @@ class Broker:
         self._path = path
         self.port = free_port()
         self._config = folder / "mosquitto.conf"
+        # Started by root, it would become a user who may not read files of the test.
+        user = "user root\n" if os.geteuid() == 0 else ""
         self._config.write_text(
-            f"listener {self.port} 127.0.0.1\n{settings}persistence false\nlog_type none\n"
+            f"{user}listener {self.port} 127.0.0.1\n{settings}persistence false\nlog_type none\n"
         )
         self._process: subprocess.Popen[bytes] | None = None
         self.start()

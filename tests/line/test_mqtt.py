@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ import pytest
 
 pytest.importorskip("paho.mqtt.client")
 
+from edgead.errors import EdgeadError
 from edgead.line.delivery import Delivery
 from edgead.line.errors import OutputError
 from edgead.line.outputs.mqtt import Mqtt, MqttOptions
@@ -206,6 +208,40 @@ def test_a_broker_that_refuses_is_one_sentence(tmp_path: Path) -> None:
         trigger.start(lambda: True)
         until(lambda: "refuses" in str(trigger.fault()))
         trigger.stop()
+
+
+# paho leaves a socket to the garbage collector when a certificate is not accepted.
+@pytest.mark.filterwarnings("ignore:.*SSLSocket:pytest.PytestUnraisableExceptionWarning")
+def test_an_encrypted_broker_is_used_only_with_its_certificate(tmp_path: Path) -> None:
+    if shutil.which("openssl") is None:
+        pytest.skip("openssl is not installed")
+    key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
+    subject = ["-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1"]
+    command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"]
+    files = ["-nodes", "-keyout", str(key), "-out", str(certificate)]
+    subprocess.run([*command, *files, *subject], check=True, capture_output=True)
+    secret = tmp_path / "secret"
+    secret.write_text("a long password\n")
+    passwords = tmp_path / "passwords"
+    passwords.touch(mode=0o600)
+    hashed = ["mosquitto_passwd", "-b", str(passwords), "edgead", secret.read_text().strip()]
+    if shutil.which("mosquitto_passwd") is None:
+        pytest.skip("mosquitto_passwd is not installed")
+    subprocess.run(hashed, check=True, capture_output=True)
+    settings = (
+        f"allow_anonymous false\npassword_file {passwords}\ncertfile {certificate}\nkeyfile {key}\n"
+    )
+    with broker.running(tmp_path, settings) as mosquitto:
+        options = {"username": "edgead", "password_file": secret, "tls": True}
+        with delivering(mosquitto.port, **options, ca_file=certificate) as delivery:
+            delivery.put(good(1))
+            until(lambda: delivery.status().done)
+        with delivering(mosquitto.port, **options) as delivery:
+            until(lambda: "certificate" in str(delivery.fault))
+        for wrong in (tmp_path / "absent", secret):
+            output = Mqtt(MqttOptions(**options, ca_file=wrong), "left")
+            with pytest.raises(EdgeadError, match=f"the certificates {wrong} cannot be read"):
+                output.open()
 
 
 @pytest.mark.parametrize("topic", ["", "a/+", "#", "x" * 2000])
