@@ -58,7 +58,7 @@ class FakeKernel:
         for line, settings in config.items():
             self.used[line] = consumer or ""
             self.settings[line] = settings
-            self.set(line, bool(settings.output_value))
+            self.set(line, settings.output_value is gpiod.line.Value.ACTIVE)
         return FakeRequest(self, list(config))
 
     def chip(self, path: str) -> FakeChip:
@@ -75,7 +75,7 @@ class FakeRequest:
             raise self._kernel.error
         for line, value in values.items():
             assert line in self._lines
-            self._kernel.set(line, bool(value))
+            self._kernel.set(line, value is gpiod.line.Value.ACTIVE)
 
     def release(self) -> None:
         for line in self._lines:
