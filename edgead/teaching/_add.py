@@ -161,7 +161,13 @@ def _taught(source: Artifact) -> tuple[Design, int]:
         raise ArtifactError(
             f"{source.path} has a manifest that 'edgead teach' does not write: {error}; teach again"
         ) from error
-    return Design(options.image_size, stages, BACKBONES[options.backbone]), options.coreset
+    scope = str(manifest.model.options.get("scope", patchcore.WHOLE))
+    if scope not in patchcore.SCOPES:
+        raise ArtifactError(
+            f"{source.path} has a score of the scope {scope!r}, which this edgead does not know "
+            f"({' and '.join(patchcore.SCOPES)}): use the edgead that taught it, or teach again"
+        )
+    return Design(options.image_size, stages, BACKBONES[options.backbone], scope), options.coreset
 
 
 def _numbers(value: Any) -> tuple[int, ...]:

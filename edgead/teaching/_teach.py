@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import os
@@ -29,6 +30,7 @@ from edgead.artifact import (
     TeacherSpec,
     ThresholdSpec,
     TrainingSpec,
+    ViewSpec,
     write_artifact,
 )
 from edgead.backbones import safetensors, weights, weights_file
@@ -50,7 +52,10 @@ from edgead.teaching.gallery import Gallery, Photos, ResizedReader
 from edgead.teaching.learner import Learner
 from edgead.teaching.options import TeachOptions
 from edgead.teaching.patchcore import Design
-from edgead.view import View
+from edgead.view import View, merged
+
+MOST_PIXELS = 1_500_000
+"""Of one input of the network where tiles are joined (docs/notes/tiles.md has the memory)."""
 
 _PARITY_EACH = 4  # each fourth of the judge's photos is also computed in NumPy
 
@@ -85,6 +90,9 @@ def teach(
     options = options or TeachOptions()
     options.check()
     path = output_file(out)
+    scope = patchcore.WHOLE
+    if options.view is not None and options.view.rows * options.view.columns > 1:
+        scope, options = patchcore.PLACE, _with_large_windows(options, options.view)
     size, rate = options.image_size, options.false_positive_rate
     view = View(size, resizing.HALVED, options.view)
     gallery = Gallery.of(photos, view, options.good)
@@ -98,11 +106,12 @@ def teach(
     contrast, sizes = gallery.seen()
     split = Split.of(gallery.paths)
     backbone = BACKBONES[options.backbone]
-    design, choice = Design(size, options.chosen_stages, backbone), None
+    design, choice = Design(size, options.chosen_stages, backbone, scope), None
     arrays, spec = _weights(options)
     if bad is not None:
         is_open = options.stages is None and options.detector == patchcore.NAME
-        others = [Design(size, stages, backbone) for stages in backbone.others] if is_open else []
+        others = [dataclasses.replace(design, stages=stages) for stages in backbone.others]
+        others = others if is_open else []
 
         def extractor(one: Design) -> Extractor:
             return Extractor(_build(arrays, options, one).model, view)
@@ -174,6 +183,22 @@ def teach(
                 )
             final = judged.recorded(checked.manifest, options.max_drop)
         return write_artifact(path, checked.candidate.graph, final)
+
+
+def _with_large_windows(options: TeachOptions, view: ViewSpec) -> TeachOptions:
+    """Join tiles into inputs of the network as large as memory allows: fewer seams, less overlap.
+
+    Raises:
+        UsageError: More than one is left, and the detector learns each place of a part.
+    """
+    size, view = merged(options.image_size, view, MOST_PIXELS)
+    count = view.rows * view.columns
+    if options.detector == padim.NAME and count > 1:
+        raise UsageError(
+            f"padim learns each place of a part, and {count} windows show different places of it: "
+            f"teach with {patchcore.NAME}, or with fewer tiles"
+        )
+    return dataclasses.replace(options, image_size=size, view=view)
 
 
 def _weights(options: TeachOptions) -> tuple[safetensors.Arrays, TeacherSpec]:
@@ -322,6 +347,8 @@ def _manifest(
                 "backbone": design.backbone.name,
                 "stages": list(design.stages),
                 **({"coreset": options.coreset} if options.detector == patchcore.NAME else {}),
+                # Files without it are of the time before it.
+                **({"scope": design.scope} if design.scope != patchcore.WHOLE else {}),
             },
         ),
         input=InputSpec(height, width, "uint8", "NHWC", "BGR", gallery.view.resize),

