@@ -2,6 +2,8 @@ VENV ?= .venv
 PYTHON ?= python3
 BIN = $(VENV)/bin
 READY = $(VENV)/.ready
+# Without --no-compile pip compiles every module of torch, most of which nothing here imports.
+PIP_INSTALL = pip install --quiet --disable-pip-version-check --no-compile
 
 # One test process a core, each of one thread; the tests of a file stay together, because they share
 # what they set up.
@@ -14,8 +16,8 @@ install: $(READY)
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt torch
-	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	$(BIN)/$(PIP_INSTALL) -c constraints.txt torch
+	$(BIN)/$(PIP_INSTALL) -c constraints.txt -e '.[dev]'
 	touch $(READY)
 
 demo: $(READY)
@@ -61,7 +63,7 @@ NEWEST_PYTHON ?= $(PYTHON)
 
 define test-device
 	$(1) -m venv --clear $(VENV)-$(2)
-	$(VENV)-$(2)/bin/pip install --quiet --disable-pip-version-check $(3) -e . pytest pytest-timeout
+	$(VENV)-$(2)/bin/$(PIP_INSTALL) $(3) -e . pytest pytest-timeout
 	$(VENV)-$(2)/bin/pip freeze --exclude-editable
 	$(VENV)-$(2)/bin/python -m pytest -m "not slow" $(DEVICE_TESTS)
 endef
