@@ -10,7 +10,8 @@ PIP_INSTALL = pip install --quiet --disable-pip-version-check --no-compile
 WORKERS ?= auto
 PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 
-.PHONY: demo docs test test-fast test-oldest test-newest coverage check install
+.PHONY: demo docs test test-fast test-oldest install-oldest run-oldest test-newest install-newest \
+	run-newest coverage check install
 
 install: $(READY)
 
@@ -61,15 +62,25 @@ DEVICE_TESTS = tests/artifact/test_artifact.py tests/benchmarks/test_golden.py \
 OLDEST_PYTHON ?= $(PYTHON)
 NEWEST_PYTHON ?= $(PYTHON)
 
-define test-device
+define install-device
 	$(1) -m venv --clear $(VENV)-$(2)
 	$(VENV)-$(2)/bin/$(PIP_INSTALL) $(3) -e . pytest pytest-timeout
 	$(VENV)-$(2)/bin/pip freeze --exclude-editable
-	$(VENV)-$(2)/bin/python -m pytest -m "not slow" $(DEVICE_TESTS)
 endef
+RUN_DEVICE = bin/python -m pytest -m "not slow" $(DEVICE_TESTS)
 
-test-oldest:
-	$(call test-device,$(OLDEST_PYTHON),oldest,-c constraints-oldest.txt)
+test-oldest: install-oldest run-oldest
 
-test-newest:
-	$(call test-device,$(NEWEST_PYTHON),newest,--upgrade)
+install-oldest:
+	$(call install-device,$(OLDEST_PYTHON),oldest,-c constraints-oldest.txt)
+
+run-oldest:
+	$(VENV)-oldest/$(RUN_DEVICE)
+
+test-newest: install-newest run-newest
+
+install-newest:
+	$(call install-device,$(NEWEST_PYTHON),newest,--upgrade)
+
+run-newest:
+	$(VENV)-newest/$(RUN_DEVICE)
