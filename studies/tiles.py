@@ -34,6 +34,7 @@ PART = (2560, 3520)  # height and width
 HALF = 240
 _SHIFTS = ((HALF, HALF), (HALF, 0), (0, HALF))  # to a corner of windows, and to their edges
 _REACH = 70  # pixels around a defect
+_BORDER = 160  # pixels; what lies outside of a frame changes the features of cells near its border
 
 
 @dataclass(frozen=True)
@@ -42,19 +43,24 @@ class Seams:
 
     Attributes:
         span: Range of the scores of good parts.
-        shifts: Change of the highest value of what both parts show, for each frame.
+        shifts: Change of the highest value of what both parts show away from their border, for each
+            frame.
+        shifts_at_border: Likewise, border and all.
         ratios: Score of a defect on a seam over that of the same defect in the middle of a window.
     """
 
     span: float
     shifts: tuple[float, ...]
+    shifts_at_border: tuple[float, ...]
     ratios: tuple[float, ...]
 
     def __str__(self) -> str:
-        shifts, ratios = np.array(self.shifts) / self.span, np.array(self.ratios)
+        ratios = np.array(self.ratios)
+        inside, every = (np.array(one) / self.span for one in (self.shifts, self.shifts_at_border))
         return (
-            f"shift by half a window: mean {shifts.mean():.2%}, highest {shifts.max():.2%} of the "
-            f"range of good scores ({len(shifts)} frames)\n"
+            f"shift by half a window, share of the range of good scores, {len(inside)} frames: "
+            f"mean {inside.mean():.2%}, highest {inside.max():.2%}; with the border of the frame "
+            f"{every.mean():.2%}, {every.max():.2%}\n"
             f"defect on a seam over the same in the middle: lowest {ratios.min():.3f}, 5 % below "
             f"{np.quantile(ratios, 0.05):.3f}, median {np.median(ratios):.3f}; "
             f"{(ratios < 0.9).sum()} of {len(ratios)} below 0.9"
@@ -77,12 +83,14 @@ def measure(
         positions: Number of defects.
         rng: Draws the defects.
     """
-    scores, shifts = [], []
+    scores, shifts, at_border = [], [], []
     for frame in progress(frames, len(frames), "shifting"):
         first, second = detect(part(frame, 0, 0)), detect(part(frame, HALF, HALF))
         scores += [first.score, second.score]
-        here, there = first.heatmap(), second.heatmap()
-        shifts.append(float(abs(here[HALF:, HALF:].max() - there[:-HALF, :-HALF].max())))
+        here, there = first.heatmap()[HALF:, HALF:], second.heatmap()[:-HALF, :-HALF]
+        inside = slice(_BORDER, -_BORDER), slice(_BORDER, -_BORDER)
+        shifts.append(float(abs(here[inside].max() - there[inside].max())))
+        at_border.append(float(abs(here.max() - there.max())))
     ratios = []
     for index in progress(range(positions), positions, "painting"):
         painted = frames[index % len(frames)].copy()
@@ -94,7 +102,8 @@ def measure(
         cv2.circle(painted, place, radius, (level,) * 3, -1, cv2.LINE_AA)
         seam = _peak(detect, part(painted, 0, 0), *place)
         ratios.append(seam / _peak(detect, part(painted, down, across), x, y))
-    return Seams(float(np.ptp(scores)), tuple(shifts), tuple(ratios))
+    span = float(np.ptp(scores))
+    return Seams(span, tuple(shifts), tuple(at_border), tuple(ratios))
 
 
 def _middle(window: int) -> int:
