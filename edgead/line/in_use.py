@@ -10,7 +10,7 @@ from edgead import files, notices
 from edgead.artifact import read_artifact
 from edgead.detection import Detection
 from edgead.detector import EdgeDetector
-from edgead.errors import UsageError
+from edgead.errors import EdgeadError, UsageError
 from edgead.images import Image
 from edgead.line.config import StationConfig
 from edgead.line.state import StateFile
@@ -44,8 +44,7 @@ class InUse:
         self._state = state
         self._changing = threading.Lock()
         self._scoring = threading.Lock()
-        path = _first(config, state)
-        self._use(open_checked(path, config), path.name)
+        self._use(*_first(config, state))
 
     def score(self, picture: Image) -> Scored:
         """Score a frame; a change waits until it has been.
@@ -146,23 +145,32 @@ def text_of(path: Path) -> str | None:
     return text.partition("\n")[0].strip() or None
 
 
-def _first(config: StationConfig, state: StateFile) -> Path:
-    """Choose the artifact at the start: the configured one, or the one changed to meanwhile."""
-    kept = state.of(config.name)
+def _first(config: StationConfig, state: StateFile) -> tuple[EdgeDetector, str]:
+    """Open the artifact that is used at the start: configured, or changed to meanwhile."""
+    for wanted in _wanted(config, state):
+        assert config.recipes is not None
+        try:
+            if wanted not in config.recipe_names():
+                raise UsageError(f"there is no recipe {printable(wanted)[:60]!r}")
+            detector = open_checked(config.recipes / wanted, config)
+        except EdgeadError as error:
+            notices.warn(f"{config.name}: {error}; another recipe is used")
+        else:
+            notices.note(f"{config.name}: the recipe is {wanted}, as it was set while running")
+            state.change(config.name, recipe=wanted, instead_of=str(config.artifact))
+            return detector, wanted
+    return open_checked(config.artifact, config), config.artifact.name
+
+
+def _wanted(config: StationConfig, state: StateFile) -> list[str]:
+    """Return what the recipe file says since it was looked at last, and what was in use then."""
+    kept, found = state.of(config.name), []
     if config.recipes is None:
-        return config.artifact
-    wanted = kept.recipe if kept.instead_of == str(config.artifact) else None
+        return []
     text = None if config.recipe_file is None else text_of(config.recipe_file)
     if text is not None and text != kept.recipe_text:
-        wanted = text
         state.change(config.name, recipe_text=text)
-    if wanted is None:
-        return config.artifact
-    if wanted not in config.recipe_names():
-        notices.warn(
-            f"{config.name}: there is no recipe {printable(wanted)[:60]!r}: {config.artifact} is "
-            "used"
-        )
-        return config.artifact
-    notices.note(f"{config.name}: the recipe is {wanted}, as it was set while running")
-    return config.recipes / wanted
+        found.append(text)
+    if kept.recipe is not None and kept.instead_of == str(config.artifact):
+        found.append(kept.recipe)
+    return found

@@ -76,6 +76,12 @@ class Recipes:
         Raises:
             UsageError: There is no such recipe.
         """
+        self._check(name)
+        with self._changed:
+            self._wanted = name
+            self._changed.notify()
+
+    def _check(self, name: str) -> None:
         known = self._config.recipe_names()
         if name not in known:
             shown = printable(name)[:60]
@@ -84,9 +90,6 @@ class Recipes:
                 if known
                 else f"there is no recipe {shown!r}: the station has no folder with recipes"
             )
-        with self._changed:
-            self._wanted = name
-            self._changed.notify()
 
     def _run(self) -> None:
         while True:
@@ -110,9 +113,13 @@ class Recipes:
     def _look_at_file(self) -> None:
         assert self._config.recipe_file is not None
         text = text_of(self._config.recipe_file)
-        if text is not None and text != self._state.of(self._config.name).recipe_text:
+        if text is None or text == self._state.of(self._config.name).recipe_text:
+            return
+        try:
+            self._check(text)
+            self._change(text)
+        finally:  # not before: a process that is killed meanwhile looks again
             self._state.change(self._config.name, recipe_text=text)
-            self.want(text)
 
     def _change(self, name: str) -> None:
         assert self._config.recipes is not None
@@ -124,8 +131,8 @@ class Recipes:
         except BaseException:
             new.close()
             raise
-        self._in_use.replace(new, name)
         self._fault = None
+        self._in_use.replace(new, name)
         self._changes += 1
         notices.say(f"{self._config.name}: the recipe is {printable(name)} now")
 

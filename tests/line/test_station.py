@@ -291,11 +291,26 @@ def test_a_file_names_the_recipe(recipes: StationConfig, tmp_path: Path) -> None
     state = StateFile(tmp_path / "state.json")
     with Station(recipes, source=Camera(), state=state) as station:
         assert station.status().artifact == "tiny.onnx"
+        recipes.recipe_file.write_text("broken.onnx\n")
+        until(lambda: station.status().faults)
         recipes.recipe_file.write_text("low.onnx\n")
         until(lambda: station.status().artifact == "low.onnx")
         recipes.recipe_file.write_text("no.onnx\n")
         until(lambda: station.status().faults)
         assert station.status().artifact == "low.onnx"
+
+    def artifact() -> str:
+        station = Station(recipes, source=[], state=StateFile(tmp_path / "state.json"))
+        station.stop()
+        return station.status().artifact
+
+    assert artifact() == "low.onnx"
+    recipes.recipe_file.write_text("broken.onnx\n")
+    assert artifact() == "low.onnx"  # what was in use
+    (tmp_path / "state.json").unlink()
+    assert artifact() == "tiny.onnx"  # the configured one
+    recipes.recipe_file.write_text("low.onnx\n")
+    assert [artifact(), artifact()] == ["low.onnx", "low.onnx"]
 
 
 def test_an_artifact_for_another_product_is_refused(config: StationConfig) -> None:
