@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import threading
 import time
 from collections.abc import Iterable, Mapping, Sequence
@@ -11,11 +10,12 @@ from dataclasses import replace
 from edgead import notices
 from edgead.errors import EdgeadError
 from edgead.images import Image
+from edgead.line import judging
 from edgead.line.config import StationConfig
 from edgead.line.control import Remembered
 from edgead.line.delivery import Delivery
 from edgead.line.errors import ConfigError
-from edgead.line.in_use import InUse, Scored
+from edgead.line.in_use import InUse
 from edgead.line.mailbox import Mailbox, Ticket
 from edgead.line.outputs.base import Output
 from edgead.line.reader import Reader
@@ -26,7 +26,7 @@ from edgead.line.sources.iterable import Frames
 from edgead.line.state import StateFile, settings_fault
 from edgead.line.status import PartStatus, StationStatus
 from edgead.line.triggers.base import Trigger
-from edgead.line.verdict import Judged, Stages, State, Verdict
+from edgead.line.verdict import Judged
 from edgead.runtimes.base import RuntimeInfo
 
 _STOP_S = 5.0  # a camera that hangs, or a detector, must not keep the outputs from closing
@@ -336,7 +336,7 @@ class Station:
             return
         try:
             scored = self._in_use.score(frame.picture)
-            verdict = self._decided(frame, taken, scored)
+            verdict = judging.decided(self.name, self._number + 1, frame, taken, scored)
         except Exception as error:
             known = isinstance(error, EdgeadError)
             what = str(error) if known else f"{type(error).__name__}: {error}"
@@ -354,45 +354,9 @@ class Station:
         since = frame.at if ticket is None else ticket.after
         self._hand_over(Judged(verdict, frame.picture, scored.detection, since))
 
-    def _decided(self, frame: Grabbed, taken: float, scored: Scored) -> Verdict:
-        detection = scored.detection
-        if not math.isfinite(detection.score):
-            raise EdgeadError(f"the score is {detection.score}")
-        state: State = "anomaly" if detection.is_anomalous else "good"
-        regions, doubt = detection.regions, detection.doubt
-        timings = detection.timings
-        before = timings.preprocess_ms
-        inference = timings.inference_ms + (timings.host_to_device_ms or 0.0)
-        inference += timings.device_to_host_ms or 0.0
-        rest = (time.monotonic() - taken) * 1e3 - before - inference
-        return Verdict(
-            station=self.name,
-            number=self._number + 1,
-            state=state,
-            at=time.time(),
-            reason=doubt,
-            score=detection.score,
-            threshold=detection.threshold,
-            regions=regions,
-            artifact=scored.artifact,
-            artifact_sha256=scored.seal,
-            frame=frame.name,
-            stages=Stages((taken - frame.at) * 1e3, before, inference, max(0.0, rest)),
-        )
-
     def _fail(self, reason: str, ticket: Ticket | None, frame: Grabbed | None = None) -> None:
         """Reject a part that could not be judged."""
-        verdict = Verdict(
-            station=self.name,
-            number=self._number + 1,
-            state="failure",
-            at=time.time(),
-            reason=reason,
-            threshold=self._in_use.threshold,
-            artifact=self._in_use.artifact,
-            artifact_sha256=self._in_use.seal,
-            frame="" if frame is None else frame.name,
-        )
+        verdict = judging.failed(self.name, self._number + 1, reason, self._in_use, frame)
         self.look()
         since = time.monotonic() if ticket is None else ticket.after
         self._hand_over(Judged(verdict, None if frame is None else frame.picture, None, since))
