@@ -303,7 +303,7 @@ def test_what_is_no_address_is_refused(address: str) -> None:
 
 
 def test_a_short_token_is_refused() -> None:
-    with pytest.raises(UsageError, match="at least 8 ASCII characters"):
+    with pytest.raises(UsageError, match="has .* characters, and must have at least 8 ASCII"):
         Page([Stand()], token="short")
 
 

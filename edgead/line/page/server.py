@@ -44,7 +44,11 @@ class Page:
         self._stations = stations
         self._host, self._port = _parsed(address)
         if token is not None and (len(token) < SHORTEST_TOKEN or not token.isascii()):
-            raise UsageError(f"the token must have at least {SHORTEST_TOKEN} ASCII characters")
+            raise UsageError(
+                f"the token (of serve.token_file or EDGEAD_TOKEN) has {len(token)} characters, and "
+                f"must have at least {SHORTEST_TOKEN} ASCII characters: write for example what "
+                "'openssl rand -hex 16' prints"
+            )
         self._token = token
         self._server: Any = None
         self._socket: socket.socket | None = None
