@@ -207,6 +207,9 @@ class LineConfig:
         for name in names:
             if names.count(name) > 1:
                 raise ValueError(f"two stations have the name {name!r}")
+        for station in self.stations:
+            if station.trigger is not None and station.trigger.kind == "http" and not self.serve:
+                raise ValueError(f"the trigger http of station {station.name!r} needs [serve]")
 
     @classmethod
     def from_table(cls, table: Mapping[str, Any], place: Place) -> LineConfig:
@@ -248,8 +251,15 @@ def table_of(path: Path) -> dict[str, Any]:
             raise MissingDependencyError("line.toml", "tomli", "line") from error
     try:
         table = tomllib.loads(_text_of(path))
-    except tomllib.TOMLDecodeError as error:
+    except RecursionError as error:
+        raise ConfigError(f"{path} is not valid TOML: it is nested too deeply") from error
+    except ValueError as error:  # TOMLDecodeError, or a number of thousands of digits
         raise ConfigError(f"{path} is not valid TOML: {error}") from error
+    stations = table.get("station", [])
+    if not isinstance(stations, list) or not all(isinstance(one, dict) for one in stations):
+        raise ConfigError(f"{path}: station must be a table with two brackets: [[station]]")
+    if not isinstance(table.get("serve", {}), dict):
+        raise ConfigError(f"{path}: serve must be a table: [serve]")
     return {"state": f"{path.stem}-state.json", **table}
 
 

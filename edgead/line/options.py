@@ -14,6 +14,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import math
+import sys
 import types
 import typing
 from collections.abc import Mapping, Sequence
@@ -29,7 +30,7 @@ _Options = TypeVar("_Options")
 _NAMES = {
     str: "text",
     int: "a whole number",
-    float: "a finite number",
+    float: "a number",
     bool: "true or false",
     Path: "a path",
     dict: "a table",
@@ -174,11 +175,12 @@ def _one_of(value: object, hints: Sequence[Any], key: str, place: Place) -> Any:
 def _plain_value(value: object, hint: Any, key: str, place: Place) -> Any:
     found = _of_text(value, hint) if isinstance(value, Text) else value
     if hint is float and isinstance(found, int) and not isinstance(found, bool):
-        found = float(found)
+        found = float(found) if abs(found) < sys.float_info.max else math.inf
     expected = str if hint is Path else hint
     is_one = isinstance(found, expected) and (hint is bool or not isinstance(found, bool))
     if not is_one or (isinstance(found, float) and not math.isfinite(found)):
-        place.fail(f"{key} must be {_NAMES.get(hint, str(hint))}, not {_shown(value)}")
+        wanted = "a finite number" if hint is float else _NAMES.get(hint, str(hint))
+        place.fail(f"{key} must be {wanted}, not {_shown(value)}")
     if hint is Path:
         if not found:
             place.fail(f"{key} must be a path, and is empty")

@@ -67,6 +67,13 @@ WRONG = {
     "both": ("late_ms = 80", "late_ms = 80\nrate = 2", "rate is for a station without a trigger"),
     "missing": ('artifact = "bottle.onnx"', "", "the key 'artifact' is missing"),
     "TOML": ("[serve]", "[serve", "is not valid TOML", "line 2"),
+    "large": ("rate = 10", f"rate = {'9' * 400}", "rate must be a finite number"),
+    "digits": ("rate = 10", f"rate = {'9' * 5000}", "is not valid TOML"),
+    "deep": ("rate = 10", f"rate = {'[' * 5000}", "is not valid TOML", "too deeply"),
+    "brackets": (LINE, "station = 5", "[[station]]"),
+    "list": (LINE, "station = [1]", "[[station]]"),
+    "number": (LINE, "serve = 5", "[serve]"),
+    "no page": ('[serve]\naddress = "127.0.0.1:0"', "", "trigger http of station 'right'", "serve"),
 }
 
 
