@@ -94,7 +94,7 @@ class Server:
 
     def __init__(self, host: str, port: int, what: str) -> None:
         self.units = {number: Unit() for number in range(1, UNITS + 1)}
-        self.users = 0
+        self.taken: set[tuple[int, str]] = set()  # units, and what uses them
         self._where = f"{printable(host)}:{port}"
         self._address = (host, port)
         self._what = what
@@ -193,24 +193,30 @@ def use(options: ServerOptions, what: str) -> Server:
         what: What needs it, such as ``the output modbus``.
 
     Raises:
-        EdgeadError: As :meth:`Server.start`.
+        EdgeadError: As :meth:`Server.start`; or two of the same kind want one unit, and a
+            controller would read the verdicts of one station as those of the other.
     """
-    address = options.host, options.port
+    address, use = (options.host, options.port), (options.unit, what)
     with _lock:
         server = _servers.get(address)
         if server is None or not server.is_alive:
             server = Server(*address, what)
             server.start()
             _servers[address] = server
-        server.users += 1
+        if use in server.taken:
+            raise OutputError(
+                f"{what} of another station has unit {options.unit} at {printable(options.host)}:"
+                f"{options.port} already: give each station its own unit"
+            )
+        server.taken.add(use)
         return server
 
 
-def leave(server: Server) -> None:
-    """Say that a server is not used any more; without users it ends."""
+def leave(server: Server, options: ServerOptions, what: str) -> None:
+    """Say that what :func:`use` was given uses a server no more; without users it ends."""
     with _lock:
-        server.users -= 1
-        if server.users:
+        server.taken.discard((options.unit, what))
+        if server.taken:
             return
         for address, one in list(_servers.items()):
             if one is server:

@@ -137,6 +137,8 @@ def test_each_rising_edge_of_the_coil_is_a_trigger_at_the_server_of_the_output()
         assert len(fired) == 3
         assert client.write_coil(0, True, device_id=1).isError()  # that station has no trigger
         assert client.write_coil(3, True, device_id=2).isError()
+        with pytest.raises(OutputError, match="the output modbus of another station has unit 1"):
+            opened(port)
         output.close()
         assert trigger.fault() is None
         assert not client.write_coil(0, False, device_id=2).isError()  # it is in use still

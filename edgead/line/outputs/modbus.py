@@ -16,6 +16,8 @@ from edgead.line.verdict import Judged, State, Verdict
 
 REJECT, GOOD, ANOMALY = 0, 1, 2
 
+_WHAT = "the output modbus"
+
 
 @dataclass(frozen=True)
 class ModbusOptions(modbus.ServerOptions):
@@ -54,7 +56,7 @@ class Modbus(Output):
     def open(self) -> None:
         """Listen, in the rejecting state."""
         self._state = REJECT
-        self._server = modbus.use(self.options, "the output modbus")
+        self._server = modbus.use(self.options, _WHAT)
         if self.options.commands and self.controlled is not None:
             self._unit(self._server).on_threshold = self.controlled.set_threshold
         self._write()
@@ -88,7 +90,7 @@ class Modbus(Output):
             unit = self._unit(server)
             unit.registers = (REJECT, *unit.registers[1:])
             unit.on_threshold = None
-            modbus.leave(server)
+            modbus.leave(server, self.options, _WHAT)
 
     def _unit(self, server: modbus.Server) -> modbus.Unit:
         return server.units[self.options.unit]

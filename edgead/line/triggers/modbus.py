@@ -5,6 +5,8 @@ from __future__ import annotations
 from edgead.line import modbus
 from edgead.line.triggers.base import Fire, Trigger
 
+_WHAT = "the trigger modbus"
+
 
 class Modbus(Trigger):
     """Listens itself, or shares the server of an output at the same address."""
@@ -17,7 +19,7 @@ class Modbus(Trigger):
 
     def start(self, fire: Fire) -> None:
         """Listen."""
-        self._server = modbus.use(self.options, "the trigger modbus")
+        self._server = modbus.use(self.options, _WHAT)
         self._server.units[self.options.unit].on_coil = fire
 
     def stop(self) -> None:
@@ -25,7 +27,7 @@ class Modbus(Trigger):
         server, self._server = self._server, None
         if server is not None:
             server.units[self.options.unit].on_coil = None
-            modbus.leave(server)
+            modbus.leave(server, self.options, _WHAT)
 
     def fault(self) -> str | None:
         """Say that the server has ended."""
