@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from edgead import blas, notices
+from edgead.errors import EdgeadError
 from edgead.line.config import LineConfig
 from edgead.line.monitor import Monitor
 from edgead.line.notify import Notifier
@@ -66,9 +67,9 @@ class Line:
         # A thread that serves the page may hold the interpreter for so long, 5 ms by default.
         sys.setswitchinterval(_SWITCH_S)
         try:
+            self._start_page()  # first: a port in use ends the line before a part is judged
             for station in self.stations:
                 station.start()
-            self._start_page()
             until = time.monotonic() + _OPEN_S
             errors = [
                 station.wait_for_source(max(0.0, until - time.monotonic()))
@@ -84,9 +85,16 @@ class Line:
             raise
 
     def wait(self) -> None:
-        """Wait until every station has ended, or a signal is raised as an exception."""
+        """Wait until every station has ended, or a signal is raised as an exception.
+
+        Raises:
+            EdgeadError: A station did not end as it should.
+        """
         for station in self.stations:
             station.wait()
+        for station in self.stations:
+            if station.broken is not None:
+                raise EdgeadError(f"{station.name}: {station.broken}")
 
     def stop(self) -> None:
         """End all stations; the outputs reject at the end."""

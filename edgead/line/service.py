@@ -39,13 +39,14 @@ def unit(config: LineConfig, path: Path, python: Path) -> str:
     Raises:
         UsageError: A path has characters that a unit cannot have without quotes.
     """
-    for one in (path, python):
+    written = _written(config)
+    for one in (path, python, *written):
         if not _SAFE.fullmatch(str(one)):
             raise UsageError(
-                f"{one} has characters that a systemd unit does not take as they are: use a folder "
-                "whose name has letters, digits, - and _ only"
+                f"{str(one)!r} has characters that a systemd unit does not take as they are: use a "
+                "folder whose name has letters, digits, - and _ only"
             )
-    writable = [f"-{folder}" for folder in _written(config)]  # "-": it may not be there yet
+    writable = [f"-{folder}" for folder in written]  # "-": it may not be there yet
     is_in_home = any(part in ("home", "root") for part in (path.parts[1], python.parts[1]))
     groups = _groups(config)
     lines = [

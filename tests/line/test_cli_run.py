@@ -167,6 +167,16 @@ def test_a_source_that_cannot_be_opened_ends_the_command(
     assert "line-state.json" in capsys.readouterr().err
 
 
+def test_a_page_that_cannot_be_served_ends_the_command_before_a_part_is_judged(
+    line: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        assert main(["run", str(line), "--serve", address]) == 1
+    assert address in capsys.readouterr().err
+    assert verdicts(line) == []
+
+
 def test_a_unit_is_written_that_systemd_takes(
     line: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -179,6 +189,11 @@ def test_a_unit_is_written_that_systemd_takes(
     for wanted in ("Type=notify", "Restart=always", "WatchdogSec=30", "ProtectSystem=strict"):
         assert wanted in lines
     assert f"ReadWritePaths=-{tmp_path}" in lines
+    text = line.read_text()
+    line.write_text(text.replace('"verdicts.jsonl"', '"kept\\nExecStartPre=true/verdicts.jsonl"'))
+    assert main(["run", str(line), "--install-service", "--unit", str(unit)]) == 2
+    assert "a systemd unit does not take" in capsys.readouterr().err
+    line.write_text(text)
     assert main(["run", str(line), "--install-service", "--rate", "3"]) == 2
     if shutil.which("systemd-analyze") is None:
         pytest.skip("systemd-analyze is not installed: the unit was not checked")
