@@ -43,17 +43,17 @@ def png(seed: int) -> bytes:
 def test_a_file_is_read_when_nobody_writes_to_it_any_more(tmp_path: Path) -> None:
     folder = tmp_path / "photos"
     write_photo(folder / "b.png", part(0))
-    os.utime(folder / "b.png", (1e9, 1e9))
     (folder / "notes.txt").write_text("no photo")
     (folder / ".a.png").write_bytes(png(1))
     data = png(2)
     with Folder(FolderOptions(folder, settled_s=0.2)) as source:
-        assert next_frame(source).name == "b.png"  # an old file, at once
+        assert next_frame(source).name == "b.png"
         source.judged(Grabbed(part(0), 0.0, "b.png"))
         with (folder / "a.png").open("wb") as stream:
             for byte in range(0, len(data), len(data) // 4):
                 stream.write(data[byte : byte + len(data) // 4])
                 stream.flush()
+                os.utime(stream.fileno(), (1e9, 1e9 + byte))  # the clock of another computer
                 assert source.read(0.1) is None
         frame = next_frame(source)
         assert frame.name == "a.png"
@@ -94,7 +94,7 @@ def test_photos_that_were_judged_are_moved_deleted_or_remembered(tmp_path: Path)
     assert judge_one(remember=tmp_path / "judged") == "b\n.png"
     assert judge_one(remember=tmp_path / "judged") == "c.png"
     with (tmp_path / "judged").open("a") as stream:
-        stream.write("12 3")  # the process was killed
+        stream.write("1 2 b\\u00")  # the process was killed
     with Folder(FolderOptions(tmp_path / "in", watch=False, settled_s=0)) as source:
         assert next_frame(source).name == "b\n.png"
     options = FolderOptions(tmp_path / "in", watch=False, remember=tmp_path / "judged")

@@ -46,10 +46,13 @@ class Source(ABC):
             its values in ``__post_init__`` and raises ``ValueError`` with a part of a sentence.
         is_live: Whether frames come at their own pace, so that only the newest counts (a camera).
             Frames of other sources (a folder, a video) wait and are judged one by one.
+        can_be_triggered: Whether a trigger may ask for a frame. Not of a folder: a photo that came
+            too late for its trigger would wait, and be taken for the next part.
     """
 
     Options: ClassVar[type]
     is_live: ClassVar[bool]
+    can_be_triggered: ClassVar[bool] = True
 
     def __init__(self, options: Any) -> None:
         self.options = options

@@ -19,7 +19,6 @@ from edgead.line.errors import SourceError
 from edgead.line.sources.base import EndOfFrames, Grabbed, Source
 
 _LOOK_S = 0.2
-_OLD_S = 10.0  # nobody writes into a file that was last written to so long ago
 
 _Seen = tuple[int, int]
 """Size in bytes, and time of the last change in nanoseconds."""
@@ -62,6 +61,7 @@ class Folder(Source):
 
     Options = FolderOptions
     is_live = False
+    can_be_triggered = False
 
     def __init__(self, options: FolderOptions) -> None:
         super().__init__(options)
@@ -85,6 +85,8 @@ class Folder(Source):
                         f"{folder} may not be written by this user, as done = "
                         f"'{self.options.done}' needs"
                     )
+                if folder.stat().st_dev != path.stat().st_dev:
+                    raise SourceError(f"move_to {folder} must be on the same disk as {path}")
         if self.options.remember is not None:
             self._judged = _remembered(self.options.remember, path)
 
@@ -153,8 +155,8 @@ class Folder(Source):
             before, since = self._growing.get(name, (None, now))
             if before != seen:
                 since = now
-            is_old = time.time() - seen[1] / 1e9 > max(_OLD_S, self.options.settled_s)
-            if is_old or now - since >= self.options.settled_s:
+            # Its age says nothing: the clock of a network drive may be another.
+            if now - since >= self.options.settled_s:
                 ready.append(name)
             else:
                 growing[name] = seen, since
@@ -188,14 +190,18 @@ def _quoted(name: str) -> str:
     return name.encode("unicode_escape").decode("ascii")
 
 
+def _unquoted(text: str) -> str:
+    return text.encode("ascii").decode("unicode_escape")
+
+
 def _remembered(path: Path, folder: Path) -> dict[str, _Seen]:
     """Read the names of judged photos, and write the file again without those that are gone."""
     found: dict[str, _Seen] = {}
     if path.exists():
-        for line in path.read_text(encoding="utf-8").splitlines():
+        for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
             size, changed, name = [*line.split(" ", 2), "", ""][:3]
-            if size.isdecimal() and changed.isdecimal():  # the last line may be half of one
-                found[name.encode("ascii").decode("unicode_escape")] = int(size), int(changed)
+            with contextlib.suppress(ValueError):  # the last line may be half of one
+                found[_unquoted(name)] = int(size), int(changed)
     found = {name: seen for name, seen in found.items() if (folder / name).exists()}
     lines = [f"{size} {changed} {_quoted(name)}\n" for name, (size, changed) in found.items()]
     files.write_text(path, "".join(lines))

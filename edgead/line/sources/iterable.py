@@ -24,6 +24,7 @@ class Frames(Source):
 
     Options = FramesOptions
     is_live = False
+    can_be_triggered = False
 
     def __init__(self, frames: Iterable[Image]) -> None:
         super().__init__(FramesOptions())
