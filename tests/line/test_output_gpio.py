@@ -57,6 +57,9 @@ def test_the_line_for_failures_is_active_until_the_station_judges_again(
     until(lambda: delivery.status().done + delivery.status().lost == 1)
     delivery.fail("no frame came")
     until(lambda: kernel.values.get(_FAILURE))
+    delivery.put(failure(2))
+    until(lambda: delivery.status().done + delivery.status().lost == 2)
+    assert kernel.values[_FAILURE]
     delivery.put(good(2))
     delivery.recover()
     until(lambda: not kernel.values[_FAILURE])

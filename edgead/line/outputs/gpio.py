@@ -89,7 +89,8 @@ class Gpio(Output):
 
     def deliver(self, judged: Judged) -> None:
         """Pulse the line of the verdict."""
-        self._is_failing = False
+        if judged.verdict.state != "failure":  # those come while the station fails, too
+            self._is_failing = False
         self._set(judged.verdict.state)
         time.sleep(self.options.pulse_ms / 1000)
         self._set(None)

@@ -155,7 +155,8 @@ class Api:
         value = await _value(request, "value")
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise HTTPException(400, "'value' must be a number")
-        _changed(lambda: station.set_threshold(float(value)))
+        number = _number(str(value))
+        _changed(lambda: station.set_threshold(number))
         return await self.station(request)
 
     async def switch(self, request: Request) -> Response:
