@@ -135,6 +135,9 @@ class Delivery:
     def fault(self) -> str | None:
         """What is wrong with the output, a sentence; ``None`` if nothing is."""
         inside_since, error = self._inside_since, self._error
+        has_begun = self._thread.ident is not None and not self._is_stopping
+        if has_begun and not self._thread.is_alive():
+            return f"{self.name}: its thread has ended; start the line again"
         if error is not None:
             return f"{self.name}: {error}"
         if inside_since is not None and time.monotonic() - inside_since > self._stuck_after_s:

@@ -13,7 +13,8 @@ from edgead.detector import EdgeDetector
 from edgead.errors import EdgeadError, UsageError
 from edgead.images import Image
 from edgead.line.config import StationConfig
-from edgead.line.state import StateFile
+from edgead.line.errors import ConfigError
+from edgead.line.state import StateFile, StationState
 from edgead.printable import printable
 
 _MOST_BYTES = 4096
@@ -35,6 +36,9 @@ class InUse:
         config: Of the station.
         state: What was set while running.
 
+    Attributes:
+        fault: Why the recipe that should be in use is not: a sentence, until one is chosen.
+
     Raises:
         EdgeadError: The artifact cannot be opened here, or is for another product.
     """
@@ -44,7 +48,12 @@ class InUse:
         self._state = state
         self._changing = threading.Lock()
         self._scoring = threading.Lock()
-        self._use(*_first(config, state))
+        if config.recipes is not None and not config.recipes.is_dir():
+            raise ConfigError(
+                f"station '{config.name}': recipes = {str(config.recipes)!r} is no folder"
+            )
+        detector, name, self.fault = _first(config, state)
+        self._use(detector, name)
 
     def score(self, picture: Image) -> Scored:
         """Score a frame; a change waits until it has been.
@@ -103,15 +112,13 @@ class InUse:
             )
 
     def replace(self, new: EdgeDetector, name: str) -> None:
-        """Use another detector from the next frame on, also after a restart, and close the old."""
+        """Use another detector from the next frame on, and close the old."""
         with self._changing:
             with self._scoring:
                 old = self._detector
                 self._use(new, name)
+                self.fault = None
             old.close()
-            self._state.change(
-                self._config.name, recipe=name, instead_of=str(self._config.artifact)
-            )
 
     def close(self) -> None:
         """Close the detector."""
@@ -145,32 +152,37 @@ def text_of(path: Path) -> str | None:
     return text.partition("\n")[0].strip() or None
 
 
-def _first(config: StationConfig, state: StateFile) -> tuple[EdgeDetector, str]:
-    """Open the artifact that is used at the start: configured, or changed to meanwhile."""
-    for wanted in _wanted(config, state):
+def _first(config: StationConfig, state: StateFile) -> tuple[EdgeDetector, str, str | None]:
+    """Open the artifact that is used at the start: configured, or changed to meanwhile.
+
+    Returns:
+        The detector, the name of its file, and why it is not the one that is wanted.
+    """
+    fault = None
+    kept = state.of(config.name)
+    text = None if config.recipe_file is None else text_of(config.recipe_file)
+    for wanted in _wanted(config, kept, text):
         assert config.recipes is not None
         try:
             if wanted not in config.recipe_names():
                 raise UsageError(f"there is no recipe {printable(wanted)[:60]!r}")
             detector = open_checked(config.recipes / wanted, config)
         except EdgeadError as error:
-            notices.warn(f"{config.name}: {error}; another recipe is used")
+            fault = fault or f"the recipe cannot be used: {error}; choose one"
         else:
             notices.note(f"{config.name}: the recipe is {wanted}, as it was set while running")
-            state.change(config.name, recipe=wanted, instead_of=str(config.artifact))
-            return detector, wanted
-    return open_checked(config.artifact, config), config.artifact.name
+            if wanted == text:
+                instead_of = str(config.artifact)
+                state.change(config.name, recipe=wanted, instead_of=instead_of, recipe_text=text)
+            return detector, wanted, fault
+    return open_checked(config.artifact, config), config.artifact.name, fault
 
 
-def _wanted(config: StationConfig, state: StateFile) -> list[str]:
-    """Return what the recipe file says since it was looked at last, and what was in use then."""
-    kept, found = state.of(config.name), []
+def _wanted(config: StationConfig, kept: StationState, text: str | None) -> list[str]:
+    """Return what the recipe file says now, if that is new, and the recipe that was in use."""
     if config.recipes is None:
         return []
-    text = None if config.recipe_file is None else text_of(config.recipe_file)
-    if text is not None and text != kept.recipe_text:
-        state.change(config.name, recipe_text=text)
-        found.append(text)
+    found = [] if text is None or text == kept.recipe_text else [text]
     if kept.recipe is not None and kept.instead_of == str(config.artifact):
         found.append(kept.recipe)
     return found

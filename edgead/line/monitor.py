@@ -31,6 +31,7 @@ class Monitor:
         self._stop = threading.Event()
         self._seen: set[tuple[str, str]] = set()  # faults of the last look, by station and part
         self._faults: set[tuple[str, str]] = set()  # those that were printed
+        self._warned = ""
         self._thread = threading.Thread(target=self._run, name="edgead-monitor", daemon=True)
 
     def start(self) -> None:
@@ -51,7 +52,15 @@ class Monitor:
                 self._notifier.alive()
             if time.monotonic() >= status_at:
                 status_at = time.monotonic() + _STATUS_S
-                self._report(problems)
+                try:
+                    self._report(problems)
+                except Exception as error:  # a stranger's part; the outputs must hear of faults
+                    self._warn_once(f"the state cannot be shown: {type(error).__name__}: {error}")
+
+    def _warn_once(self, text: str) -> None:
+        if text != self._warned:
+            self._warned = text
+            notices.warn(text)
 
     def _report(self, problems: Sequence[str]) -> None:
         """Print faults of single parts that last for two looks, and those that are over."""

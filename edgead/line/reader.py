@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -36,6 +37,7 @@ class Reader:
         fault: Why its frames cannot be trusted, or why there are none; a sentence.
         tried: Set once the source was opened for the first time, or could not be.
         first_error: Why it could not, that time.
+        heard: ``time.monotonic()`` of the last frame; ``None`` before the first.
     """
 
     def __init__(
@@ -70,6 +72,7 @@ class Reader:
         self.fault: str | None = None
         self.tried = threading.Event()
         self.first_error: EdgeadError | None = None
+        self.heard: float | None = None
 
     def start(self) -> None:
         """Begin to read."""
@@ -104,13 +107,17 @@ class Reader:
                     return
                 except Exception as error:
                     self._lose(error)
-                self._source.close()
+                self._close()
                 self._stop.wait(self._wait_s)
                 self._wait_s = min(2 * self._wait_s, _MOST_WAIT_S)
         finally:
-            self._source.close()
+            self._close()
             self.tried.set()
             self._mailbox.end()
+
+    def _close(self) -> None:
+        with contextlib.suppress(Exception):  # a stranger's may raise all the same
+            self._source.close()
 
     def _open(self) -> None:
         try:
@@ -134,7 +141,7 @@ class Reader:
                 if self._source.is_live and silent > self._stale_s:
                     raise SourceError(f"no frame came for {silent:.1f} s")
                 continue
-            heard = frame.at
+            heard = self.heard = frame.at
             if frame.picture is not None and self._frozen_frames:
                 self._watch(frame.picture)
             self._found()

@@ -49,6 +49,7 @@ class Recipes:
         self._thread = threading.Thread(
             target=self._run, name=f"edgead-{config.name}-recipes", daemon=True
         )
+        self._looked_at = state.of(config.name).recipe_text
         self._fault: str | None = None
         self._changes = 0
         self._errors = 0
@@ -113,13 +114,10 @@ class Recipes:
     def _look_at_file(self) -> None:
         assert self._config.recipe_file is not None
         text = text_of(self._config.recipe_file)
-        if text is None or text == self._state.of(self._config.name).recipe_text:
-            return
-        try:
+        if text is not None and text != self._looked_at:
+            self._looked_at = text
             self._check(text)
             self._change(text)
-        finally:  # not before: a process that is killed meanwhile looks again
-            self._state.change(self._config.name, recipe_text=text)
 
     def _change(self, name: str) -> None:
         assert self._config.recipes is not None
@@ -131,10 +129,20 @@ class Recipes:
         except BaseException:
             new.close()
             raise
-        self._fault = None
         self._in_use.replace(new, name)
+        self._fault = None
         self._changes += 1
         notices.say(f"{self._config.name}: the recipe is {printable(name)} now")
+        try:
+            # Only now: what was refused, or not finished by a killed process, is tried again.
+            self._state.change(
+                self._config.name,
+                recipe=name,
+                instead_of=str(self._config.artifact),
+                recipe_text=self._looked_at,
+            )
+        except EdgeadError as error:
+            self._fault = f"the recipe will be another after a restart: {error}"
 
     def _report(self, reason: str) -> None:
         self._errors += 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections.abc import Iterable, Mapping, Sequence
@@ -49,6 +50,9 @@ class Station:
         state: Where what is set while running is kept; nowhere by default.
         limit: Stop after so many verdicts.
 
+    Attributes:
+        broken: Why it ended by itself though it should not have; a sentence.
+
     Raises:
         EdgeadError: The artifact cannot be opened or is for another product, or there is no source.
 
@@ -78,6 +82,11 @@ class Station:
         self._trigger: Trigger | None = trigger
         if trigger is None and config.trigger is not None:
             self._trigger = config.trigger.make(config.name)
+        if self._trigger is not None and not self._source.can_be_triggered:
+            raise ConfigError(
+                f"station '{config.name}' has a trigger, and a source whose frames are judged when "
+                "they come: leave out the trigger, or use a camera"
+            )
         kinds = [one.kind for one in config.outputs] + [type(one).__name__ for one in outputs]
         made = [one.make(config.name) for one in config.outputs] + list(outputs)
         self._deliveries = [
@@ -104,6 +113,7 @@ class Station:
         self._judged_at: float | None = None
         self._busy_since: float | None = None
         self._is_failing: bool | None = None  # nothing was said; outputs open rejecting
+        self.broken: str | None = None
         self._started_at = 0.0
         self._due = 0.0
         self._in_use = InUse(config, self._state)
@@ -121,13 +131,17 @@ class Station:
                 tried again, and shown.
         """
         self._started_at = time.monotonic()
-        for delivery in self._deliveries:
-            delivery.start()
-        self._reader.start()
-        self._recipes.start()
-        self._thread.start()
-        if self._trigger is not None:
-            self._trigger.start(self.fire)
+        try:
+            for delivery in self._deliveries:
+                delivery.start()
+            self._reader.start()
+            self._recipes.start()
+            self._thread.start()
+            if self._trigger is not None:
+                self._trigger.start(self.fire)
+        except BaseException:
+            self.stop()
+            raise
 
     def wait(self, timeout: float | None = None) -> bool:
         """Wait for the end: no more frames, or as many verdicts as were asked for.
@@ -148,7 +162,8 @@ class Station:
     def stop(self) -> None:
         """End all threads; the outputs reject at the end. It may be called twice."""
         if self._trigger is not None:
-            self._trigger.stop()
+            with contextlib.suppress(Exception):  # the outputs must be closed all the same
+                self._trigger.stop()
         self._mailbox.close()
         if self._thread.ident is not None:
             self._thread.join(_STOP_S)
@@ -231,6 +246,10 @@ class Station:
         Args:
             now: ``time.monotonic()``.
         """
+        if self.broken is not None:
+            return self.broken
+        if self._in_use.fault is not None:
+            return self._in_use.fault
         if self._reader.fault is not None:
             return self._reader.fault
         for control in self._controls:
@@ -242,7 +261,10 @@ class Station:
         if not self._source.is_live:
             return None
         if self._trigger is not None:
-            return None if self._mailbox.frames else _STARTING
+            heard = self._reader.heard
+            if heard is None:
+                return _STARTING
+            return f"no frame came for {now - heard:.1f} s" if now - heard > limit else None
         if judged_at is None:
             return _STARTING
         if self._config.rate is not None:
@@ -257,6 +279,9 @@ class Station:
         It is called by the monitor, and by the loop before a verdict, so that none comes before it.
         """
         with self._failing:
+            if self._ended.is_set() and self.broken is None:
+                self._let_controls_reject()
+                return None
             now = time.monotonic()
             problem = self.problem(now)
             has_just_started = now - self._started_at < self._config.stale_s
@@ -276,6 +301,13 @@ class Station:
                 notices.say(f"{self.name}: judging again")
             return problem
 
+    def _let_controls_reject(self) -> None:
+        """Take back the last verdict of a station that has ended while others go on."""
+        if self._is_failing is not True:
+            self._is_failing = True
+            for control in self._controls:
+                control.fail("the station has ended")
+
     # The loop
 
     def _run(self) -> None:
@@ -283,6 +315,9 @@ class Station:
             each = self._triggered if self._trigger is not None else self._freely
             while not self._mailbox.is_closed and each() and not self._is_done():
                 continue
+        except BaseException as error:  # or the last verdict would stand, and nobody be told
+            self.broken = f"the station ended by {type(error).__name__}: {error}"
+            self.look()
         finally:
             self._ended.set()
 

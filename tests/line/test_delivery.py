@@ -111,6 +111,16 @@ def test_no_exception_ends_the_thread(kind: type[BaseException]) -> None:
     assert output.calls.count("recover") == (0 if kind is OutputError else 1)
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_thread_that_has_ended_is_a_fault() -> None:
+    output = Gate()
+    output.latest_s = None  # type: ignore[assignment]  # an output that was written wrong
+    with started(output) as delivery:
+        until(lambda: output.calls)
+        delivery.put(good(1))
+        assert "its thread has ended" in until(lambda: delivery.fault)
+
+
 def test_an_output_is_opened_again_until_it_works_and_told_that_the_station_fails() -> None:
     output = Recorder()
     output.on_open = raising(OSError("no broker"), OSError("no broker"), OSError("no broker"))

@@ -18,6 +18,7 @@ from edgead.line.errors import OutputError, SourceError
 from edgead.line.mailbox import MOST_WAITING
 from edgead.line.monitor import Monitor
 from edgead.line.notify import Notifier
+from edgead.line.sources.base import Grabbed
 from edgead.line.state import StateFile
 from edgead.line.station import Station
 from edgead.line.triggers.base import Fire, Trigger
@@ -221,6 +222,73 @@ def test_a_control_output_that_fails_rejects_everywhere(config: StationConfig) -
     assert told
 
 
+@pytest.mark.parametrize("error", [RuntimeError, SystemExit])
+def test_a_loop_that_breaks_rejects_and_says_so(
+    config: StationConfig, error: type[BaseException], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    output, camera = Collected(), Camera()
+    station = Station(config, source=camera, outputs=[output])
+
+    def broken(*_: object) -> None:
+        raise error("it broke")
+
+    monkeypatch.setattr(station._records, "add", broken)
+    with running(station):
+        camera.show(GOOD)
+        assert station.wait(10)
+        until(lambda: output.states[-1].startswith("fail"))
+    assert error.__name__ in str(station.broken)
+    assert station.status().fault == station.broken
+
+
+def test_a_station_that_has_ended_takes_its_last_verdict_back(config: StationConfig) -> None:
+    output = Collected()
+    with running(Station(config, source=[GOOD], outputs=[output])) as station:
+        until(lambda: "fail: the station has ended" in output.states)
+        assert (output.verdicts[0].state, station.status().fault) == ("good", None)
+
+
+def test_a_camera_that_hangs_is_seen_where_triggers_ask_for_frames(config: StationConfig) -> None:
+    class Hanging(Camera):
+        def read(self, timeout_s: float) -> Grabbed | None:
+            if self.shown:
+                time.sleep(1.0)
+            self.shown = True
+            return Grabbed(GOOD, time.monotonic(), "frame")
+
+    camera, output = Hanging(), Collected()
+    camera.shown = False
+    with running(Station(config, source=camera, outputs=[output], trigger=ByHand())) as station:
+        until(lambda: output.states[-1].startswith("fail: no frame came"))
+        assert "no frame came" in str(station.status().fault)
+
+
+def test_a_trigger_that_cannot_start_leaves_nothing_running(config: StationConfig) -> None:
+    class Absent(ByHand):
+        def start(self, fire: Fire) -> None:
+            raise SourceError("the line is in use")
+
+        def stop(self) -> None:
+            raise RuntimeError("it was not started")
+
+    output = Collected()
+    station = Station(config, source=Camera(), outputs=[output], trigger=Absent())
+    with pytest.raises(SourceError, match="in use"), station:
+        pass
+    assert output.states[-1] == "close"
+
+
+def test_a_folder_of_recipes_that_is_not_there_is_refused(config: StationConfig) -> None:
+    with pytest.raises(UsageError, match=r"recipes = .*none' is no folder"):
+        Station(replace(config, recipes=config.artifact.parent / "none"), source=[])
+
+
+def test_frames_that_come_when_they_want_have_no_trigger(config: StationConfig) -> None:
+    # The frame of one part would wait for the trigger of the next.
+    with pytest.raises(UsageError, match="leave out the trigger"):
+        Station(config, source=[GOOD], trigger=ByHand())
+
+
 def test_a_score_that_is_no_number_is_a_failure(
     config: StationConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -284,6 +352,29 @@ def test_a_recipe_is_changed_while_it_runs_and_after_a_restart(
     station = Station(changed, source=[], state=StateFile(path))
     assert (station.status().artifact, station.status().threshold) == ("low.onnx", 0.5)
     station.stop()
+
+
+def test_a_recipe_that_was_in_use_and_is_gone_rejects_until_one_is_chosen(
+    recipes: StationConfig, tmp_path: Path
+) -> None:
+    assert recipes.recipes is not None
+    path = tmp_path / "state.json"
+    with Station(recipes, source=Camera(), state=StateFile(path)) as line:
+        line.switch("low.onnx")
+        until(lambda: line.status().artifact == "low.onnx")
+    file = (recipes.recipes / "low.onnx").rename(tmp_path / "low.onnx")
+    for _ in range(2):  # a restart changes nothing
+        with Station(recipes, source=[GOOD], state=StateFile(path)) as line:
+            assert line.wait(10)
+        assert line.newest().verdict.state == "failure"
+        assert "no recipe 'low.onnx'" in str(line.newest().verdict.reason)
+    camera, output = Camera(), Collected()
+    with Station(recipes, source=camera, outputs=[output], state=StateFile(path)) as line:
+        file.rename(recipes.recipes / "low.onnx")
+        line.switch("low.onnx")
+        until(lambda: line.status().artifact == "low.onnx")
+        camera.show(GOOD)
+        until(lambda: output.states[-1] == "good")
 
 
 def test_a_file_names_the_recipe(recipes: StationConfig, tmp_path: Path) -> None:
