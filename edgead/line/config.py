@@ -127,6 +127,8 @@ class StationConfig:
         threads: Of one inference; ``None`` for the runtime's default.
         rate: Frames a second that are judged at most, without a trigger; ``None`` for all.
         late_ms: A trigger whose verdict takes longer is rejected.
+        camera_ms: From the exposure until a frame arrives. A frame that arrives sooner after a
+            trigger shows what was there before it, and is passed over.
         stale_s: Without a frame from a live source, or a verdict for one, for so long, all is
             rejected.
         frozen_frames: So many frames of a live source that are equal in every byte are a frozen
@@ -146,6 +148,7 @@ class StationConfig:
     threads: int | None = None
     rate: float | None = None
     late_ms: float = 500.0
+    camera_ms: float = 0.0
     stale_s: float = 2.0
     frozen_frames: int = 30
     trigger: TriggerConfig | None = None
@@ -162,6 +165,8 @@ class StationConfig:
             raise ValueError("rate is for a station without a trigger: leave out one of the two")
         if not 0 < self.late_ms <= 3.6e6:
             raise ValueError(f"late_ms must be above 0 and at most an hour, not {self.late_ms:g}")
+        if not 0 <= self.camera_ms < self.late_ms:
+            raise ValueError(f"camera_ms must be from 0 to less than late_ms ({self.late_ms:g})")
         if not 0 < self.stale_s <= 3600:
             raise ValueError(f"stale_s must be above 0 and at most an hour, not {self.stale_s:g}")
         if self.threads is not None and not 0 < self.threads <= 1024:

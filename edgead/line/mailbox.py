@@ -22,12 +22,14 @@ class Ticket:
     """The right to one verdict.
 
     Attributes:
-        after: ``time.monotonic()``: frames that arrived before do not count.
+        after: ``time.monotonic()`` of the trigger.
+        earliest: Frames that arrived before it do not count.
         frame: The frame that belongs to it; ``None`` until it has arrived.
         missed: Above 0: it stands for so many triggers for which there was no room.
     """
 
     after: float
+    earliest: float
     frame: Grabbed | None = None
     missed: int = 0
 
@@ -37,14 +39,16 @@ class Mailbox:
 
     Args:
         is_live: Whether only the newest frame counts. Otherwise each frame waits for its ticket.
+        camera_s: A frame that arrives sooner after a trigger was taken before it.
 
     Attributes:
         frames: Frames that were put in.
         lost: Frames of a live source that belong to no ticket.
     """
 
-    def __init__(self, is_live: bool) -> None:
+    def __init__(self, is_live: bool, camera_s: float = 0.0) -> None:
         self._is_live = is_live
+        self._camera_s = camera_s
         self._changed = threading.Condition()
         self._waiting: deque[Ticket] = deque()
         self._current: Ticket | None = None
@@ -81,12 +85,12 @@ class Mailbox:
         with self._changed:
             has_room = sum(not ticket.missed for ticket in self._waiting) < MOST_WAITING
             if has_room:
-                self._waiting.append(Ticket(now))
+                self._waiting.append(Ticket(now, now + self._camera_s))
                 self._assign()
             elif self._waiting[-1].missed:
                 self._waiting[-1].missed += 1
             else:
-                self._waiting.append(Ticket(now, missed=1))
+                self._waiting.append(Ticket(now, now, missed=1))
             self._changed.notify_all()
             return has_room
 
@@ -104,7 +108,7 @@ class Mailbox:
     def expect(self, after: float) -> Ticket:
         """Make a ticket without a trigger, for the next frame that arrives after a time."""
         with self._changed:
-            self._current = Ticket(after)
+            self._current = Ticket(after, after)
             self._assign()
             return self._current
 
@@ -176,5 +180,5 @@ class Mailbox:
             if not self._is_live:
                 ticket.frame, self._unused = frame, None
                 return
-            if frame.at >= ticket.after:
+            if frame.at >= ticket.earliest:
                 ticket.frame, self._unused = frame, None

@@ -94,7 +94,7 @@ class Station:
             for count, (output, kind) in enumerate(zip(made, kinds, strict=True), 1)
         ]
         self._controls = [one for one in self._deliveries if one.output.is_control]
-        self._mailbox = Mailbox(self._source.is_live)
+        self._mailbox = Mailbox(self._source.is_live, config.camera_ms / 1e3)
         self._reader = Reader(
             self._source,
             config.name,

@@ -66,6 +66,7 @@ WRONG = {
     "address": ('"127.0.0.1:0"', '"8080"', "serve", "HOST:PORT"),
     "both": ("late_ms = 80", "late_ms = 80\nrate = 2", "rate is for a station without a trigger"),
     "missing": ('artifact = "bottle.onnx"', "", "the key 'artifact' is missing"),
+    "latency": ("late_ms = 80", "late_ms = 80\ncamera_ms = 80", "less than late_ms (80)"),
     "TOML": ("[serve]", "[serve", "is not valid TOML", "line 2"),
     "large": ("rate = 10", f"rate = {'9' * 400}", "rate must be a finite number"),
     "digits": ("rate = 10", f"rate = {'9' * 5000}", "is not valid TOML"),

@@ -128,6 +128,19 @@ def test_each_trigger_gets_one_verdict_of_the_first_frame_after_it(config: Stati
     assert (status.late, status.missed) == (1, 0)
 
 
+def test_a_frame_that_was_taken_before_the_trigger_is_passed_over(config: StationConfig) -> None:
+    camera, output, trigger = Camera(), Collected(), ByHand()
+    configured = replace(config, late_ms=2000, camera_ms=150)
+    with Station(configured, source=camera, outputs=[output], trigger=trigger) as station:
+        trigger.fire()
+        camera.show(GOOD)  # of the part before
+        until(lambda: station.status().parts[0].done == 1)
+        time.sleep(0.15)
+        camera.show(BAD)
+        until(lambda: output.verdicts)
+        assert (output.verdicts[0].state, output.verdicts[0].frame) == ("anomaly", "frame 2")
+
+
 def test_triggers_that_find_no_room_are_rejected_in_their_turn(config: StationConfig) -> None:
     camera, trigger, output = Camera(), ByHand(), Collected()
     station = Station(
