@@ -8,7 +8,6 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
-from edgead import notices
 from edgead.errors import EdgeadError
 from edgead.images import Image
 from edgead.line import judging
@@ -16,6 +15,7 @@ from edgead.line.config import StationConfig
 from edgead.line.control import Remembered
 from edgead.line.delivery import Delivery
 from edgead.line.errors import ConfigError
+from edgead.line.health import Health
 from edgead.line.in_use import InUse
 from edgead.line.mailbox import Mailbox, Ticket
 from edgead.line.outputs.base import Output
@@ -31,7 +31,6 @@ from edgead.line.verdict import Judged
 from edgead.runtimes.base import RuntimeInfo
 
 _STOP_S = 5.0  # a camera that hangs, or a detector, must not keep the outputs from closing
-_STARTING = "no frame was judged yet"
 _SLACK = 0.1
 """A frame may come so much of a period early, and is judged all the same."""
 
@@ -49,9 +48,6 @@ class Station:
         trigger: In place of the configured trigger.
         state: Where what is set while running is kept; nowhere by default.
         limit: Stop after so many verdicts.
-
-    Attributes:
-        broken: Why it ended by itself though it should not have; a sentence.
 
     Raises:
         EdgeadError: The artifact cannot be opened or is for another product, or there is no source.
@@ -93,7 +89,6 @@ class Station:
             Delivery(output, f"output {count} ({kind})", kind)
             for count, (output, kind) in enumerate(zip(made, kinds, strict=True), 1)
         ]
-        self._controls = [one for one in self._deliveries if one.output.is_control]
         self._mailbox = Mailbox(self._source.is_live, config.camera_ms / 1e3)
         self._reader = Reader(
             self._source,
@@ -106,17 +101,19 @@ class Station:
         )
         self._thread = threading.Thread(target=self._run, name=f"edgead-{config.name}", daemon=True)
         self._ended = threading.Event()
-        self._failing = threading.Lock()  # the change between failing and judging
         self._records = Records()
         self._number = 0
         self._late = self._missed = self._fired = 0
-        self._judged_at: float | None = None
-        self._busy_since: float | None = None
-        self._is_failing: bool | None = None  # nothing was said; outputs open rejecting
-        self.broken: str | None = None
-        self._started_at = 0.0
         self._due = 0.0
         self._in_use = InUse(config, self._state)
+        self._health = Health(
+            config,
+            self._in_use,
+            self._reader,
+            self._deliveries,
+            is_live=self._source.is_live,
+            is_triggered=self._trigger is not None,
+        )
         self._recipes = Recipes(config, self._in_use, self._last_picture, self._state)
         for delivery in self._deliveries:
             delivery.output.bind(self)
@@ -130,7 +127,7 @@ class Station:
             EdgeadError: The trigger cannot be opened. A source or an output that cannot be is
                 tried again, and shown.
         """
-        self._started_at = time.monotonic()
+        self._health.begin()
         try:
             for delivery in self._deliveries:
                 delivery.start()
@@ -196,7 +193,7 @@ class Station:
 
     def status(self) -> StationStatus:
         """Return counts, health and latency."""
-        now, judged_at, in_use = time.monotonic(), self._judged_at, self._in_use
+        now, judged_at, in_use = time.monotonic(), self._health.judged_at, self._in_use
         return StationStatus(
             name=self.name,
             artifact=in_use.artifact,
@@ -207,7 +204,7 @@ class Station:
             verdicts=self._records.counts(),
             late=self._late,
             missed=self._missed,
-            fault=self.problem(now),
+            fault=self._health.problem(now),
             judged_ago_s=None if judged_at is None else now - judged_at,
             latency_ms=self._records.latency_ms(),
             parts=self._parts(),
@@ -238,75 +235,14 @@ class Station:
         self._fired += 1
         return self._mailbox.fire()
 
-    # Health
-
-    def problem(self, now: float) -> str | None:
-        """Say why parts are rejected at present, whatever is on them; ``None`` if they are not.
-
-        Args:
-            now: ``time.monotonic()``.
-        """
-        if self.broken is not None:
-            return self.broken
-        if self._in_use.fault is not None:
-            return self._in_use.fault
-        if self._reader.fault is not None:
-            return self._reader.fault
-        for control in self._controls:
-            if (fault := control.fault) is not None:
-                return fault
-        busy_since, judged_at, limit = self._busy_since, self._judged_at, self._config.stale_s
-        if busy_since is not None and now - busy_since > limit:
-            return f"the detector has not answered for {now - busy_since:.1f} s"
-        if not self._source.is_live:
-            return None
-        if self._trigger is not None:
-            heard = self._reader.heard
-            if heard is None:
-                return _STARTING
-            return f"no frame came for {now - heard:.1f} s" if now - heard > limit else None
-        if judged_at is None:
-            return _STARTING
-        if self._config.rate is not None:
-            limit += 1 / self._config.rate
-        if now - judged_at > limit:
-            return f"no frame was judged for {now - judged_at:.1f} s"
-        return None
-
     def look(self) -> str | None:
-        """Tell the outputs when the station begins to fail or to judge again; return the problem.
+        """Tell the outputs when parts begin to be rejected or judged again; return why."""
+        return self._health.look()
 
-        It is called by the monitor, and by the loop before a verdict, so that none comes before it.
-        """
-        with self._failing:
-            if self._ended.is_set() and self.broken is None:
-                self._let_controls_reject()
-                return None
-            now = time.monotonic()
-            problem = self.problem(now)
-            has_just_started = now - self._started_at < self._config.stale_s
-            if problem is _STARTING and has_just_started:
-                return problem
-            before, self._is_failing = self._is_failing, problem is not None
-            if before is self._is_failing:
-                return problem
-            for delivery in self._deliveries:
-                if problem is None:
-                    delivery.recover()
-                else:
-                    delivery.fail(problem)
-            if problem is not None:
-                notices.warn(f"{self.name}: {problem}")
-            elif before:
-                notices.say(f"{self.name}: judging again")
-            return problem
-
-    def _let_controls_reject(self) -> None:
-        """Take back the last verdict of a station that has ended while others go on."""
-        if self._is_failing is not True:
-            self._is_failing = True
-            for control in self._controls:
-                control.fail("the station has ended")
+    @property
+    def broken(self) -> str | None:
+        """Why it ended by itself though it should not have, a sentence."""
+        return self._health.broken
 
     # The loop
 
@@ -316,9 +252,10 @@ class Station:
             while not self._mailbox.is_closed and each() and not self._is_done():
                 continue
         except BaseException as error:  # or the last verdict would stand, and nobody be told
-            self.broken = f"the station ended by {type(error).__name__}: {error}"
-            self.look()
+            self._health.broken = f"the station ended by {type(error).__name__}: {error}"
+            self._health.look()
         finally:
+            self._health.has_ended = True
             self._ended.set()
 
     def _is_done(self) -> bool:
@@ -365,7 +302,7 @@ class Station:
 
     def _judge(self, frame: Grabbed, ticket: Ticket | None) -> None:
         """Score a frame and hand its verdict to the outputs."""
-        taken = self._busy_since = time.monotonic()
+        taken = self._health.busy_since = time.monotonic()
         if frame.picture is None:
             self._fail(frame.problem or "it cannot be read", ticket, frame)
             return
@@ -377,8 +314,8 @@ class Station:
             what = str(error) if known else f"{type(error).__name__}: {error}"
             self._fail(f"the detector failed: {what}", ticket, frame)
             return
-        self._judged_at = now = time.monotonic()
-        problem = self.look()
+        self._health.judged_at = now = time.monotonic()
+        problem = self._health.look()
         if problem is None and ticket is not None:
             took_ms = (now - ticket.after) * 1e3
             if took_ms > self._config.late_ms:
@@ -392,7 +329,7 @@ class Station:
     def _fail(self, reason: str, ticket: Ticket | None, frame: Grabbed | None = None) -> None:
         """Reject a part that could not be judged."""
         verdict = judging.failed(self.name, self._number + 1, reason, self._in_use, frame)
-        self.look()
+        self._health.look()
         since = time.monotonic() if ticket is None else ticket.after
         self._hand_over(Judged(verdict, None if frame is None else frame.picture, None, since))
 
@@ -400,7 +337,7 @@ class Station:
         self._number += 1
         for delivery in self._deliveries:
             delivery.put(judged)
-        self._busy_since = None
+        self._health.busy_since = None
         self._mailbox.judged()
         self._records.add(judged)
 
