@@ -52,6 +52,7 @@ class Health:
         self._is_triggered = is_triggered
         self._changing = threading.Lock()
         self._is_failing: bool | None = None  # nothing was said; outputs open rejecting
+        self._told: set[Delivery] = set()  # controls that know of the station's end
         self._began_at = 0.0
         self.judged_at: float | None = None
         self.busy_since: float | None = None
@@ -122,8 +123,9 @@ class Health:
             return problem
 
     def _take_back(self) -> None:
-        """Let no last verdict stand at the controls of a station that has ended."""
-        if self._is_failing is not True:
-            self._is_failing = True
-            for control in self._controls:
+        """Let no last verdict stand at a control; those of parts on their way are right still."""
+        self._is_failing = True
+        for control in self._controls:
+            if control not in self._told and not control.status().waiting:
+                self._told.add(control)
                 control.fail("the station has ended")

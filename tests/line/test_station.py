@@ -63,7 +63,8 @@ def test_frames_of_a_program_get_the_detectors_verdicts(config: StationConfig) -
         assert station.wait(10)
         until(lambda: len(output.verdicts) == 3)
         status = station.status()
-    assert output.states == ["open", "good", "anomaly", "good", "close"]
+    assert output.states[:4] == ["open", "good", "anomaly", "good"]
+    assert output.states[-1] == "close"
     with EdgeDetector(config.artifact, threshold=THRESHOLD) as detect:
         detections = [detect(frame) for frame in frames]
     for number, (verdict, detection) in enumerate(zip(output.verdicts, detections, strict=True), 1):
@@ -82,8 +83,8 @@ def test_a_frame_that_cannot_be_scored_is_a_failure_and_the_next_is_judged(
 ) -> None:
     output = Collected()
     wrong = np.zeros((4, 4), np.float32)
-    with running(Station(config, source=[GOOD, wrong, GOOD], outputs=[output])) as station:
-        assert station.wait(10)
+    with running(Station(config, source=[GOOD, wrong, GOOD], outputs=[output])):
+        until(lambda: len(output.verdicts) == 3)
     assert [verdict.state for verdict in output.verdicts] == ["good", "failure", "good"]
     assert "float32" in (output.verdicts[1].reason or "")
     assert output.verdicts[1].score is None
