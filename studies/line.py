@@ -2,12 +2,14 @@
 
     python -m studies.line latency ARTIFACT [--images DIR] [--frames N] [--fps HZ]
     python -m studies.line memory ARTIFACT [--frames N]
+    python -m studies.line triggers ARTIFACT [--frames N]
     python -m studies.line camera ARTIFACT [--times N]
     python -m studies.line process ARTIFACT [--times N]
 
 ``latency``: from the arrival of a frame of 640x480 px to an output's thread, against the inference
-alone. ``memory``: growth over many frames. ``camera``: a source that is lost again and again.
-``process``: ``edgead run`` is killed while it judges a video, and started again.
+alone. ``memory``: growth over many frames. ``triggers``: so many triggers, in bursts that are more
+than a line can judge, each of which must have one verdict. ``camera``: a source that is lost again
+and again. ``process``: ``edgead run`` is killed while it judges a video, and started again.
 ``studies.line_outputs`` has what outputs and the page cost.
 """
 
@@ -40,11 +42,14 @@ from edgead.line.notify import Notifier
 from edgead.line.options import Place
 from edgead.line.sources.base import EndOfFrames, Grabbed, Source
 from edgead.line.station import Station
+from edgead.line.triggers.base import Fire, Trigger
 from studies.script import told
 
 _SIZE = (480, 640)
 _WARM_UP = 1000
 _LONGEST_S = 60.0
+_MOST_AT_ONCE = 60
+_LONGEST_PAUSE_S = 0.1
 
 
 @dataclass(frozen=True)
@@ -96,6 +101,23 @@ class Camera(Source):
         """Nothing to release."""
 
 
+class Barrier(Trigger):
+    """A light barrier in this process."""
+
+    Options = _NoOptions
+
+    def __init__(self) -> None:
+        super().__init__(_NoOptions(), "line")
+        self.fire: Fire = lambda: False
+
+    def start(self, fire: Fire) -> None:
+        """Connect it."""
+        self.fire = fire
+
+    def stop(self) -> None:
+        """Nothing to release."""
+
+
 def latency(artifact: Path, pictures: Sequence[Image], count: int, fps: float) -> str:
     """Compare p99 from the frame to an output with p99 of the inference."""
     watch = Stopwatch("line")
@@ -138,6 +160,34 @@ def memory(artifact: Path, pictures: Sequence[Image], count: int) -> str:
     return (
         f"{verdicts}\n{before:.1f} MiB after {first} frames, {after:.1f} MiB after {last}: "
         f"{after - before:+.1f} MiB"
+    )
+
+
+def triggers(artifact: Path, pictures: Sequence[Image], count: int) -> str:
+    """Fire in bursts; the verdicts of judged, late and missed triggers must be all triggers."""
+    rng = np.random.default_rng(0)
+    source, barrier = Camera(pictures, 100), Barrier()
+    with (
+        blas.on_one_thread(),
+        Station(StationConfig(artifact), source=source, trigger=barrier) as station,
+    ):
+        _until(lambda: station.status().parts[0].done > 0)
+        refused = left = 0
+        while left < count:
+            burst = min(int(rng.integers(1, _MOST_AT_ONCE)), count - left)
+            refused += sum(not barrier.fire() for _ in range(burst))
+            left += burst
+            time.sleep(float(rng.uniform(0, _LONGEST_PAUSE_S)))
+        _until(lambda: sum(station.status().verdicts.values()) >= count)
+        time.sleep(0.5)  # for a verdict too many
+        status = station.status()
+    verdicts = sum(status.verdicts.values())
+    if verdicts != count or status.missed != refused:
+        raise EdgeadError(f"{count} triggers have {verdicts} verdicts; {refused} were refused")
+    judged = status.verdicts["good"] + status.verdicts["anomaly"]
+    return (
+        f"{count} triggers, {verdicts} verdicts: {judged} judged, {status.missed} missed, "
+        f"{status.late} late"
     )
 
 
@@ -254,9 +304,9 @@ def _pictures(folder: str | None) -> list[Image]:
 
 
 def main() -> int:
-    """Run one of the four."""
+    """Run one of the five."""
     parser = argparse.ArgumentParser(prog="python -m studies.line")
-    parser.add_argument("what", choices=["latency", "memory", "camera", "process"])
+    parser.add_argument("what", choices=["latency", "memory", "triggers", "camera", "process"])
     parser.add_argument("artifact", type=Path)
     parser.add_argument("--images", metavar="DIR", help="photos in place of generated frames")
     parser.add_argument("--frames", type=int, default=10_000, metavar="N")
@@ -268,6 +318,8 @@ def main() -> int:
         return told(lambda: latency(args.artifact, pictures, args.frames, args.fps))
     if args.what == "memory":
         return told(lambda: memory(args.artifact, pictures, args.frames))
+    if args.what == "triggers":
+        return told(lambda: triggers(args.artifact, pictures, args.frames))
     study = camera if args.what == "camera" else process
     return told(lambda: study(args.artifact, pictures, args.times))
 
