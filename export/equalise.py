@@ -18,7 +18,7 @@ import numpy.typing as npt
 import onnx
 from onnx import numpy_helper
 
-from edgead.export.roles import channel_count
+from edgead.export.roles import channel_count, is_depthwise
 
 _LINEAR = {"AveragePool", "Resize"}
 """Operators that act on each channel apart and are linear."""
@@ -100,11 +100,13 @@ def readers(
 ) -> list[tuple[onnx.NodeProto, int]] | None:
     """Find the convolutions that read a tensor, each with the channel where it begins there.
 
-    ``None`` where anything else reads it too.
+    ``None`` where anything else reads it too, or a depthwise convolution.
     """
     found: list[tuple[onnx.NodeProto, int]] = []
     for node in _consumers(graph, tensor):
         if node.op_type == "Conv" and node.input[0] == tensor:
+            if is_depthwise(node):
+                return None
             found.append((node, offset))
             continue
         start = offset

@@ -80,6 +80,7 @@ def to_onnx(model: AnomalyModel) -> bytes:
         )
     _name_nodes(proto)
     _scale_resizes(proto)
+    _trim_kernels(proto)
     _as_format(proto)
     onnx.checker.check_model(proto, full_check=True)
     _check_contract(proto, model)
@@ -136,6 +137,31 @@ def _scale_resizes(proto: Any) -> None:
             proto.graph.node.remove(node)
     for tensor in [t for t in proto.graph.initializer if t.name not in read]:
         proto.graph.initializer.remove(tensor)
+
+
+def _trim_kernels(proto: Any) -> None:
+    """Take rows and columns of zeros off the beginning of kernels, and the padding for them.
+
+    A convolution that pads more below and on the right is written so in torch, which pads evenly
+    (``networks/efficientnet_lite.py``).
+    """
+    import onnx
+
+    tensors = {tensor.name: tensor for tensor in proto.graph.initializer}
+    for node in proto.graph.node:
+        attributes = {entry.name: entry for entry in node.attribute}
+        if node.op_type != "Conv" or "pads" not in attributes:
+            continue
+        pads = list(attributes["pads"].ints)
+        weights = onnx.numpy_helper.to_array(tensors[node.input[1]])
+        while min(pads) > 0 and not weights[:, :, 0].any() and not weights[:, :, :, 0].any():
+            weights, pads = weights[:, :, 1:, 1:], [pads[0] - 1, pads[1] - 1, *pads[2:]]
+        for name, values in (("pads", pads), ("kernel_shape", weights.shape[2:])):
+            attributes[name].CopyFrom(onnx.helper.make_attribute(name, values))
+        tensors[node.input[1]].CopyFrom(onnx.numpy_helper.from_array(weights.copy(), node.input[1]))
+    noted = [value for value in proto.graph.value_info if value.name in tensors]
+    for value in noted:  # the shapes of before
+        proto.graph.value_info.remove(value)
 
 
 def _as_format(proto: Any) -> None:

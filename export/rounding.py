@@ -12,7 +12,7 @@ bias correction as in Nagel et al. (ICCV 2019), section 4.2.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 import numpy as np
 import numpy.typing as npt
@@ -29,11 +29,15 @@ _DAMPING = 0.01  # of the mean diagonal, as in the paper
 _BLOCK = 128
 _PATCHES_A_PHOTO = 600
 _PATCHES_IN_ALL = 16_384
+_OF_CHANNELS_A_PHOTO, _OF_CHANNELS_IN_ALL = 100, 1024
+"""Of a depthwise convolution, whose sums have few weights and whose channels are many."""
 _MEMORY = 1 << 30  # bytes of patches at a time
 _WIDEST = 8192  # inputs of a layer that are rounded together
 
 
-def round_weights(model: onnx.ModelProto, photos: Batches) -> onnx.ModelProto:
+def round_weights(
+    model: onnx.ModelProto, photos: Batches, floats: Collection[str] = ()
+) -> onnx.ModelProto:
     """Return the graph with weights that are whole multiples of their INT8 scales.
 
     The scales go along as tensors of the graph, where :mod:`edgead.export.qdq` finds them.
@@ -41,11 +45,12 @@ def round_weights(model: onnx.ModelProto, photos: Batches) -> onnx.ModelProto:
     Args:
         model: FP32 graph with edgead's contract.
         photos: Calibration photos at the network's input size.
+        floats: Names of convolutions that stay float.
     """
     changed = onnx.ModelProto()
     changed.CopyFrom(model)
     tensors = {tensor.name: tensor for tensor in changed.graph.initializer}
-    chosen = set(roles.convolutions(model))
+    chosen = set(roles.convolutions(model)) - set(floats)
     nodes = [node for node in changed.graph.node if node.name in chosen]
     # Transposed convolutions that overlap stay FP32 in one of the two graphs: leave them alone.
     nodes = [node for node in nodes if node.op_type == "Conv" or roles.is_tiling(node)]
@@ -65,7 +70,9 @@ def _groups(
     for node in nodes:
         shape = shapes[node.name]
         inputs = shape[0] if node.op_type == "ConvTranspose" else int(np.prod(shape[1:]))
-        needed = 4 * _PATCHES_IN_ALL * inputs
+        if roles.is_depthwise(node):
+            inputs *= shape[0]
+        needed = 4 * _wanted(node) * inputs
         if group and size + needed > _MEMORY:
             yield group
             group, size = [], 0
@@ -73,6 +80,10 @@ def _groups(
         size += needed
     if group:
         yield group
+
+
+def _wanted(node: onnx.NodeProto) -> int:
+    return _OF_CHANNELS_IN_ALL if roles.is_depthwise(node) else _PATCHES_IN_ALL
 
 
 def _round_node(
@@ -86,16 +97,24 @@ def _round_node(
     # Rows are what one output sums over; a transposed convolution has one for each place in its
     # kernel, and they share the scale of their output channel.
     rows = weights if axis == 0 else weights.transpose(1, 2, 3, 0)
-    flat = rows.reshape(-1, patches.shape[1])
+    flat = rows.reshape(-1, rows.shape[-1] if axis else int(np.prod(rows.shape[1:])))
     scales = qdq.weight_scales(weights.astype(np.float32), axis).astype(np.float64)
     each = len(flat) // len(scales)
-    rounded = np.concatenate(
-        [
-            _round_rows(part, np.repeat(scales, each), patches[:, start : start + part.shape[1]])
-            for part, start in _columns(flat)
-        ],
-        1,
-    )
+    if roles.is_depthwise(node):
+        own = patches.reshape(len(patches), len(flat), -1).transpose(1, 0, 2).astype(np.float64)
+        rounded = pass_errors_on(flat, scales, own.transpose(0, 2, 1) @ own / len(patches))
+        left = ((flat - rounded) * own.mean(1)).sum(1)
+    else:
+        rounded = np.concatenate(
+            [
+                _round_rows(
+                    part, np.repeat(scales, each), patches[:, start : start + part.shape[1]]
+                )
+                for part, start in _columns(flat)
+            ],
+            1,
+        )
+        left = (flat - rounded) @ patches.mean(0)
     back = rounded.reshape(rows.shape)
     if axis == 1:
         back = back.transpose(3, 0, 1, 2)
@@ -107,8 +126,7 @@ def _round_node(
     )
     if len(node.input) > 2:
         bias = numpy_helper.to_array(tensors[node.input[2]]).astype(np.float64)
-        shift = (flat - rounded) @ patches.mean(0)
-        bias += shift.reshape(len(scales), each).mean(1)
+        bias += left.reshape(len(scales), each).mean(1)
         tensors[node.input[2]].CopyFrom(
             numpy_helper.from_array(bias.astype(np.float32), node.input[2])
         )
@@ -141,6 +159,29 @@ def shares_of_errors(moments: npt.NDArray[np.float64]) -> npt.NDArray[np.float64
     factor = np.linalg.cholesky(damped[..., ::-1, ::-1])[..., ::-1, ::-1]
     shares: npt.NDArray[np.float64] = factor / factor[..., diagonal, diagonal][..., None, :]
     return shares
+
+
+def pass_errors_on(
+    weights: npt.NDArray[np.float64],
+    scales: npt.NDArray[np.float64],
+    moments: npt.NDArray[np.float64],
+) -> npt.NDArray[np.float64]:
+    """Round few weights a row, passing each error on to those that are not rounded yet.
+
+    Args:
+        weights: ``[outputs, inputs]``.
+        scales: ``[outputs]``.
+        moments: Second moments of the inputs, ``[outputs or 1, inputs, inputs]``.
+    """
+    shares = shares_of_errors(moments)
+    left, made = weights.copy(), np.zeros_like(weights)
+    largest = qdq.LARGEST_WEIGHT
+    for column in range(weights.shape[1]):
+        integers = np.clip(np.rint(left[:, column] / scales), -largest, largest)
+        made[:, column] = integers * scales
+        error = weights[:, column] - made[:, column]
+        left[:, column + 1 :] += error[:, None] * shares[:, column, column + 1 :]
+    return made
 
 
 def _round_rows(
@@ -177,11 +218,12 @@ def _patches(model: onnx.ModelProto, nodes: list[onnx.NodeProto], photos: Batche
     drawn: list[list[Floats]] = [[] for _ in nodes]
     for activations in probe(model, [node.input[0] for node in nodes], photos):
         for node, values, rng, kept in zip(nodes, activations, generators, drawn, strict=True):
-            if sum(map(len, kept)) < _PATCHES_IN_ALL:
+            if sum(map(len, kept)) < _wanted(node):
                 kept.append(_drawn(node, values, rng))
-        if all(sum(map(len, kept)) >= _PATCHES_IN_ALL for kept in drawn):
+        counts = [sum(map(len, kept)) for kept in drawn]
+        if all(count >= _wanted(node) for count, node in zip(counts, nodes, strict=True)):
             break
-    return [np.concatenate(kept)[:_PATCHES_IN_ALL] for kept in drawn]
+    return [np.concatenate(k)[: _wanted(node)] for k, node in zip(drawn, nodes, strict=True)]
 
 
 def _drawn(node: onnx.NodeProto, values: Floats, rng: np.random.Generator) -> Floats:
@@ -195,7 +237,8 @@ def _drawn(node: onnx.NodeProto, values: Floats, rng: np.random.Generator) -> Fl
     windows = windows[:, :, :: stride[0], :: stride[1]]
     count, _, rows, columns = windows.shape[:4]
     places = count * rows * columns
-    chosen = rng.choice(places, min(places, _PATCHES_A_PHOTO * count), replace=False)
+    each = _OF_CHANNELS_A_PHOTO if roles.is_depthwise(node) else _PATCHES_A_PHOTO
+    chosen = rng.choice(places, min(places, each * count), replace=False)
     photo, rest = np.divmod(chosen, rows * columns)
     row, column = np.divmod(rest, columns)
     return windows[photo, :, row, column].reshape(len(chosen), -1)

@@ -16,6 +16,7 @@ from edgead.calibration.ranges import channel_maxima, chosen_ranges
 from edgead.errors import EdgeadError
 from edgead.export import qdq, refit
 from edgead.export.equalise import equalisable, equalise
+from edgead.export.roles import first_layers
 from edgead.export.rounding import round_weights
 from edgead.strict_json import Source
 
@@ -55,6 +56,7 @@ def static_int8(
     """
     choose = calibrator(method)
     batches = photos.for_ranges()
+    floats = first_layers(model)
     # The graph without the manifest, so that an artifact finds what its run was calibrated with;
     # the pixels, not the files, because they also change with the resize and the defects.
     graph_sha256 = hashlib.sha256(model.graph.SerializeToString(deterministic=True)).hexdigest()
@@ -63,12 +65,12 @@ def static_int8(
     def prepare() -> bytes:
         maxima = channel_maxima(model, list(equalisable(model)), batches)
         even = equalise(model, maxima)
-        return bytes(round_weights(even, batches).SerializeToString())
+        return bytes(round_weights(even, batches, floats).SerializeToString())
 
     prepared = onnx.load_from_string(cache.remembered("rounded", key, prepare))
 
     def measure() -> bytes:
-        chosen = chosen_ranges(prepared, qdq.calibrated_tensors(prepared), batches, choose)
+        chosen = chosen_ranges(prepared, qdq.calibrated_tensors(prepared, floats), batches, choose)
         for name in qdq.compared_tensors(prepared):
             chosen[name] = Range(_HEADROOM * chosen[name].low, _HEADROOM * chosen[name].high)
         return json.dumps(
@@ -82,6 +84,6 @@ def static_int8(
     ends = strict_json.build(dict[str, tuple[float, float]], stored, source)
     ranges = {name: Range(low, high) for name, (low, high) in ends.items()}
     return StaticInt8(
-        refit.refit_head(model, qdq.for_onnxruntime(prepared, ranges), photos.good),
-        refit.refit_head(model, qdq.for_tensorrt(prepared, ranges), photos.good),
+        refit.refit_head(model, qdq.for_onnxruntime(prepared, ranges, floats), photos.good),
+        refit.refit_head(model, qdq.for_tensorrt(prepared, ranges, floats), photos.good),
     )

@@ -12,10 +12,9 @@ import torch
 from torch import Tensor
 
 from edgead.models.base import PhotoBatches
-from edgead.networks.inputs import to_network_input
 
 Pyramid = Callable[[Tensor], list[Tensor]]
-"""Normalised images to the features of several levels."""
+"""Photos, uint8 ``[N, H, W, 3]`` BGR, to the features of several levels."""
 
 IN_MEMORY_LIMIT = 1 << 30
 """Bytes kept in memory; what is more goes to a temporary file and the system's page cache."""
@@ -71,21 +70,24 @@ class FeatureCache:
 class PyramidCache:
     """Features of several levels, each in a cache of its own."""
 
-    def __init__(self, levels: list[FeatureCache]) -> None:
-        self._levels = levels
+    def __init__(self) -> None:
+        self._levels: list[FeatureCache] = []
 
     @classmethod
-    def of(cls, network: Pyramid, batches: PhotoBatches) -> PyramidCache:
+    def of(cls, features: Pyramid, batches: PhotoBatches) -> PyramidCache:
         """Compute and keep a frozen network's features of photos."""
-        levels: list[FeatureCache] = []
+        made = cls()
         with torch.no_grad():
             for photos in batches():
-                features = network(to_network_input(photos))
-                if not levels:
-                    levels = [FeatureCache(tuple(level.shape[1:])) for level in features]
-                for kept, level in zip(levels, features, strict=True):
-                    kept.append(level)
-        return cls(levels)
+                made.append(features(photos))
+        return made
+
+    def append(self, features: list[Tensor]) -> None:
+        """Add each level's ``[N, channels, h, w]``."""
+        if not self._levels:
+            self._levels = [FeatureCache(tuple(level.shape[1:])) for level in features]
+        for kept, level in zip(self._levels, features, strict=True):
+            kept.append(level)
 
     def get(self, indices: list[int]) -> list[Tensor]:
         """Return each level's float32 ``[len(indices), channels, height, width]``."""

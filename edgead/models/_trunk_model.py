@@ -39,12 +39,16 @@ class TrunkModel(GradientModel):
 
     def fit(self, batches: PhotoBatches) -> None:
         """Keep the pretrained network's features of the training photos for the steps."""
-        self._cache = PyramidCache.of(self.teacher_net, batches)
+        self._cache = PyramidCache.of(self.features, batches)
+
+    def features(self, photos: Tensor) -> list[Tensor]:
+        """Return the pretrained network's three levels for uint8 ``[N, H, W, 3]`` BGR."""
+        levels: list[Tensor] = self.teacher_net(to_network_input(photos))
+        return levels
 
     def _targets(self, batch: StepBatch) -> list[Tensor]:
         """Return the pretrained network's three levels for a step's photos."""
         if self._cache is None:
             with torch.no_grad():
-                levels: list[Tensor] = self.teacher_net(to_network_input(batch.photos))
-            return levels
+                return self.features(batch.photos)
         return [level.to(batch.photos.device) for level in self._cache.get(batch.indices)]

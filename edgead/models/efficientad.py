@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from edgead.artifact.specs import MapSpec, TeacherSpec
 from edgead.models._augment import RECOLOURING, jitter_one
 from edgead.models._autoencoder import PaperAutoencoder, SmallAutoencoder
+from edgead.models._channels import ChannelSums
 from edgead.models._efficientad_graph import DeployedEfficientAd, raw_map
 from edgead.models._feature_cache import FeatureCache
 from edgead.models.base import PhotoBatches
@@ -137,24 +138,16 @@ class EfficientAd(GradientModel):
         if not self._is_short:
             cells = self.map_spec.height, self.map_spec.width
             self._cache = FeatureCache((TEACHER_CHANNELS, *cells))
-        total = torch.zeros(TEACHER_CHANNELS, dtype=torch.float64)
-        squares = torch.zeros(TEACHER_CHANNELS, dtype=torch.float64)
-        count = 0
+        sums = ChannelSums()
         with torch.no_grad():
             for photos in batches():
                 features = self.teacher_net(to_network_input(photos)).float()
                 if self._cache is not None:
                     self._cache.append(features)
-                values = features.double().cpu()
-                total += values.sum((0, 2, 3))
-                squares += values.square().sum((0, 2, 3))
-                count += values.numel() // TEACHER_CHANNELS
-        mean = total / count
-        deviation = (squares / count - mean.square()).clamp_min(0).sqrt()
-        # A channel that never changes on this part carries nothing; do not divide by zero.
-        deviation = deviation.clamp_min(1e-6)
-        self.teacher_mean.copy_(mean.view_as(self.teacher_mean))
-        self.teacher_std.copy_(deviation.view_as(self.teacher_std))
+                sums.add(features)
+        mean, deviation = sums.mean_and_deviation()
+        self.teacher_mean.copy_(mean)
+        self.teacher_std.copy_(deviation)
 
     def make_optimizer(
         self, steps: int, learning_rate: float

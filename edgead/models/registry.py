@@ -26,6 +26,7 @@ _FILES = (
     "edgead.models.efficientad",
     "edgead.models.efficientad_survey",
     "edgead.models.reverse_distillation",
+    "edgead.models.reverse_distillation_lite",
     "edgead.models.stfpm",
 )
 

@@ -16,8 +16,8 @@ from onnx import helper, numpy_helper
 from edgead.calibration.calibrators import Range
 from edgead.export import qdq
 from edgead.export.qdq.scales import rounded, weight_scales
-from edgead.export.roles import integer_convolutions
-from edgead.export.rounding import shares_of_errors
+from edgead.export.roles import first_layers, integer_convolutions
+from edgead.export.rounding import pass_errors_on
 from edgead.export.static import StaticInt8
 from edgead.teaching import patchcore, pieces
 from edgead.teaching.extract import Extractor
@@ -28,7 +28,6 @@ SCHEME = (
     "comparison with the bank: float"
 )
 
-_CENTRED = "pixels/centred/out"
 _MOST = 10  # photos; more change the features hardly at all
 _FEW_WEIGHTS = 256  # a sum
 _POSITIONS = 100  # of a photo, whose patches are looked at
@@ -58,7 +57,7 @@ def both_graphs(model: onnx.ModelProto, photos: Photos, good: npt.NDArray[np.uin
         good: Good photos, uint8 ``[N, height, width, 3]`` BGR.
     """
     changed, ranges = _calibrated(model, photos)
-    floats = _first_layers(model)
+    floats = first_layers(model)
     made = _for_onnxruntime(changed, ranges), qdq.for_tensorrt(changed, ranges, floats)
     before = _surface(model, good)
     known = patchcore.texture_of(model).moments(before.count)
@@ -89,7 +88,7 @@ def _calibrated(model: onnx.ModelProto, photos: Photos) -> tuple[onnx.ModelProto
 
 
 def _for_onnxruntime(model: onnx.ModelProto, ranges: dict[str, Range]) -> onnx.ModelProto:
-    made = qdq.for_onnxruntime(model, ranges, _first_layers(model))
+    made = qdq.for_onnxruntime(model, ranges, first_layers(model))
     # A message keeps the memory of the weights that were taken out of it, as long as it exists.
     small = onnx.ModelProto()
     small.ParseFromString(made.SerializeToString())
@@ -128,7 +127,7 @@ def _measured(
     Second moments of all convolutions at once would take 33 MiB.
     """
     tensors = {tensor.name: tensor for tensor in model.graph.initializer}
-    floats = _first_layers(model)
+    floats = first_layers(model)
     chosen = set(integer_convolutions(model)) - set(floats)
     nodes = [node for node in model.graph.node if node.name in chosen]
     rng = np.random.default_rng(0)
@@ -173,7 +172,7 @@ def _round(model: onnx.ModelProto, seen: dict[str, _Seen]) -> None:
             shared = len(found.moments) == 1
             even = np.concatenate(
                 [
-                    _passed_on(
+                    pass_errors_on(
                         flat[part],
                         scales[part].astype(np.float64),
                         found.moments[slice(None) if shared else part] / found.count,
@@ -249,40 +248,3 @@ def _patches(
 def _is_passed_on(weights: npt.NDArray[np.floating[Any]]) -> bool:
     """Whether a convolution has so few weights a sum that each error counts."""
     return int(np.prod(weights.shape[1:])) <= _FEW_WEIGHTS
-
-
-def _passed_on(
-    weights: npt.NDArray[np.float64],
-    scales: npt.NDArray[np.float64],
-    moments: npt.NDArray[np.float64],
-) -> npt.NDArray[np.float64]:
-    """Round ``[outputs, inputs]``, passing each error on (:mod:`edgead.export.rounding`)."""
-    shares = shares_of_errors(moments)
-    left, made = weights.copy(), np.zeros_like(weights)
-    largest = qdq.LARGEST_WEIGHT
-    for column in range(weights.shape[1]):
-        integers = np.clip(np.rint(left[:, column] / scales), -largest, largest)
-        made[:, column] = integers * scales
-        error = weights[:, column] - made[:, column]
-        left[:, column + 1 :] += error[:, None] * shares[:, column, column + 1 :]
-    return made
-
-
-def _first_layers(model: onnx.ModelProto) -> list[str]:
-    """Name the first convolution and the depthwise one behind it, which stay float.
-
-    On a photo with faint texture, channels of the first one's output vary by a hundredth of their
-    range, and the depthwise convolution amplifies what is left of them after rounding. Half of the
-    error of INT8 and more came from here, for two per cent of the time (docs/notes/teach.md).
-    Where no depthwise convolution follows, nothing stays float.
-    """
-    nodes = model.graph.node
-    (first,) = (node for node in nodes if _CENTRED in node.input)
-    (activation,) = (node for node in nodes if first.output[0] in node.input)
-    behind = [node for node in nodes if activation.output[0] in node.input]
-    channels = {
-        tensor.name: tensor.dims[1] for tensor in model.graph.initializer if tensor.dims[1:]
-    }
-    if any(node.op_type != "Conv" or channels[node.input[1]] > 1 for node in behind):
-        return []
-    return [first.name, *(node.name for node in behind)]

@@ -64,11 +64,14 @@ def photos(height: int, width: int) -> np.ndarray:
 @pytest.mark.parametrize("size", [(64, 64), (96, 160)])
 def test_the_graph_is_the_torch_module(size: tuple[int, int]) -> None:
     torch = pytest.importorskip("torch", reason="a device has no torch")
-    from edgead.networks.efficientnet_lite import EfficientNetLite0
+    from edgead.networks.efficientnet_lite import EfficientNetLite0, to_lite_input
 
     arrays, batch = made_up(), photos(*size)
+    network = EfficientNetLite0().eval()
+    network.load(arrays)
     with torch.no_grad():
-        expected = [stage.numpy() for stage in EfficientNetLite0(arrays)(torch.from_numpy(batch))]
+        stages = network(to_lite_input(torch.from_numpy(batch)))
+    expected = [stage.numpy() for stage in stages]
     found = run(arrays, batch, lite.STAGES - 1)
     assert len(found) == len(expected) == lite.STAGES
     for stage, (one, other) in enumerate(zip(found, expected, strict=True)):
