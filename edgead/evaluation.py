@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -111,6 +112,13 @@ class Evaluation:
                 for entry in self.judged
             ],
         }
+
+    def image_auroc_without(self, photos: Collection[Path]) -> float | None:
+        """Return the image AUROC of all other test photos; ``None`` where it does not apply."""
+        kept = [entry for entry in self.judged if entry.photo.path not in photos]
+        return metrics.auroc(
+            [entry.photo.is_anomalous for entry in kept], [entry.score for entry in kept]
+        )
 
     def table(self) -> str:
         """Return the metrics as a text table, one row a kind of defect."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from edgead import files
-from edgead.cli import _data, _options
+from edgead.cli import _data, _leaks, _options
 
 
 def add_parser(subparsers: _options.Subparsers) -> None:
@@ -19,6 +19,7 @@ def add_parser(subparsers: _options.Subparsers) -> None:
     parser.add_argument("data", help="folder in MVTec AD layout")
     parser.add_argument("--json", metavar="FILE", help="write all metrics and scores")
     parser.add_argument("--sheet", metavar="FILE", help="write a picture with the worst errors")
+    _leaks.add_option(parser)
     _options.add_good(parser)
     _options.add_runtime(parser)
     parser.set_defaults(run=run)
@@ -34,14 +35,18 @@ def run(args: argparse.Namespace) -> int:
         require_picture_name(args.sheet)
     (dataset,) = _data.read([args.data], args.good)
     dataset.test_photos()
+    pairs = _leaks.find(dataset, args.leak_check)
     with open_detector(args.detector, args.runtime, threads=args.threads) as detect:
         evaluation = evaluate(detect, dataset)
         print(evaluation.table())
+        if pairs is not None:
+            print(_leaks.line(evaluation, pairs))
         if detect.manifest.threshold.promise:
             print(f"threshold {detect.manifest.threshold.promise}")
         print(f"runtime {detect.runtime.name} {detect.runtime.version}")
         if args.json:
-            files.write_json(args.json, evaluation.to_json())
+            found = {"near_copies": _leaks.to_json(evaluation, pairs)}
+            files.write_json(args.json, evaluation.to_json() | found)
         if args.sheet:
             contact_sheet(evaluation, detect, args.sheet)
     return 0

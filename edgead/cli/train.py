@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import shlex
 
-from edgead.cli import _data, _options
+from edgead.cli import _data, _leaks, _options
 from edgead.view import advice
 
 
@@ -50,6 +50,7 @@ def add_parser(subparsers: _options.Subparsers) -> None:
         "use your test photos",
     )
     _options.add_good(parser)
+    _leaks.add_option(parser)
     _options.add_view(parser)
     _options.add_device(parser)
     parser.add_argument(
@@ -106,6 +107,7 @@ def run(args: argparse.Namespace) -> int:
     dataset, *_ = _data.read(folders, good)
     size = args.image_size or (stored.image_size if stored else TrainConfig.image_size)
     given["view"] = advice.view_of(request, dataset.train_photos(), size)
+    _leaks.warn(dataset, _leaks.find(dataset, args.leak_check) or ())
     config = TrainConfig(**{key: value for key, value in given.items() if value is not None})
     manifest = train(config, args.out, args.device, args.resume)
     threshold = manifest.threshold

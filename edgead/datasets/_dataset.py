@@ -19,6 +19,7 @@ from edgead.datasets._layouts import (
     refuse_mvtec_3d,
     what_it_is_instead,
 )
+from edgead.datasets._near_copies import NearCopy, near_copies
 from edgead.datasets._photo import GOOD, Photo
 from edgead.errors import DataError
 from edgead.photo_files import PhotoListing
@@ -199,6 +200,10 @@ class Dataset:
     def leaks(self) -> list[tuple[Path, Path]]:
         """Find byte-identical photos in train and test: (training photo, test photo)."""
         return identical(self.train, [photo.path for photo in self.test])
+
+    def near_copies(self) -> list[NearCopy]:
+        """Find test photos that show the same part as a training photo, the clearest first."""
+        return near_copies(self.train, [photo.path for photo in self.test])
 
     def notes(self) -> list[str]:
         """Say which files were passed over that no photo is lost by."""
