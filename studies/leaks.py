@@ -35,11 +35,11 @@ def _jpeg(photo: Photo, quality: int) -> Photo:
 
 
 def _brighter(photo: Photo, factor: float) -> Photo:
-    return np.clip(photo * np.float32(factor), 0, 255).astype(np.uint8)
+    return np.asarray(np.clip(photo * np.float32(factor), 0, 255), np.uint8)
 
 
 def _gamma(photo: Photo, exponent: float) -> Photo:
-    return (255 * (photo / np.float32(255)) ** exponent).astype(np.uint8)
+    return np.asarray(255 * (photo / np.float32(255)) ** exponent, np.uint8)
 
 
 def _shifted(photo: Photo, share: float) -> Photo:
@@ -63,7 +63,8 @@ def _halved(photo: Photo) -> Photo:
 
 def _cropped(photo: Photo, share: float) -> Photo:
     down, right = int(photo.shape[0] * share), int(photo.shape[1] * share)
-    return photo[down : photo.shape[0] - down, right : photo.shape[1] - right]
+    height, width = photo.shape[:2]
+    return np.asarray(photo[down : height - down, right : width - right], np.uint8)
 
 
 WAYS: dict[str, Callable[[Photo], Photo]] = {
@@ -108,8 +109,10 @@ def _rows(dataset: Dataset) -> list[list[object]]:
     chosen = np.random.default_rng(0).permutation(len(known))[:COPIES].tolist()
     originals = [images.read_image(dataset.train[index]) for index in chosen]
     for way, change in WAYS.items():
-        found = compare(known, [reduced(change(photo)) for photo in originals]).is_near_copy
-        rows.append([way, int(found[np.arange(len(chosen)), chosen].sum()), len(chosen), "", ""])
+        pairs_found = compare(known, [reduced(change(photo)) for photo in originals]).is_near_copy
+        rows.append(
+            [way, int(pairs_found[np.arange(len(chosen)), chosen].sum()), len(chosen), "", ""]
+        )
     return rows
 
 

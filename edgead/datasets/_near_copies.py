@@ -139,8 +139,8 @@ def compare(train: Sequence[Reduced], test: Sequence[Reduced]) -> Comparison:
     similar = bank.similarities(test, _shifts(step=2))
     middle = np.median(similar, axis=1, keepdims=True)
     usual = max(float(-np.percentile(similar - middle, 16)), 1e-3)
-    close = np.flatnonzero((similar - middle).max(axis=1) > _WORTH_A_CLOSER_LOOK * usual)
-    if len(close):
+    close = np.flatnonzero((similar - middle).max(axis=1) > _WORTH_A_CLOSER_LOOK * usual).tolist()
+    if close:
         finer = set(_shifts(step=1)) - set(_shifts(step=2))
         closer = bank.similarities([test[row] for row in close], sorted(finer))
         similar[close] = np.maximum(similar[close], closer)
