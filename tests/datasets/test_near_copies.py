@@ -17,7 +17,7 @@ TRAIN = 24
 
 @pytest.fixture(scope="module")
 def rendered() -> list[np.ndarray]:
-    """Rendered parts, each another one; the last is the first in a second photo of it."""
+    """Rendered parts, each another one, uint8 ``[120, 160, 3]``."""
     photos = [parts.render(np.random.default_rng([7, index]))[0] for index in range(TRAIN + 8)]
     return [cv2.resize(photo, (160, 120), interpolation=cv2.INTER_AREA) for photo in photos]
 
