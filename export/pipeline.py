@@ -20,6 +20,7 @@ from edgead.export.judge import Judge
 from edgead.export.network import Network
 from edgead.export.options import ExportOptions
 from edgead.export.report import Variant
+from edgead.export.roles import is_depthwise
 from edgead.export.source import Source
 from edgead.export.verdict import Verdict
 from edgead.export.workbench import Checked, Workbench
@@ -313,6 +314,12 @@ def prepare(source: str | os.PathLike[str], options: ExportOptions) -> Prepared:
             f"{source} is already compressed from {opened.manifest.compression.gmac_before:.4g} to "
             f"{opened.manifest.model.gmac:.4g} GMAC: compress the file or the run folder it was "
             "made from"
+        )
+    if options.is_compressing and any(map(is_depthwise, opened.model.graph.node)):
+        raise UsageError(
+            f"{source} is made of depthwise convolutions, and its network is already small: "
+            "--compress and --max-latency do not apply to it; leave them out, or train with a "
+            "smaller --image-size"
         )
     return Prepared(opened, Judge(photos, validate), options)
 

@@ -22,6 +22,10 @@ from edgead.strict_json import Source
 
 _METHOD = "3"  # raise it when the steps below change, so that caches are not used any more
 
+FLOAT_FIRST_SCHEME = (
+    "Q/DQ, uint8 activations, int8 weights per channel, int32 bias; first convolutions: float"
+)
+
 _HEADROOM = 2.0
 """How far beyond the calibration photos the compared features may go before they are clipped: the
 defects to be found are not among those photos, and a clipped difference is a lower score."""

@@ -22,6 +22,7 @@ from edgead.models._autoencoder import PaperAutoencoder, SmallAutoencoder
 from edgead.models._channels import ChannelSums
 from edgead.models._efficientad_graph import DeployedEfficientAd, raw_map
 from edgead.models._feature_cache import FeatureCache
+from edgead.models._schedule import warm_up_and_cosine
 from edgead.models.base import PhotoBatches
 from edgead.models.gradient import GradientModel, Recipe, StepBatch
 from edgead.models.options import Choice, Number, Option, OptionValue
@@ -156,7 +157,7 @@ class EfficientAd(GradientModel):
         trained = [*self.student.parameters(), *self.autoencoder.parameters()]
         optimizer = torch.optim.Adam(trained, lr=learning_rate, weight_decay=1e-5)
         if self._is_short:
-            return optimizer, _warm_up_and_cosine(optimizer, steps)
+            return optimizer, warm_up_and_cosine(optimizer, steps)
         drop = max(1, int(0.95 * steps))
         return optimizer, torch.optim.lr_scheduler.StepLR(optimizer, drop, gamma=0.1)
 
@@ -372,18 +373,6 @@ class EfficientAdN(EfficientAd):
         wants_penalty=True,
         reference="docs/notes/efficientad-n.md",
     )
-
-
-def _warm_up_and_cosine(
-    optimizer: torch.optim.Optimizer, steps: int
-) -> torch.optim.lr_scheduler.LambdaLR:
-    warm_up = max(1, min(100, steps // 10))
-
-    def factor(step: int) -> float:
-        ramp = min(1.0, (step + 1) / warm_up)
-        return ramp * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * min(1.0, step / steps))))
-
-    return torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
 
 
 def _mean_of_highest(values: Tensor, quantile: float) -> Tensor:

@@ -19,6 +19,7 @@ from edgead.artifact.specs import MapSpec
 from edgead.backbones import lite
 from edgead.models._lite_model import LiteModel
 from edgead.models._maps import bilinear_matrix, cosine_distance, gaussian_matrix
+from edgead.models._schedule import warm_up_and_cosine
 from edgead.models._taught_head import TaughtHead, TaughtLearner
 from edgead.models.base import PhotoBatches
 from edgead.models.gradient import Recipe, StepBatch
@@ -148,17 +149,13 @@ class ReverseDistillationLite0(LiteModel):
     def make_optimizer(
         self, steps: int, learning_rate: float
     ) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler]:
-        """Adam with betas 0.5 and 0.999 (paper, section 4.1), with one cycle of the rate.
+        """Adam with betas 0.5 and 0.999 (paper, section 4.1), with warm-up and cosine.
 
-        The paper's rate is constant. A cycle is what few steps need.
+        The paper's rate is constant, for five times the steps.
         """
         trained = [*self.bottleneck.parameters(), *self.decoder.parameters()]
         optimizer = torch.optim.Adam(trained, learning_rate, betas=(0.5, 0.999))
-        # One step more than are taken: the trainer steps the schedule after the last one, too.
-        schedule = torch.optim.lr_scheduler.OneCycleLR(
-            optimizer, learning_rate, total_steps=steps + 1, pct_start=0.1, cycle_momentum=False
-        )
-        return optimizer, schedule
+        return optimizer, warm_up_and_cosine(optimizer, steps)
 
     def training_losses(self, batch: StepBatch) -> dict[str, Tensor]:
         """Cosine distance by level (paper, equations 1 and 2), of standardised features."""

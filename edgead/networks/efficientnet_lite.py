@@ -96,7 +96,8 @@ class EfficientNetLite0(nn.Module):
         )
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
-                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+                # Fan in: what a depthwise convolution puts out comes from one channel alone.
+                nn.init.kaiming_normal_(module.weight, mode="fan_in", nonlinearity="relu")
 
     def load(self, arrays: Arrays) -> None:
         """Take pretrained weights.

@@ -35,7 +35,7 @@ def earlier(path: Path) -> dict[str, Any]:
 
 def config(data: Path, model: str, **options: str | float) -> TrainConfig:
     return TrainConfig(
-        model, str(data), (64, 96), steps=4, batch_size=3, teacher="random", options=options
+        model, str(data), (64, 128), steps=4, batch_size=3, teacher="random", options=options
     )
 
 
@@ -45,6 +45,7 @@ def config(data: Path, model: str, **options: str | float) -> TrainConfig:
         ("stfpm", {"fusion": "weighted"}),
         ("reverse-distillation-resnet18", {"loss": "flattened", "l2": "0.1"}),
         ("efficientad-survey", {}),
+        ("reverse-distillation-lite0", {"fusion": "taught"}),
     ],
 )
 def test_a_resumed_training_ends_with_the_same_bits(

@@ -1,0 +1,119 @@
+"""What the export does with depthwise convolutions and ReLU6, on a trained EfficientNet-Lite0."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from onnx import numpy_helper
+
+from edgead.calibration.photos import CalibrationPhotos
+from edgead.calibration.probe import probe
+from edgead.calibration.ranges import extremes
+from edgead.errors import UsageError
+from edgead.export import ExportOptions, fp16, graph, qdq, roles, tensorrt_rules
+from edgead.export.equalise import equalisable, readers
+from edgead.export.pipeline import prepare
+from edgead.export.rounding import round_weights
+from edgead.export.tensorrt.onnx_nodes import cast_first
+from edgead.models import create_model
+from edgead.training import TrainConfig, train
+from tests.graphs import operators
+from tests.models.reference import photos as smooth_photos
+from tests.models.reference import randomise
+
+SIZE = (64, 64)
+
+
+@pytest.fixture(scope="module")
+def model() -> onnx.ModelProto:
+    torch.manual_seed(0)
+    made = create_model("reverse-distillation-lite0", SIZE, fusion="none")
+    randomise(made)
+    return onnx.load_from_string(graph.to_onnx(made.eval()))
+
+
+@pytest.fixture(scope="module")
+def photos() -> CalibrationPhotos:
+    good, defective = (smooth_photos(4, SIZE, seed=seed).numpy() for seed in (0, 1))
+    return CalibrationPhotos((Path("x"),) * 4, good, defective, (SIZE,) * 4, "0" * 64)
+
+
+def run(model: onnx.ModelProto, batch: np.ndarray, output: str = "anomaly_map") -> np.ndarray:
+    (values,) = zip(*probe(model, [output], [photo[None] for photo in batch]), strict=True)
+    return np.concatenate(values)
+
+
+def test_all_but_the_first_two_run_as_integers(
+    model: onnx.ModelProto, photos: CalibrationPhotos, tmp_path: Path
+) -> None:
+    floats = roles.first_layers(model)
+    assert floats == ["teacher/stem", "teacher/blocks.0.depthwise"]
+    ranges = extremes(model, qdq.calibrated_tensors(model, floats), photos.for_ranges())
+    int8 = qdq.for_onnxruntime(model, ranges, floats)
+    ran = operators(int8, tmp_path)
+    assert ran.count("QLinearConv") == len(roles.integer_convolutions(model)) - len(floats)
+    before, after = run(model, photos.good), run(int8, photos.good)
+    assert np.corrcoef(before.ravel(), after.ravel())[0, 1] > 0.95
+    written = qdq.for_tensorrt(model, ranges, floats).SerializeToString()
+    made = onnx.load_from_string(cast_first(written))
+    assert tensorrt_rules.violations(made) == []
+    assert np.corrcoef(before.ravel(), run(made, photos.good).ravel())[0, 1] > 0.95
+
+
+def test_fp16_keeps_the_map(model: onnx.ModelProto, photos: CalibrationPhotos) -> None:
+    seen = extremes(model, fp16.checked_tensors(model), photos.for_ranges())
+    before, after = run(model, photos.good), run(fp16.for_gpus(model, seen), photos.good)
+    assert np.corrcoef(before.ravel(), after.ravel())[0, 1] > 0.999
+
+
+def test_each_channel_is_rounded_by_what_it_sees(
+    model: onnx.ModelProto, photos: CalibrationPhotos, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Weights become whole multiples of their scales, and the output is closer than to nearest."""
+    node = next(n for n in model.graph.node if n.name == "teacher/blocks.3.depthwise")
+    monkeypatch.setattr(roles, "convolutions", lambda _: [node.name])
+    learned = round_weights(model, photos.for_ranges())
+    tensors = {t.name: numpy_helper.to_array(t) for t in learned.graph.initializer}
+    weights, scales = tensors[node.input[1]], tensors[qdq.chosen_scales(node.input[1])]
+    integers = weights / scales[:, None, None, None]
+    np.testing.assert_allclose(integers, np.rint(integers), atol=1e-3)
+
+    nearest = onnx.ModelProto()
+    nearest.CopyFrom(model)
+    tensor = next(t for t in nearest.graph.initializer if t.name == node.input[1])
+    whole = np.rint(numpy_helper.to_array(tensor) / scales[:, None, None, None])
+    rounded = (whole * scales[:, None, None, None]).astype(np.float32)
+    tensor.CopyFrom(numpy_helper.from_array(rounded, tensor.name))
+    expected = run(model, photos.good, node.output[0])
+    errors = [
+        np.square(run(made, photos.good, node.output[0]) - expected).mean()
+        for made in (learned, nearest)
+    ]
+    assert errors[0] < 0.7 * errors[1]
+
+
+def test_no_activation_is_equalised_over_a_depthwise_convolution(model: onnx.ModelProto) -> None:
+    node = next(n for n in model.graph.node if n.name == "teacher/blocks.3.depthwise")
+    assert readers(model.graph, node.input[0], 0) is None
+    assert not set(equalisable(model)) & {
+        n.input[0] for n in model.graph.node if roles.is_depthwise(n)
+    }
+
+
+def test_compression_is_refused(shared_dataset: Path, tmp_path: Path) -> None:
+    config = TrainConfig(
+        "reverse-distillation-lite0",
+        str(shared_dataset),
+        SIZE,
+        steps=2,
+        batch_size=4,
+        teacher="random",
+        options={"fusion": "none"},
+    )
+    train(config, tmp_path / "run", device="cpu")
+    with pytest.raises(UsageError, match="made of depthwise convolutions"):
+        prepare(tmp_path / "run", ExportOptions(compress=0.1))
