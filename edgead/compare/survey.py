@@ -75,6 +75,7 @@ FAMILIES = {
     "stfpm": _STFPM,
     "reverse-distillation": _REVERSE,
     "reverse-distillation-resnet18": _REVERSE,
+    "reverse-distillation-lite0": _REVERSE,
     "efficientad-n": _EFFICIENTAD,
     "efficientad-s": _EFFICIENTAD,
     "efficientad-m": _EFFICIENTAD,
@@ -86,6 +87,10 @@ _OWN_NETWORKS = {
     "patchcore": {"teacher": "EfficientNet-Lite0, frozen"},
     "padim": {"teacher": "EfficientNet-Lite0, frozen"},
     "reverse-distillation-resnet18": {"teacher": "ResNet-18, layers 1-3, frozen"},
+    "reverse-distillation-lite0": {
+        "teacher": "EfficientNet-Lite0, stages 5 and 6, frozen",
+        "extra": "trained bottleneck between them; Gaussians of good photos at each place",
+    },
     "efficientad-survey": {
         "teacher": "4 stride-2 convolutions, fine-tuned on the good photos",
         "student": "the same network",

@@ -18,6 +18,7 @@ from edgead.models import StepBatch, create_model
 from edgead.models.reverse_distillation_lite import ReverseDistillationLite0
 from edgead.networks.cost import count_macs, parameter_count
 from edgead.networks.efficientnet_lite import to_lite_input
+from edgead.runtimes.onnxruntime import library
 from edgead.teaching import padim
 from edgead.teaching.texture import Moments
 from tests.models.reference import photos, randomise
@@ -46,6 +47,11 @@ def model(**options: str | float) -> ReverseDistillationLite0:
 @pytest.fixture(scope="module")
 def fused() -> ReverseDistillationLite0:
     return model()
+
+
+@pytest.fixture(scope="module")
+def alone() -> ReverseDistillationLite0:
+    return model(fusion="none")
 
 
 @torch.no_grad()
@@ -97,8 +103,10 @@ def test_its_size_is_what_the_docs_say() -> None:
     assert macs / 1e9 == pytest.approx(0.573, abs=0.001)
 
 
-def test_alone_its_map_is_the_enlarged_sum_of_the_levels() -> None:
-    made, batch = model(fusion="none"), photos(2, SIZE, seed=3)
+def test_alone_its_map_is_the_enlarged_sum_of_the_levels(
+    alone: ReverseDistillationLite0,
+) -> None:
+    made, batch = alone, photos(2, SIZE, seed=3)
     with torch.no_grad():
         found = made.anomaly_map(batch).numpy()
     enlarged = functional.interpolate(
@@ -139,17 +147,13 @@ def test_fused_its_score_is_the_geometric_mean_and_its_map_the_taught_one(
     np.testing.assert_allclose(maps.numpy().reshape(3, -1), expected, rtol=2e-3)
 
 
-@pytest.mark.parametrize("fusion", ["taught", "none"])
-def test_the_exported_graph_gives_its_scores(fusion: str, fused: ReverseDistillationLite0) -> None:
-    from edgead.runtimes.onnxruntime import library
-
-    made = fused if fusion == "taught" else model(fusion=fusion)
-    data = graph.to_onnx(made)
+def test_the_exported_graph_gives_its_scores(fused: ReverseDistillationLite0) -> None:
+    data = graph.to_onnx(fused)
     session = library.load().InferenceSession(data, providers=["CPUExecutionProvider"])
     batch = photos(2, SIZE, seed=5)
     maps, scores = session.run(None, {"image": batch.numpy()})
     with torch.no_grad():
-        expected = made(batch)
+        expected = fused(batch)
     np.testing.assert_allclose(maps, expected[0], rtol=1e-4, atol=1e-5)
     np.testing.assert_allclose(scores, expected[1], rtol=1e-4)
     assert scores.tolist() == maps.max((1, 2)).tolist()

@@ -34,8 +34,9 @@ def earlier(path: Path) -> dict[str, Any]:
 
 
 def config(data: Path, model: str, **options: str | float) -> TrainConfig:
+    size = (64, 128) if model.endswith("lite0") else (64, 96)
     return TrainConfig(
-        model, str(data), (64, 128), steps=4, batch_size=3, teacher="random", options=options
+        model, str(data), size, steps=4, batch_size=3, teacher="random", options=options
     )
 
 
@@ -43,8 +44,6 @@ def config(data: Path, model: str, **options: str | float) -> TrainConfig:
     ("model", "options"),
     [
         ("stfpm", {"fusion": "weighted"}),
-        ("reverse-distillation-resnet18", {"loss": "flattened", "l2": "0.1"}),
-        ("efficientad-survey", {}),
         ("reverse-distillation-lite0", {"fusion": "taught"}),
     ],
 )
