@@ -43,7 +43,6 @@ def config(data: Path, model: str, **options: str | float) -> TrainConfig:
 @pytest.mark.parametrize(
     ("model", "options"),
     [
-        ("stfpm", {"fusion": "weighted"}),
         ("reverse-distillation-lite0", {"fusion": "taught"}),
     ],
 )
