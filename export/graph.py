@@ -148,20 +148,23 @@ def _trim_kernels(proto: Any) -> None:
     import onnx
 
     tensors = {tensor.name: tensor for tensor in proto.graph.initializer}
+    trimmed: set[str] = set()
     for node in proto.graph.node:
         attributes = {entry.name: entry for entry in node.attribute}
         if node.op_type != "Conv" or "pads" not in attributes:
             continue
-        pads = list(attributes["pads"].ints)
+        before = pads = list(attributes["pads"].ints)
         weights = onnx.numpy_helper.to_array(tensors[node.input[1]])
         while min(pads) > 0 and not weights[:, :, 0].any() and not weights[:, :, :, 0].any():
             weights, pads = weights[:, :, 1:, 1:], [pads[0] - 1, pads[1] - 1, *pads[2:]]
+        if pads == before:
+            continue
         for name, values in (("pads", pads), ("kernel_shape", weights.shape[2:])):
             attributes[name].CopyFrom(onnx.helper.make_attribute(name, values))
         tensors[node.input[1]].CopyFrom(onnx.numpy_helper.from_array(weights.copy(), node.input[1]))
-    noted = [value for value in proto.graph.value_info if value.name in tensors]
-    for value in noted:  # the shapes of before
-        proto.graph.value_info.remove(value)
+        trimmed.add(node.input[1])
+    for value in [value for value in proto.graph.value_info if value.name in trimmed]:
+        proto.graph.value_info.remove(value)  # the shape of before
 
 
 def _as_format(proto: Any) -> None:

@@ -10,7 +10,7 @@ photos are not looked at for that.
 from __future__ import annotations
 
 import argparse
-import csv
+import functools
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -23,8 +23,12 @@ import numpy.typing as npt
 from edgead import images
 from edgead.datasets import Dataset
 from edgead.datasets._near_copies import compare, reduced
+from edgead.markdown import table
+from studies.script import pairs, told, write_csv
 
 COPIES = 30
+
+_COLUMNS = ("set", "what", "found", "of", "pairs", "seconds")
 
 Photo = npt.NDArray[np.uint8]
 
@@ -82,29 +86,34 @@ WAYS: dict[str, Callable[[Photo], Photo]] = {
 """Shifts are along both axes."""
 
 
-def main(arguments: Sequence[str]) -> None:
+def main(arguments: Sequence[str] | None = None) -> int:
     """Measure the sets and write ``leaks.csv``."""
     parser = argparse.ArgumentParser(prog="python -m studies.leaks")
     parser.add_argument("out", type=Path)
     parser.add_argument("sets", nargs="+", metavar="NAME=DATA")
     given = parser.parse_args(arguments)
-    given.out.mkdir(parents=True, exist_ok=True)
-    with (given.out / "leaks.csv").open("w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(["set", "what", "found", "of", "pairs", "seconds"])
-        for named in given.sets:
-            name, _, folder = named.partition("=")
-            for row in _rows(Dataset.from_folder(folder)):
-                print(name, *row, sep="\t", flush=True)
-                writer.writerow([name, *row])
+    sets = pairs(parser, given.sets, "of the form NAME=DATA")
+    return told(functools.partial(_measured, sets, given.out))
+
+
+def _measured(sets: Sequence[tuple[str, str]], out: Path) -> str:
+    rows = [
+        dict(zip(_COLUMNS, (name, *row), strict=True))
+        for name, folder in sets
+        for row in _rows(Dataset.from_folder(folder))
+    ]
+    write_csv(out / "leaks.csv", rows)
+    return table(_COLUMNS, [[str(value) for value in row.values()] for row in rows])
 
 
 def _rows(dataset: Dataset) -> list[list[object]]:
     began = time.perf_counter()
-    pairs = dataset.near_copies()
+    found_pairs = dataset.near_copies()
     seconds = round(time.perf_counter() - began, 1)
-    found = len({pair.test for pair in pairs})
-    rows: list[list[object]] = [["test photos", found, len(dataset.test), len(pairs), seconds]]
+    found = len({pair.test for pair in found_pairs})
+    rows: list[list[object]] = [
+        ["test photos", found, len(dataset.test), len(found_pairs), seconds]
+    ]
     known = [reduced(images.read_image(path)) for path in dataset.train]
     chosen = np.random.default_rng(0).permutation(len(known))[:COPIES].tolist()
     originals = [images.read_image(dataset.train[index]) for index in chosen]
@@ -117,4 +126,4 @@ def _rows(dataset: Dataset) -> list[list[object]]:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    sys.exit(main())

@@ -12,14 +12,15 @@ from edgead.backbones import lite, weights
 from edgead.errors import UsageError
 from edgead.models._channels import ChannelSums
 from edgead.models._feature_cache import PyramidCache
+from edgead.models._frozen_model import FrozenModel
 from edgead.models.base import PhotoBatches
-from edgead.models.gradient import GradientModel, StepBatch
+from edgead.models.gradient import StepBatch
 from edgead.models.options import OptionValue
 from edgead.networks.efficientnet_lite import EfficientNetLite0, to_lite_input
-from edgead.teachers._weights import RANDOM, weights_digest
+from edgead.teachers._weights import RANDOM, random_weights
 
 
-class LiteModel(GradientModel):
+class LiteModel(FrozenModel):
     """A detector that learns from the features of a frozen EfficientNet-Lite0.
 
     Args:
@@ -35,6 +36,8 @@ class LiteModel(GradientModel):
 
     divisor: ClassVar[int] = lite.FACTOR
 
+    teacher_net: EfficientNetLite0
+
     def __init__(self, image_size: tuple[int, int], **options: OptionValue) -> None:
         super().__init__(image_size, **options)
         for side in image_size:
@@ -49,7 +52,6 @@ class LiteModel(GradientModel):
             channels = lite.channels(stage)
             self.register_buffer(f"mean_{stage}", torch.zeros(1, channels, 1, 1))
             self.register_buffer(f"deviation_{stage}", torch.ones(1, channels, 1, 1))
-        self._cache: PyramidCache | None = None
 
     def load_teacher(self, source: str | None) -> TeacherSpec:
         """Load the weights of the package that comes with ``edgead[teach]``.
@@ -59,12 +61,7 @@ class LiteModel(GradientModel):
             MissingDependencyError: The package is not installed.
         """
         if source == RANDOM:
-            return TeacherSpec(
-                name="efficientnet-lite0 with random weights",
-                source="random weights, not pretrained: for experiments only",
-                licence="none needed",
-                sha256=weights_digest(self.teacher_net),
-            )
+            return random_weights("efficientnet-lite0", self.teacher_net)
         if source is not None:
             raise UsageError(
                 f"{self.name} only takes the weights of {weights.PACKAGE}: leave --teacher out, or "
@@ -72,12 +69,6 @@ class LiteModel(GradientModel):
             )
         self.teacher_net.load(weights.load())
         return weights.SPEC
-
-    def train(self, mode: bool = True) -> LiteModel:
-        """Switch what is trained; the pretrained network stays as it is."""
-        super().train(mode)
-        self.teacher_net.eval()
-        return self
 
     def cells(self, stage: int) -> tuple[int, int]:
         """Return ``(height, width)`` of a stage's features."""
@@ -88,6 +79,11 @@ class LiteModel(GradientModel):
         """Return the features of every stage for uint8 ``[N, H, W, 3]`` BGR."""
         found: list[Tensor] = self.teacher_net(to_lite_input(photos))
         return found
+
+    def features(self, photos: Tensor) -> list[Tensor]:
+        """Return the levels that are learned, not standardised."""
+        found = self.all_stages(photos)
+        return [found[stage] for stage in self.stages]
 
     def fit(self, batches: PhotoBatches) -> None:
         """Keep the features of the training photos, with each channel's mean and deviation."""
@@ -118,9 +114,4 @@ class LiteModel(GradientModel):
 
     def targets(self, batch: StepBatch) -> list[Tensor]:
         """Return the standardised levels for a step's photos."""
-        if self._cache is None:
-            with torch.no_grad():
-                found = self.all_stages(batch.photos)
-            return self.standardised([found[stage] for stage in self.stages])
-        device = batch.photos.device
-        return self.standardised([level.to(device) for level in self._cache.get(batch.indices)])
+        return self.standardised(self._targets(batch))

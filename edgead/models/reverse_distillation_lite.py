@@ -33,12 +33,12 @@ from edgead.networks.efficientnet_lite import (
     take_centred_pixels,
 )
 from edgead.networks.resnet import fold_batch_norms
+from edgead.teaching.patchcore import top_of
 
 _TAUGHT, _NONE = "taught", "none"
 _SURFACE = 2  # the stage that gives the map its shape
 _DEEP = 5  # the stage that the taught score is of
 _EXPANSION = 2
-_TOP = 0.05  # share of the cells whose mean distance is a score
 
 
 class Bottleneck(nn.Module):
@@ -116,7 +116,7 @@ class ReverseDistillationLite0(LiteModel):
         self.decoder = Decoder(channels)
         cells = self.cells(self.stages[0])
         if self.options["fusion"] == _TAUGHT:
-            self.head: _TrainedHead = _FusedHead(cells)
+            self.head: _Head = _FusedHead(cells)
             self._learner: TaughtLearner | None = TaughtLearner(cells)
         else:
             self.head = _TrainedHead(cells, self.cells(_SURFACE))
@@ -193,28 +193,14 @@ class ReverseDistillationLite0(LiteModel):
         return _Deployed(self)
 
 
-class _TrainedHead(nn.Module):
-    """The sum of the levels' distances in their units, enlarged and smoothed (official code).
-
-    Args:
-        cells: ``(height, width)`` of the levels.
-        map_cells: Of the map.
-    """
+class _Head(nn.Module):
+    """The levels' distances in units of their means on good photos."""
 
     units: Tensor
 
-    def __init__(self, cells: tuple[int, int], map_cells: tuple[int, int] | None) -> None:
+    def __init__(self) -> None:
         super().__init__()
         self.register_buffer("units", torch.ones(2))
-        if map_cells is not None:
-            sigma = SMOOTHING / lite.stride(_SURFACE)
-            sides = zip(cells, map_cells, strict=True)
-            down, across = (
-                gaussian_matrix(many, sigma) @ bilinear_matrix(few, many, True)
-                for few, many in sides
-            )
-            self.register_buffer("rows", down, persistent=False)
-            self.register_buffer("columns", across.T.contiguous(), persistent=False)
 
     def joined(self, distances: list[Tensor]) -> Tensor:
         """Return the sum of the levels in their units, ``[N, h, w]``."""
@@ -224,12 +210,34 @@ class _TrainedHead(nn.Module):
         """Measure the units on held-out good photos."""
         self.units.copy_(torch.stack([level.mean() for level in distances]).clamp_min(1e-9))
 
+
+class _TrainedHead(_Head):
+    """The sum of the levels, enlarged and smoothed (official code).
+
+    Args:
+        cells: ``(height, width)`` of the levels.
+        map_cells: Of the map.
+    """
+
+    rows: Tensor
+    columns: Tensor
+
+    def __init__(self, cells: tuple[int, int], map_cells: tuple[int, int]) -> None:
+        super().__init__()
+        sigma = SMOOTHING / lite.stride(_SURFACE)
+        down, across = (
+            gaussian_matrix(many, sigma) @ bilinear_matrix(few, many, True)
+            for few, many in zip(cells, map_cells, strict=True)
+        )
+        self.register_buffer("rows", down, persistent=False)
+        self.register_buffer("columns", across.T.contiguous(), persistent=False)
+
     def forward(self, distances: list[Tensor], _stages: list[Tensor]) -> Tensor:
         """Return the map, ``[N, H, W]``."""
-        return self.get_buffer("rows") @ self.joined(distances) @ self.get_buffer("columns")
+        return self.rows @ self.joined(distances) @ self.columns
 
 
-class _FusedHead(_TrainedHead):
+class _FusedHead(_Head):
     """The geometric mean of the trained and the taught score; the taught map, scaled to it.
 
     Args:
@@ -239,7 +247,7 @@ class _FusedHead(_TrainedHead):
     score_units: Tensor
 
     def __init__(self, cells: tuple[int, int]) -> None:
-        super().__init__(cells, None)
+        super().__init__()
         self.taught = TaughtHead((lite.channels(_DEEP), *cells), lite.channels(_SURFACE))
         # Of the trained and of the taught score.
         self.register_buffer("score_units", torch.ones(2))
@@ -264,7 +272,7 @@ class _FusedHead(_TrainedHead):
 def _mean_of_top(distances: Tensor) -> Tensor:
     """Return the mean of the highest twentieth of the cells, ``[N, ...]`` to ``[N]``."""
     cells = distances.flatten(1)
-    count = max(1, round(_TOP * cells.shape[1]))
+    count = top_of((1, cells.shape[1]))
     # A mean over an axis needs opset 18.
     return cells.topk(count, dim=1).values.sum(1) / count
 

@@ -38,6 +38,21 @@ class Weights:
     sha256: str
 
 
+def random_weights(name: str, network: nn.Module) -> TeacherSpec:
+    """Describe a network that :data:`RANDOM` leaves untrained.
+
+    Args:
+        name: Of the architecture.
+        network: With its weights.
+    """
+    return TeacherSpec(
+        name=f"{name} with random weights",
+        source="random weights, not pretrained: for experiments only",
+        licence="none needed",
+        sha256=weights_digest(network),
+    )
+
+
 def read_file(path: Path, what: str) -> bytes:
     """Read a file of weights.
 

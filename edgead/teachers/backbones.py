@@ -17,8 +17,8 @@ from edgead.teachers._weights import (
     Weights,
     described,
     parsed,
+    random_weights,
     read_file,
-    weights_digest,
 )
 
 DOWNLOADS = "https://download.pytorch.org/models/"
@@ -67,12 +67,7 @@ def load_backbone(network: Trunk, source: str | None) -> TeacherSpec:
             be downloaded here; says where to put the file.
     """
     if source == RANDOM:
-        return TeacherSpec(
-            name=f"{network.architecture} with random weights",
-            source="random weights, not pretrained: for experiments only",
-            licence="none needed",
-            sha256=weights_digest(network),
-        )
+        return random_weights(network.architecture, network)
     if source is None:
         ours = f", or '{DISTILLED}' for the small one of this package"
         path, data = fetch(
