@@ -4,9 +4,11 @@ BIN = $(VENV)/bin
 READY = $(VENV)/.ready
 # Without --no-compile pip compiles every module of torch, most of which nothing here imports.
 PIP_INSTALL = pip install --quiet --disable-pip-version-check --no-compile
+# What is imported is compiled once and kept, not again in each process that a test starts.
+unexport PYTHONDONTWRITEBYTECODE
 
-# One test process a core, each of one thread; the tests of a file stay together, because they share
-# what they set up.
+# One test process a core, each of one thread but where a test asks for all cores; the tests of a file
+# stay together, because they share what they set up.
 WORKERS ?= auto
 PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -27,6 +28,32 @@ from tests import onnx_bytes
 from tests.leaks import nothing_is_left_behind  # noqa: F401
 
 SIDE = 32
+
+CORES = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
+"""Those that this process started with; empty where the system does not tell."""
+
+
+def pytest_configure() -> None:
+    """Keep each worker of pytest-xdist on a core of its own, with one thread in all it starts.
+
+    On two cores, two workers of two threads each take twice the CPU time: a thread that waits for
+    another one spins, on a core that the other one needs.
+    """
+    worker = os.environ.get("PYTEST_XDIST_WORKER", "")
+    if CORES and worker.startswith("gw"):
+        os.sched_setaffinity(0, {CORES[int(worker[2:]) % len(CORES)]})
+
+
+@pytest.fixture
+def all_cores() -> Iterator[None]:
+    """Run a test on all cores: one whose threads must really meet each other."""
+    if not CORES:
+        yield
+        return
+    own = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, CORES)
+    yield
+    os.sched_setaffinity(0, own)
 
 
 def part(seed: int, size: tuple[int, int] = (70, 90), defect: bool = False) -> np.ndarray:

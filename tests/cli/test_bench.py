@@ -98,6 +98,7 @@ def test_photos_batches_cameras_and_streams(
     assert bench(artifact, *quick, "--strict") == 3
 
 
+@pytest.mark.usefixtures("all_cores")
 def test_precision_and_hint_are_used_recorded_and_run_again(
     tiny_artifact: Callable[..., Artifact], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -50,6 +50,7 @@ def test_what_c_prints_in_this_thread_is_collected_and_no_more(
     assert capfd.readouterr().err == "from another thread\nof Python\na child\nafterwards\n"
 
 
+@pytest.mark.usefixtures("all_cores")
 def test_each_of_several_threads_finds_its_own_damage(tmp_path: object) -> None:
     data = encoded(".jpg", part(0, (240, 320)))
     middle = len(data) // 2

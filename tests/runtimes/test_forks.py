@@ -16,7 +16,10 @@ import pytest
 
 from edgead.artifact import Artifact
 
-pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+pytestmark = [
+    pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork"),
+    pytest.mark.usefixtures("all_cores"),
+]
 
 RUNTIMES = ["onnxruntime", "openvino"]
 _SECONDS = 20

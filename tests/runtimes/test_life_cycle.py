@@ -20,6 +20,8 @@ from edgead.runtimes import RawOutput, Runtime, RuntimeOptions
 from edgead.runtimes.onnxruntime import OnnxRuntime
 from edgead.runtimes.openvino import OpenVinoRuntime
 
+pytestmark = pytest.mark.usefixtures("all_cores")
+
 Make = Callable[..., Artifact]
 IMAGE = np.full((1, 32, 32, 3), 90, np.uint8)
 ONE_THREAD = RuntimeOptions(threads=1)

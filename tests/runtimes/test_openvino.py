@@ -58,6 +58,7 @@ def test_the_scores_of_a_detector_are_those_of_onnxruntime(exported: Path) -> No
     np.testing.assert_allclose(together, expected, rtol=0, atol=tolerance)
 
 
+@pytest.mark.usefixtures("all_cores")
 def test_threads_may_share_one(exported: Path) -> None:
     artifact = read_artifact(exported)
     batch = photos(artifact.manifest.input.size)

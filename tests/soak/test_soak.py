@@ -36,6 +36,7 @@ def test_memory_is_level_while_frames_are_scored(artifact: str, runtime: str) ->
     )
 
 
+@pytest.mark.usefixtures("all_cores")
 @pytest.mark.parametrize("runtime", ["onnxruntime", "openvino"])
 def test_threads_that_share_a_detector_get_the_scores_of_one(artifact: str, runtime: str) -> None:
     assert "equal scores" in run(

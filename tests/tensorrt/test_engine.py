@@ -166,6 +166,7 @@ def test_what_follows_the_last_convolution_stays_fp32(
     assert writes["Conv"] == ["Half"]
 
 
+@pytest.mark.usefixtures("all_cores")
 def test_four_threads_share_one_engine(
     install: Install, onnx_artifact: Make, tmp_path: Path, gpu: Gpu
 ) -> None:
@@ -191,6 +192,7 @@ def test_four_threads_share_one_engine(
     assert found == {worker: [expected[worker]] * 20 for worker in range(4)}
 
 
+@pytest.mark.usefixtures("all_cores")
 def test_threads_take_turns_where_contexts_cannot_share_a_profile(
     install: Install, onnx_artifact: Make, tmp_path: Path
 ) -> None:
@@ -214,6 +216,7 @@ def test_threads_take_turns_where_contexts_cannot_share_a_profile(
     assert len(set(scores)) == 1
 
 
+@pytest.mark.usefixtures("all_cores")
 def test_closing_waits_for_what_other_threads_have_begun(
     install: Install, onnx_artifact: Make, tmp_path: Path
 ) -> None:

@@ -41,6 +41,7 @@ def stop_at(step: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(steps, "_draw", draw)
 
 
+@pytest.mark.usefixtures("all_cores")
 def test_a_resumed_training_ends_with_the_same_bits(
     tmp_path: Path, shared_dataset: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
