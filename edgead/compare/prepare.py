@@ -87,7 +87,7 @@ def require_same(contender: Contender, plan: Plan) -> None:
         return
     record = run.read_record()
     begun = with_all_options(record.config)
-    wanted = with_defaults(_config(contender, plan), plan.train_device)
+    wanted = with_defaults(config_of(contender, plan), plan.train_device)
     for field in dataclasses.fields(wanted):
         was, now = getattr(begun, field.name), getattr(wanted, field.name)
         if field.name not in ("data", "options", "good") and was != now:
@@ -112,7 +112,8 @@ def require_same(contender: Contender, plan: Plan) -> None:
         )
 
 
-def _config(contender: Contender, plan: Plan) -> TrainConfig:
+def config_of(contender: Contender, plan: Plan) -> TrainConfig:
+    """Return the training of a contender, with ``None`` for what its recipe and machine choose."""
     from edgead.training import TrainConfig
 
     return TrainConfig(
@@ -140,7 +141,7 @@ def trained(contender: Contender, plan: Plan) -> Run:
     if run.is_finished:
         notices.say(f"{contender.label}: already trained, using {run.path}")
     else:
-        train(_config(contender, plan), run.path, plan.train_device, resume=run.exists)
+        train(config_of(contender, plan), run.path, plan.train_device, resume=run.exists)
     return run
 
 

@@ -1,0 +1,1 @@
+"""How accurate detectors are: the published protocols, and other sets, in one table."""
