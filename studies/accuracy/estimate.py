@@ -30,7 +30,7 @@ from studies.accuracy.protocols import MVTEC_AD_2
 
 _FEW, _MORE = 12, 28  # photos; some detectors need eight beside those held out
 _WARM_UP, _MOST_STEPS, _SECONDS_OF_STEPS = 2, 12, 5.0
-_JUDGED_EACH = 3  # good and defective photos of the short evaluation
+_JUDGED_EACH = 5  # good and defective photos of the short evaluation
 
 
 @dataclass(frozen=True)
