@@ -2,10 +2,14 @@
 
 Rounding shifts the raw maps a little, and the map normalisation divides by a small range. So the
 head's weights, the score statistics and the threshold of an INT8 graph come from its own maps and
-scores on held-out good photos, not from those of the FP32 graph.
+scores on held-out good photos, not from those of the FP32 graph. So does the Gaussian that gives a
+map its shape, where a detector has one.
 """
 
 from __future__ import annotations
+
+import functools
+import operator
 
 import numpy as np
 import numpy.typing as npt
@@ -13,7 +17,12 @@ import onnx
 from onnx import numpy_helper
 
 from edgead.calibration.probe import probe
+from edgead.export.onnx_graph import EditableGraph
 from edgead.export.roles import HEAD
+from edgead.teaching.texture import Moments, Texture
+
+TEXTURE_WEIGHT = f"{HEAD}.taught.texture_weight"
+"""The Gaussian of the map in :class:`edgead.models._taught_head.TaughtHead`."""
 
 _LOW, _HIGH = 0.9, 0.995  # the quantiles of the map normalisation (EfficientAd, section 3.4)
 
@@ -72,6 +81,48 @@ def refit_head(
             values = weights if tensor.name == node.input[1] else bias
             tensor.CopyFrom(numpy_helper.from_array(values.astype(np.float32), tensor.name))
     return refitted
+
+
+def refit_texture(
+    source: onnx.ModelProto, changed: onnx.ModelProto, photos: npt.NDArray[np.uint8]
+) -> onnx.ModelProto:
+    """Give the Gaussian of a map what the changed arithmetic does to its features on good photos.
+
+    Rounding adds noise where the features of good parts hardly vary. What it changes in mean and
+    covariance is added to those that were learned in training, as in :mod:`edgead.teaching.int8`.
+
+    Args:
+        source: The FP32 graph.
+        changed: The same graph with other arithmetic.
+        photos: Held-out good photos, uint8 ``[N, height, width, 3]`` BGR.
+
+    Returns:
+        The changed graph with a new Gaussian; as it was where it has none.
+    """
+    if all(tensor.name != TEXTURE_WEIGHT for tensor in changed.graph.initializer):
+        return changed
+    before, after = _texture_moments(source, photos), _texture_moments(changed, photos)
+    edited = EditableGraph(changed)
+    product = _texture_product(changed)
+    (added,) = (node for node in edited.nodes if product.output[0] in node.input)
+    bias = next(name for name in added.input if name != product.output[0])
+    learned = Texture(edited.values(TEXTURE_WEIGHT), edited.values(bias).ravel())
+    known = learned.moments(before.count)
+    fitted = (known + after + before.negative()).texture()
+    for name, values in ((TEXTURE_WEIGHT, fitted.weight), (bias, fitted.bias[:, None])):
+        edited.weights[name].CopyFrom(numpy_helper.from_array(values, name))
+    return edited.model
+
+
+def _texture_product(model: onnx.ModelProto) -> onnx.NodeProto:
+    return next(node for node in model.graph.node if node.input[:1] == [TEXTURE_WEIGHT])
+
+
+def _texture_moments(model: onnx.ModelProto, photos: npt.NDArray[np.uint8]) -> Moments:
+    """Return those of the vectors that the Gaussian is of, ``[1, channels, places]`` a photo."""
+    vectors = _texture_product(model).input[1]
+    found = probe(model, [vectors], [photo[None] for photo in photos])
+    return functools.reduce(operator.add, (Moments.of(values[0].T) for (values,) in found))
 
 
 def _values(model: onnx.ModelProto, name: str) -> npt.NDArray[np.float32]:

@@ -47,7 +47,7 @@ class StaticInt8:
 def static_int8(
     model: onnx.ModelProto, photos: CalibrationPhotos, method: str = "minmax"
 ) -> StaticInt8:
-    """Make a graph INT8: equalise channels, round weights, measure ranges, fit the head again.
+    """Make a graph INT8: equalise channels, round weights, measure ranges, fit what follows again.
 
     Args:
         model: FP32 graph with edgead's contract.
@@ -87,7 +87,13 @@ def static_int8(
     stored = strict_json.parse(cache.remembered("ranges", (*key, method), measure), source)
     ends = strict_json.build(dict[str, tuple[float, float]], stored, source)
     ranges = {name: Range(low, high) for name, (low, high) in ends.items()}
+    made = (
+        qdq.for_onnxruntime(prepared, ranges, floats),
+        qdq.for_tensorrt(prepared, ranges, floats),
+    )
     return StaticInt8(
-        refit.refit_head(model, qdq.for_onnxruntime(prepared, ranges, floats), photos.good),
-        refit.refit_head(model, qdq.for_tensorrt(prepared, ranges, floats), photos.good),
+        *(
+            refit.refit_texture(model, refit.refit_head(model, graph, photos.good), photos.good)
+            for graph in made
+        )
     )

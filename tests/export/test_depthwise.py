@@ -14,12 +14,14 @@ from edgead.calibration.photos import CalibrationPhotos
 from edgead.calibration.probe import probe
 from edgead.calibration.ranges import extremes
 from edgead.errors import UsageError
-from edgead.export import ExportOptions, fp16, graph, qdq, roles, tensorrt_rules
+from edgead.export import ExportOptions, fp16, graph, qdq, refit, roles, tensorrt_rules
 from edgead.export.equalise import equalisable, readers
 from edgead.export.pipeline import prepare
 from edgead.export.rounding import round_weights
 from edgead.export.tensorrt.onnx_nodes import cast_first
 from edgead.models import create_model
+from edgead.teaching.padim import FEWEST_PHOTOS
+from edgead.teaching.texture import SHRINKAGE
 from edgead.training import TrainConfig, train
 from tests.graphs import operators
 from tests.models.reference import photos as smooth_photos
@@ -31,9 +33,10 @@ SIZE = (64, 64)
 @pytest.fixture(scope="module")
 def model() -> onnx.ModelProto:
     torch.manual_seed(0)
-    made = create_model("reverse-distillation-lite0", SIZE, fusion="none")
+    made = create_model("reverse-distillation-lite0", SIZE)
     randomise(made)
-    return onnx.load_from_string(graph.to_onnx(made.eval()))
+    made.eval().fit(lambda: iter([smooth_photos(FEWEST_PHOTOS, SIZE)]))
+    return onnx.load_from_string(graph.to_onnx(made))
 
 
 @pytest.fixture(scope="module")
@@ -94,6 +97,31 @@ def test_each_channel_is_rounded_by_what_it_sees(
         for made in (learned, nearest)
     ]
     assert errors[0] < 0.7 * errors[1]
+
+
+def test_the_gaussian_of_the_map_is_that_of_the_changed_features(model: onnx.ModelProto) -> None:
+    """It was learned from these photos, so the new one is that of their INT8 features."""
+    good = smooth_photos(FEWEST_PHOTOS, SIZE).numpy()
+    floats = roles.first_layers(model)
+    ranges = extremes(model, qdq.calibrated_tensors(model, floats), [photo[None] for photo in good])
+    int8 = qdq.for_onnxruntime(model, ranges, floats)
+    found = refit.refit_texture(model, int8, good)
+
+    product = next(node for node in found.graph.node if node.input[0] == refit.TEXTURE_WEIGHT)
+    vectors = run(found, good, product.input[1]).transpose(0, 2, 1).reshape(-1, 40)
+    covariance = np.cov(vectors.T, bias=True)
+    even = SHRINKAGE * np.trace(covariance) / 40 * np.eye(40)
+    expected = np.linalg.inv((1 - SHRINKAGE) * covariance + even) / 40
+
+    def error(made: onnx.ModelProto) -> float:
+        tensors = {t.name: numpy_helper.to_array(t) for t in made.graph.initializer}
+        weight = tensors[refit.TEXTURE_WEIGHT]
+        return float(np.abs(weight.T @ weight - expected).max())
+
+    assert error(found) < 0.05 * error(int8)
+    (added,) = (node for node in found.graph.node if product.output[0] in node.input)
+    centred = run(found, good, added.output[0])
+    np.testing.assert_allclose(centred.mean((0, 2)), 0, atol=1e-3 * np.abs(centred).max())
 
 
 def test_no_activation_is_equalised_over_a_depthwise_convolution(model: onnx.ModelProto) -> None:
