@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import functools
 import operator
+from collections.abc import Iterator
 
 import numpy as np
 import numpy.typing as npt
@@ -115,7 +116,8 @@ def refit_texture(
 
 
 def _texture_product(model: onnx.ModelProto) -> onnx.NodeProto:
-    return next(node for node in model.graph.node if node.input[:1] == [TEXTURE_WEIGHT])
+    nodes: Iterator[onnx.NodeProto] = iter(model.graph.node)
+    return next(node for node in nodes if TEXTURE_WEIGHT in node.input)
 
 
 def _texture_moments(model: onnx.ModelProto, photos: npt.NDArray[np.uint8]) -> Moments:
