@@ -2,24 +2,31 @@ VENV ?= .venv
 PYTHON ?= python3
 BIN = $(VENV)/bin
 READY = $(VENV)/.ready
+TORCH = $(VENV)/.torch
 # Without --no-compile pip compiles every module of torch, most of which nothing here imports.
 PIP_INSTALL = pip install --quiet --disable-pip-version-check --no-compile
 # What is imported is compiled once and kept, not again in each process that a test starts.
 unexport PYTHONDONTWRITEBYTECODE
 
 # One test process a core, each of one thread but where a test asks for all cores; the tests of a file
-# stay together, because they share what they set up.
+# stay together, because they share what they set up, in the order of tests/conftest.py.
 WORKERS ?= auto
-PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
+PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 .PHONY: demo docs test test-fast test-oldest install-oldest run-oldest test-newest install-newest \
-	run-newest coverage check install
+	run-newest coverage check install install-torch
 
 install: $(READY)
 
-$(READY): pyproject.toml constraints.txt
+# The long part, and the only one that writes nothing into the checkout.
+install-torch: $(TORCH)
+
+$(TORCH): constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/$(PIP_INSTALL) -c constraints.txt torch
+	touch $(TORCH)
+
+$(READY): pyproject.toml constraints.txt $(TORCH)
 	$(BIN)/$(PIP_INSTALL) -c constraints.txt -e '.[dev]'
 	touch $(READY)
 
