@@ -78,7 +78,7 @@ printf 'processor\t: 0\nBogoMIPS\t: 108.00\nFeatures\t: %s\nCPU implementer\t: 0
     "\$features" "\$part" >"$folder/root/proc/cpuinfo"
 exec env -i PATH=/usr/bin:/bin HOME="$folder" QEMU_LD_PREFIX="$folder/root" \
     PYTHONHOME="$folder/root/usr" PYTHONPATH="$folder/site\${PYTHONPATH:+:\$PYTHONPATH}" \
-    PYTHONDONTWRITEBYTECODE=1 qemu-aarch64-static -cpu "\$cpu" -L "$folder/root" \
+    qemu-aarch64-static -cpu "\$cpu" -L "$folder/root" \
     "$folder/root/usr/bin/python$version" "\$@"
 EOF
 chmod +x "$folder/python"
