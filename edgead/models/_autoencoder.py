@@ -113,5 +113,38 @@ class SmallAutoencoder(nn.Module):
         return features
 
 
+class FeatureAutoencoder(nn.Module):
+    """The autoencoder of efficientad-lite0: it reads the teacher's features, not the photo.
+
+    Args:
+        cells: ``(height, width)`` of the features.
+        in_channels: Of the features that it reads.
+        out_channels: Of each level that it predicts.
+    """
+
+    def __init__(self, cells: Size, in_channels: int, out_channels: tuple[int, ...]) -> None:
+        super().__init__()
+        encoder: list[nn.Module] = []
+        for before in (in_channels, _WIDTH):
+            encoder += [nn.Conv2d(before, _WIDTH, 3, stride=2, padding=1), nn.ReLU()]
+        half, quarter = _halved(cells), _halved(_halved(cells))
+        # One position at any image size: the bottleneck must see the whole part.
+        self.encoder = nn.Sequential(*encoder, nn.Conv2d(_WIDTH, _WIDTH, quarter))
+        self.steps = nn.ModuleList(nn.Conv2d(_WIDTH, _WIDTH, 3, padding=1) for _ in range(3))
+        self.step_sizes = [quarter, half, cells]
+        self.heads = nn.ModuleList(nn.Conv2d(_WIDTH, channels, 1) for channels in out_channels)
+
+    def forward(self, features: Tensor) -> list[Tensor]:
+        """Predict each level: standardised ``[N, C, h, w]`` to ``[N, C_l, h, w]``."""
+        x = self.encoder(features)
+        for size, convolution in zip(self.step_sizes, self.steps, strict=True):
+            x = functional.relu(convolution(_upsample(x, size)))
+        return [head(x) for head in self.heads]
+
+
+def _halved(size: Size) -> Size:
+    return -(-size[0] // 2), -(-size[1] // 2)
+
+
 def _upsample(x: Tensor, size: Size) -> Tensor:
     return functional.interpolate(x, size=size, mode="bilinear", align_corners=False)

@@ -34,6 +34,9 @@ class LiteModel(FrozenModel):
     stages: ClassVar[tuple[int, ...]]
     """Numbers of the stages whose features are learned, ascending."""
 
+    inputs: ClassVar[tuple[int, ...]] = ()
+    """Numbers of further stages that the steps need: where trained networks start."""
+
     divisor: ClassVar[int] = lite.FACTOR
 
     teacher_net: EfficientNetLite0
@@ -81,9 +84,11 @@ class LiteModel(FrozenModel):
         return found
 
     def features(self, photos: Tensor) -> list[Tensor]:
-        """Return the levels that are learned, not standardised."""
-        found = self.all_stages(photos)
-        return [found[stage] for stage in self.stages]
+        """Return what the steps need: :attr:`inputs` and :attr:`stages`, not standardised."""
+        return self._kept(self.all_stages(photos))
+
+    def _kept(self, found: list[Tensor]) -> list[Tensor]:
+        return [found[stage] for stage in (*self.inputs, *self.stages)]
 
     def fit(self, batches: PhotoBatches) -> None:
         """Keep the features of the training photos, with each channel's mean and deviation."""
@@ -92,7 +97,7 @@ class LiteModel(FrozenModel):
         with torch.no_grad():
             for photos in batches():
                 found = [stage.float() for stage in self.all_stages(photos)]
-                self._cache.append([found[stage] for stage in self.stages])
+                self._cache.append(self._kept(found))
                 for stage, channels in sums.items():
                     channels.add(found[stage])
                 self.observe(found)
@@ -112,6 +117,8 @@ class LiteModel(FrozenModel):
             for stage, level in zip(self.stages, levels, strict=True)
         ]
 
-    def targets(self, batch: StepBatch) -> list[Tensor]:
-        """Return the standardised levels for a step's photos."""
-        return self.standardised(self._targets(batch))
+    def targets(self, batch: StepBatch) -> tuple[list[Tensor], list[Tensor]]:
+        """Return the features of :attr:`inputs` and the standardised levels of a step's photos."""
+        found = self._targets(batch)
+        count = len(self.inputs)
+        return found[:count], self.standardised(found[count:])

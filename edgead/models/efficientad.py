@@ -7,7 +7,6 @@ same method with a smaller teacher, student and autoencoder, for CPUs.
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Mapping
 from typing import ClassVar
 
@@ -22,6 +21,7 @@ from edgead.models._autoencoder import PaperAutoencoder, SmallAutoencoder
 from edgead.models._channels import ChannelSums
 from edgead.models._efficientad_graph import DeployedEfficientAd, raw_map
 from edgead.models._feature_cache import FeatureCache
+from edgead.models._losses import mean_of_highest
 from edgead.models._schedule import warm_up_and_cosine
 from edgead.models.base import PhotoBatches
 from edgead.models.gradient import GradientModel, Recipe, StepBatch
@@ -187,7 +187,7 @@ class EfficientAd(GradientModel):
         predicted = self.autoencoder(changed).float()
         distance = (target - imitation[:, :TEACHER_CHANNELS]).square()
         return {
-            "hard": _mean_of_highest(distance, HARD_QUANTILE),
+            "hard": mean_of_highest(distance, HARD_QUANTILE),
             "penalty": self._penalty * on_penalty[:, :TEACHER_CHANNELS].square().mean(),
             "autoencoder": (changed_target - predicted).square().mean(),
             "student_autoencoder": (predicted - on_changed[:, TEACHER_CHANNELS:]).square().mean(),
@@ -212,7 +212,7 @@ class EfficientAd(GradientModel):
         predicted = self.autoencoder(photos).float()
         distance = (target - on_photos[:, :TEACHER_CHANNELS]).square()
         return {
-            "hard": _mean_of_highest(distance, _HARD_QUANTILE_SHORT),
+            "hard": mean_of_highest(distance, _HARD_QUANTILE_SHORT),
             "plain": distance.mean(),
             "penalty": self._penalty * on_penalty[:, :TEACHER_CHANNELS].square().mean(),
             "autoencoder": (target - predicted).square().mean(),
@@ -373,9 +373,3 @@ class EfficientAdN(EfficientAd):
         wants_penalty=True,
         reference="docs/notes/efficientad-n.md",
     )
-
-
-def _mean_of_highest(values: Tensor, quantile: float) -> Tensor:
-    """Mean of the values at or above a quantile, without sorting them all."""
-    count = values.numel() - math.ceil(quantile * (values.numel() - 1))
-    return values.flatten().topk(max(1, count), sorted=False).values.mean()

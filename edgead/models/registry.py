@@ -24,10 +24,12 @@ ENTRY_POINT_GROUP = "edgead.models"
 
 _FILES = (
     "edgead.models.efficientad",
+    "edgead.models.efficientad_lite",
     "edgead.models.efficientad_survey",
     "edgead.models.reverse_distillation",
     "edgead.models.reverse_distillation_lite",
     "edgead.models.stfpm",
+    "edgead.models.stfpm_lite",
 )
 
 _Model = TypeVar("_Model", bound=type[AnomalyModel])

@@ -94,10 +94,7 @@ class EfficientNetLite0(nn.Module):
             InvertedResidual(b.inputs, b.outputs, b.kernel, b.stride, b.expansion)
             for b in self.specs
         )
-        for module in self.modules():
-            if isinstance(module, nn.Conv2d):
-                # Fan in: what a depthwise convolution puts out comes from one channel alone.
-                nn.init.kaiming_normal_(module.weight, mode="fan_in", nonlinearity="relu")
+        _initialise(self)
 
     def load(self, arrays: Arrays) -> None:
         """Take pretrained weights.
@@ -143,6 +140,38 @@ class EfficientNetLite0(nn.Module):
         for spec, block in zip(self.specs, self.blocks, strict=True):
             found = stages[spec.stage] = block(found)
         return list(stages.values())
+
+
+class LiteStages(nn.Module):
+    """Some stages of the backbone as a network of its own, with random weights.
+
+    Args:
+        first: Number of its first stage, 1 to 6; its input is the output of the stage before.
+        last: Number of its last stage.
+    """
+
+    def __init__(self, first: int, last: int) -> None:
+        super().__init__()
+        self.specs = [block for block in lite.BLOCKS if first <= block.stage <= last]
+        self.blocks = nn.ModuleList(
+            InvertedResidual(b.inputs, b.outputs, b.kernel, b.stride, b.expansion)
+            for b in self.specs
+        )
+        _initialise(self)
+
+    def forward(self, features: Tensor) -> list[Tensor]:
+        """Return the output of each of its stages, float32 ``[N, C, h, w]``."""
+        stages: dict[int, Tensor] = {}
+        for spec, block in zip(self.specs, self.blocks, strict=True):
+            features = stages[spec.stage] = block(features)
+        return list(stages.values())
+
+
+def _initialise(network: nn.Module) -> None:
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d):
+            # Fan in: what a depthwise convolution puts out comes from one channel alone.
+            nn.init.kaiming_normal_(module.weight, mode="fan_in", nonlinearity="relu")
 
 
 def to_lite_input(photos: Tensor) -> Tensor:
