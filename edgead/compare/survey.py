@@ -73,6 +73,7 @@ FAMILIES = {
     "patchcore": _PATCHCORE,
     "padim": _PADIM,
     "stfpm": _STFPM,
+    "stfpm-lite0": _STFPM,
     "reverse-distillation": _REVERSE,
     "reverse-distillation-resnet18": _REVERSE,
     "reverse-distillation-lite0": _REVERSE,
@@ -80,6 +81,7 @@ FAMILIES = {
     "efficientad-s": _EFFICIENTAD,
     "efficientad-m": _EFFICIENTAD,
     "efficientad-survey": _EFFICIENTAD,
+    "efficientad-lite0": _EFFICIENTAD,
 }
 """Published method of each detector of edgead; a package's detector may have any name."""
 
@@ -90,6 +92,16 @@ _OWN_NETWORKS = {
     "reverse-distillation-lite0": {
         "teacher": "EfficientNet-Lite0, stages 5 and 6, frozen",
         "extra": "trained bottleneck between them; Gaussians of good photos at each place",
+    },
+    "stfpm-lite0": {
+        "teacher": "EfficientNet-Lite0, stages 5 and 6, frozen",
+        "student": "the same two stages, on the teacher's stage 4",
+        "extra": "Gaussians of good photos at each place",
+    },
+    "efficientad-lite0": {
+        "teacher": "EfficientNet-Lite0, stages 5 and 6, frozen",
+        "student": "the same two stages, on the teacher's stage 4",
+        "extra": "autoencoder of the features; Gaussians of good photos at each place",
     },
     "efficientad-survey": {
         "teacher": "4 stride-2 convolutions, fine-tuned on the good photos",

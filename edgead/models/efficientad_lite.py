@@ -50,7 +50,7 @@ class Student(nn.Module):
 
 @register_model("efficientad-lite0")
 class EfficientAdLite0(LiteDetector):
-    """EfficientAd with EfficientNet-Lite0: PARAMS M parameters, GMACS GMAC at 256x256.
+    """EfficientAd with EfficientNet-Lite0: 5.80 M parameters, 0.66 GMAC at 256x256.
 
     Args:
         image_size: ``(height, width)`` in pixels, multiples of 32.

@@ -24,7 +24,7 @@ _INPUT = 4  # the stage that the student starts from
 
 @register_model("stfpm-lite0")
 class STFPMLite0(LiteDetector):
-    """STFPM with EfficientNet-Lite0: PARAMS M parameters, GMACS GMAC at 256x256.
+    """STFPM with EfficientNet-Lite0: 5.22 M parameters, 0.63 GMAC at 256x256.
 
     Args:
         image_size: ``(height, width)`` in pixels, multiples of 32.

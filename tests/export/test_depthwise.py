@@ -30,10 +30,17 @@ from tests.models.reference import randomise
 SIZE = (64, 64)
 
 
+OTHERS = ("stfpm-lite0", "efficientad-lite0")
+
+
 @pytest.fixture(scope="module")
 def model() -> onnx.ModelProto:
+    return exported("reverse-distillation-lite0")
+
+
+def exported(name: str) -> onnx.ModelProto:
     torch.manual_seed(0)
-    made = create_model("reverse-distillation-lite0", SIZE)
+    made = create_model(name, SIZE)
     randomise(made)
     made.eval().fit(lambda: iter([smooth_photos(FEWEST_PHOTOS, SIZE)]))
     return onnx.load_from_string(graph.to_onnx(made))
@@ -53,6 +60,15 @@ def run(model: onnx.ModelProto, batch: np.ndarray, output: str = "anomaly_map") 
 def test_all_but_the_first_two_run_as_integers(
     model: onnx.ModelProto, photos: CalibrationPhotos, tmp_path: Path
 ) -> None:
+    check_integers(model, photos, tmp_path)
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_so_do_the_others(name: str, photos: CalibrationPhotos, tmp_path: Path) -> None:
+    check_integers(exported(name), photos, tmp_path)
+
+
+def check_integers(model: onnx.ModelProto, photos: CalibrationPhotos, tmp_path: Path) -> None:
     floats = roles.first_layers(model)
     assert floats == ["teacher/stem", "teacher/blocks.0.depthwise"]
     ranges = extremes(model, qdq.calibrated_tensors(model, floats), photos.for_ranges())
