@@ -39,8 +39,8 @@ def add_parser(subparsers: _options.Subparsers) -> None:
         "--backbone-weights",
         metavar="FILE",
         help="pretrained weights of the teacher or backbone (default: the detector's own). "
-        "'anomalib': download anomalib's teacher for EfficientAd-S or -M. 'distilled': the small "
-        "ResNet-18 of this package. 'random': untrained, where the detector allows it",
+        "'anomalib': download anomalib's teacher for EfficientAd-S or -M. 'random': untrained, "
+        "where the detector allows it",
     )
     _options.add_false_positive_rate(parser)
     parser.add_argument(

@@ -1,4 +1,4 @@
-"""Pretrained ResNets: a file, PyTorch's published ones, or, if asked for, ours or random ones."""
+"""Pretrained ResNets: a file, PyTorch's published ones, or, if asked for, random ones."""
 
 from __future__ import annotations
 
@@ -20,18 +20,13 @@ from edgead.teachers._weights import (
     random_weights,
     read_file,
 )
+from edgead.teachers.removed import DISTILLED, GONE, INSTEAD
 
 DOWNLOADS = "https://download.pytorch.org/models/"
 _PREFIXES = ("module.", "model.", "backbone.", "encoder.", "teacher.")
 _UNUSED = ("layer4.", "fc.", "avgpool.")
 
 _WHAT = "weights file"
-
-DISTILLED = "distilled"
-"""In place of a file: the small network in this package, for machines without ImageNet weights."""
-
-SHIPPED = {"resnet18": "resnet18.safetensors"}
-"""What :data:`DISTILLED` stands for, by architecture."""
 
 _OPTION = "--teacher FILE (edgead compare: --teacher MODEL=FILE)"
 
@@ -55,42 +50,34 @@ def load_backbone(network: Trunk, source: str | None) -> TeacherSpec:
     Args:
         network: The trunk to fill.
         source: A file (torchvision's ``.pth``, a timm checkpoint, or safetensors with the same
-            names), :data:`DISTILLED`, ``"random"``, or ``None`` for torchvision's ImageNet weights:
-            from the cache folder, or downloaded to it.
+            names), ``"random"``, or ``None`` for torchvision's ImageNet weights: from the cache
+            folder, or downloaded to it.
 
     Returns:
         What the weights are and under which licence.
 
     Raises:
-        UsageError: The file does not exist, or this package has no network of that architecture.
+        UsageError: The file does not exist, or is the one that the package no longer has.
         EdgeadError: The file is damaged, unsafe to load or of another architecture, or nothing can
             be downloaded here; says where to put the file.
     """
     if source == RANDOM:
         return random_weights(network.architecture, network)
+    if source == DISTILLED:
+        raise UsageError(f"{GONE}: {INSTEAD} with {_OPTION}")
     if source is None:
-        ours = f", or '{DISTILLED}' for the small one of this package"
         path, data = fetch(
             DOWNLOADS,
             PUBLISHED[network.architecture],
             f"the ImageNet weights of {network.architecture}",
-            _OPTION + (ours if network.architecture in SHIPPED else ""),
+            _OPTION,
         )
-    elif source == DISTILLED:
-        if network.architecture not in SHIPPED:
-            raise UsageError(
-                f"no {network.architecture} comes with this package: give a file with {_OPTION}, "
-                "or use reverse-distillation-resnet18"
-            )
-        path = Path(__file__).with_name(SHIPPED[network.architecture])
-        data = read_file(path, _WHAT)
     else:
         path = Path(source)
         if not path.is_file():
             raise UsageError(
                 f"the weights file {path} does not exist; leave it out for torchvision's ImageNet "
-                f"weights, write '{DISTILLED}' for the small ResNet-18 of this package, or "
-                f"'{RANDOM}' for untrained ones"
+                f"weights, or write '{RANDOM}' for untrained ones"
             )
         data = read_file(path, _WHAT)
     weights = _checked(data, path, _WHAT)

@@ -17,8 +17,8 @@ from edgead.artifact.specs import ViewSpec
 from edgead.errors import UsageError
 from edgead.strict_json import Source
 from edgead.teachers._weights import RANDOM
-from edgead.teachers.backbones import DISTILLED
 from edgead.teachers.pdn import ANOMALIB
+from edgead.teachers.removed import DISTILLED
 
 _NAMED = (RANDOM, DISTILLED, ANOMALIB)
 """Words that stand for a teacher, whatever lies in the current folder."""

@@ -18,11 +18,12 @@ from edgead import files, notices
 from edgead.artifact import Manifest, TeacherSpec
 from edgead.calibration import threshold as thresholds
 from edgead.datasets import Dataset, Photo, identical
-from edgead.errors import TrainingError
+from edgead.errors import TrainingError, UsageError
 from edgead.models import AnomalyModel, GradientModel, create_model
 from edgead.models.base import PhotoBatches
 from edgead.models.options import spelled
 from edgead.networks.inputs import channels_last
+from edgead.teachers import removed
 from edgead.training import _metrics, finishing, penalty, photo_checks, photos
 from edgead.training.config import TrainConfig
 from edgead.training.defaults import require_usable, resolve
@@ -67,7 +68,7 @@ def train(
     fabric = launch(device, config.precision or "32-true")
     torch.manual_seed(config.seed)
     model = create_model(config.model, config.image_size, **config.options)
-    teacher = model.load_teacher(config.teacher)
+    teacher = _teacher(model, config, run) if resume else model.load_teacher(config.teacher)
     digest = photos.digest([*split.training, *split.held_out])
     number: str | None = new_run()
     if resume:
@@ -164,6 +165,24 @@ def _labelled(config: TrainConfig, dataset: Dataset) -> Sequence[Photo]:
                 f"{what} of {config.data}: {so}"
             )
     return labelled
+
+
+def _teacher(model: AnomalyModel, config: TrainConfig, run: Run) -> TeacherSpec | None:
+    """Load the teacher of a training that goes on.
+
+    One that the package no longer has is in the checkpoint, with the detector's other weights.
+
+    Raises:
+        UsageError: There is no checkpoint with it.
+    """
+    if config.teacher != removed.DISTILLED:
+        return model.load_teacher(config.teacher)
+    if run.has_checkpoint:
+        return removed.RESNET18
+    raise UsageError(
+        f"the training in {run.path} has no checkpoint to go on from, and {removed.GONE}: train "
+        f"into a new folder and {removed.INSTEAD} with --teacher FILE"
+    )
 
 
 def _check_same(record: RunRecord, digest: str, teacher: TeacherSpec | None) -> None:

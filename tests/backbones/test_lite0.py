@@ -145,6 +145,10 @@ def test_arrays_survive_the_cache_format() -> None:
     torch_format = pytest.importorskip("safetensors.numpy", reason="a device has no safetensors")
     other = torch_format.load(data)
     assert all(np.array_equal(other[name], arrays[name]) for name in arrays)
+    half = {"a": np.float16([0.1, -3]), "counter": np.int64([4])}
+    (found_half,) = safetensors.unpacked(torch_format.save(half)).items()
+    assert (found_half[0], found_half[1].dtype) == ("a", np.float32)
+    assert np.array_equal(found_half[1], half["a"])
     for damaged in (data[:-1], data[:20], b"", b"\xff" * 40, data[:8] + b"[" + data[9:]):
         with pytest.raises(ValueError, match="safetensors"):
             safetensors.unpacked(damaged)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor
 
 from edgead.calibration import cache
@@ -75,13 +75,14 @@ def test_public_files_load_as_they_are(tmp_path: Path, wrap: Callable[[Trunk], S
     assert spec.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def test_safetensors_load_too(tmp_path: Path) -> None:
+def test_safetensors_of_halves_load_too(tmp_path: Path) -> None:
     original, path = trunk(), tmp_path / "model.safetensors"
-    save_file(torchvisions(original), path, {"name": "mine", "licence": "CC0"})
+    half = {k: v.half() if v.is_floating_point() else v for k, v in torchvisions(original).items()}
+    save_file(half, path, {"name": "mine", "licence": "CC0", "validation": "0.3 unexplained"})
     network = trunk(seed=2)
     spec = load_backbone(network, str(path))
-    assert (spec.name, spec.licence) == ("mine", "CC0")
-    torch.testing.assert_close(network.conv1.weight, original.conv1.weight)
+    assert (spec.name, spec.licence, spec.validation) == ("mine", "CC0", "0.3 unexplained")
+    assert torch.equal(network.conv1.weight, half["conv1.weight"].float())
 
 
 def test_random_weights_only_when_asked_for_and_they_say_so() -> None:
@@ -181,21 +182,18 @@ def test_without_a_network_the_error_says_what_to_fetch_and_where_to_put_it(host
     assert str(cache.folder() / file.name) in said
     assert "--teacher FILE" in said
     assert "--teacher MODEL=FILE" in said
-    assert "'distilled'" in said
 
 
-def test_the_network_of_this_package_is_trained_small_and_says_what_it_is(host: Path) -> None:
-    network = trunk().eval()
-    spec = load_backbone(network, "distilled")
-    assert "Apache-2.0" in spec.licence
-    assert spec.validation == "0.3567 of the variance unexplained"
-    file = Path(backbones.__file__).with_name("resnet18.safetensors")
-    assert file.stat().st_size < 6e6
-    assert spec.sha256 == hashlib.sha256(file.read_bytes()).hexdigest()
-    torch.testing.assert_close(network.conv1.weight, load_file(file)["conv1.weight"].float())
-    with pytest.raises(UsageError, match=r"no wide_resnet50_2 comes with this package.*resnet18"):
-        load_backbone(trunk("wide_resnet50_2"), "distilled")
-    assert not cache.folder().exists()
+@pytest.mark.parametrize("architecture", ["resnet18", "wide_resnet50_2"])
+def test_the_network_that_left_the_package_is_refused_with_what_to_use(
+    architecture: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("EDGEAD_CACHE", str(tmp_path))
+    with pytest.raises(UsageError, match="no longer in this package") as error:
+        load_backbone(trunk(architecture), "distilled")
+    for instead in ("--model reverse-distillation-lite0 or stfpm-lite0", "--teacher FILE"):
+        assert instead in str(error.value)
+    assert not list(tmp_path.iterdir())
 
 
 def test_the_pinned_hashes_are_those_in_the_published_names() -> None:

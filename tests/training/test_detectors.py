@@ -11,10 +11,12 @@ from typing import Any
 
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from edgead.errors import UsageError
 from edgead.models.efficientad import EfficientAd
+from edgead.networks.resnet import Trunk
+from edgead.teachers import removed
 from edgead.training import Run, TrainConfig, defaults, steps, train
 
 LEARNING = {"recolouring": 0.2, "penalty": 1.0}
@@ -182,6 +184,45 @@ def test_a_finished_detector_from_before_there_was_an_option_scores_as_it_did(
         torch.testing.assert_close(model.anomaly_map(photos), (scaled[0] + scaled[1]) / 2)
 
 
+def test_a_run_of_the_teacher_that_left_the_package_goes_on_from_its_checkpoint(
+    tmp_path: Path, shared_dataset: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch.manual_seed(5)
+    weights = Trunk("resnet18").state_dict()
+    save_file(weights, tmp_path / "resnet18.safetensors")
+    asked = dataclasses.replace(
+        config(shared_dataset, "stfpm"), teacher=str(tmp_path / "resnet18.safetensors")
+    )
+    real = steps._draw
+
+    def draw(cfg: TrainConfig, at: int, *rest: object) -> object:
+        if at == 1:
+            raise _Stopped
+        return real(cfg, at, *rest)  # type: ignore[arg-type]
+
+    run = Run(tmp_path / "run")
+    with monkeypatch.context() as patch:
+        patch.setattr(steps, "CHECKPOINT_SECONDS", 0.0)
+        patch.setattr(steps, "_draw", draw)
+        with pytest.raises(_Stopped):
+            train(asked, run.path, device="cpu")
+    record = run.read_record()
+    old = dataclasses.replace(record.config, teacher="distilled")
+    run.write_record(
+        dataclasses.replace(record, config=old, teacher_sha256=removed.RESNET18.sha256)
+    )
+    (tmp_path / "early").mkdir()
+    shutil.copy(run.path / "run.json", tmp_path / "early")
+
+    again = TrainConfig("stfpm", str(shared_dataset))
+    with pytest.raises(UsageError, match="has no checkpoint to go on from, and .* new folder and"):
+        train(again, tmp_path / "early", device="cpu", resume=True)
+    assert train(again, run.path, device="cpu", resume=True).teacher == removed.RESNET18
+    model, _ = run.load_model()
+    found = {key.removeprefix("teacher_net."): value for key, value in model.state_dict().items()}
+    assert all(torch.equal(found[key], value) for key, value in weights.items())
+
+
 def test_without_a_gpu_the_papers_detectors_learn_by_the_short_recipe(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -217,13 +258,12 @@ def test_few_steps_for_want_of_a_gpu_are_announced(
 
 
 @pytest.mark.parametrize(
-    ("model", "side", "teacher"),
-    [("efficientad-n", 96, None), ("efficientad-s", 256, None), ("stfpm", 64, "distilled")],
+    ("model", "side"),
+    [("efficientad-n", 96), ("efficientad-s", 256)],
 )
 def test_a_training_needs_no_network(
     model: str,
     side: int,
-    teacher: str | None,
     tmp_path: Path,
     shared_dataset: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -236,7 +276,7 @@ def test_a_training_needs_no_network(
     monkeypatch.setattr(socket.socket, "connect", refuse)
     monkeypatch.setattr(socket, "getaddrinfo", refuse)
     monkeypatch.setenv("EDGEAD_CACHE", str(tmp_path / "cache"))
-    asked = TrainConfig(model, str(shared_dataset), (side, side), steps=1, teacher=teacher)
+    asked = TrainConfig(model, str(shared_dataset), (side, side), steps=1)
     manifest = train(asked, tmp_path / "run", device="cpu")
     assert manifest.teacher is not None
     assert "Apache-2.0" in manifest.teacher.licence
