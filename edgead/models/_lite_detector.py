@@ -11,15 +11,17 @@ from torch import Tensor, nn
 
 from edgead.artifact.specs import MapSpec
 from edgead.backbones import lite
+from edgead.errors import UsageError
 from edgead.models._lite_heads import DEEP, SURFACE, FusedHead, Head, TrainedHead
 from edgead.models._lite_model import LiteModel
 from edgead.models._taught_head import TaughtLearner
 from edgead.models.base import PhotoBatches
-from edgead.models.options import Choice, OptionValue
+from edgead.models.options import Choice, Number, OptionValue
 from edgead.networks.efficientnet_lite import pad_evenly, take_centred_pixels
 from edgead.networks.resnet import fold_batch_norms
 
 _TAUGHT, _NONE = "taught", "none"
+_POWER, _FORMER_POWER = 0.33, 0.5
 
 
 class LiteDetector(LiteModel):
@@ -31,7 +33,9 @@ class LiteDetector(LiteModel):
     Args:
         image_size: ``(height, width)`` in pixels.
         options: ``fusion``, whether the taught score and map are joined with the trained ones
-            (``taught``), or the trained ones are used alone, as published (``none``).
+            (``taught``), or the trained ones are used alone, as published (``none``). ``power``, of
+            the product of the two scores. A trained score is a squared distance and a taught one a
+            distance, so a third makes a distance of them (docs/notes/lite.md).
 
     Raises:
         UsageError: A size that does not fit, or an unknown option.
@@ -45,13 +49,20 @@ class LiteDetector(LiteModel):
         "fusion": Choice(
             "joined with the taught score and map, or trained alone (paper)", (_TAUGHT, _NONE)
         ),
+        "power": Number("of trained times taught score", _POWER, most=1, before=_FORMER_POWER),
     }
 
     def __init__(self, image_size: tuple[int, int], **options: OptionValue) -> None:
         super().__init__(image_size, **options)
         cells = self.cells(self.stages[0])
+        power = float(self.options["power"])
+        if power == 0:
+            raise UsageError(
+                f"with power=0 all photos have the same score in {self.name}: use a number above "
+                f"0, for example {_POWER}"
+            )
         if self.options["fusion"] == _TAUGHT:
-            self.head: Head = FusedHead(self.shares, cells)
+            self.head: Head = FusedHead(self.shares, power, cells)
             self._learner: TaughtLearner | None = TaughtLearner(cells)
         else:
             self.head = TrainedHead(self.shares, cells, self.cells(SURFACE))

@@ -78,18 +78,21 @@ class TrainedHead(Head):
 
 
 class FusedHead(Head):
-    """The geometric mean of the trained and the taught score; the taught map, scaled to it.
+    """A power of the product of the trained and the taught score; the taught map, scaled to it.
 
     Args:
         shares: Of each distance in their sum.
+        power: Of the product. It changes no order of scores. Higher, and maps of photos with high
+            scores stand out more.
         cells: ``(height, width)`` of the distances and of the taught score's features.
     """
 
     score_units: Tensor
     taught: TaughtHead
 
-    def __init__(self, shares: tuple[float, ...], cells: tuple[int, int]) -> None:
+    def __init__(self, shares: tuple[float, ...], power: float, cells: tuple[int, int]) -> None:
         super().__init__(shares)
+        self._power = power
         self.taught = TaughtHead((lite.channels(DEEP), *cells), lite.channels(SURFACE))
         # Of the trained and of the taught score.
         self.register_buffer("score_units", torch.ones(2))
@@ -105,7 +108,7 @@ class FusedHead(Head):
         """Return the map, ``[N, H, W]``; its maximum is the score."""
         trained = _mean_of_top(self.joined(distances)) / self.score_units[0]
         taught = _mean_of_top(self.taught.distances(stages[DEEP])) / self.score_units[1]
-        level = (trained * taught).sqrt()
+        level = (trained * taught) ** self._power
         shape = self.taught.shape(stages[SURFACE])
         # In this order the largest value is exactly the level.
         return shape / shape.amax(dim=(1, 2), keepdim=True) * level[:, None, None]

@@ -120,7 +120,7 @@ def test_alone_its_map_is_the_enlarged_sum_of_the_levels(
     np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-4)
 
 
-def test_fused_its_score_is_the_geometric_mean_and_its_map_the_taught_one(
+def test_fused_its_score_is_of_both_and_its_map_the_taught_one(
     fused: ReverseDistillationLite0,
 ) -> None:
     batch = photos(3, SIZE, seed=4)
@@ -134,13 +134,14 @@ def test_fused_its_score_is_the_geometric_mean_and_its_map_the_taught_one(
     texture = Moments.of(vectors(seen[2]).reshape(-1, lite.channels(2))).texture()
 
     def top(values: np.ndarray) -> np.ndarray:
-        return values.reshape(len(values), -1).max(1)  # a twentieth of 8 cells is one
+        found: np.ndarray = values.reshape(len(values), -1).max(1)
+        return found  # a twentieth of 8 cells is one
 
     def taught(features: torch.Tensor) -> np.ndarray:
         return top(np.stack([head.distances(each) for each in vectors(features)]))
 
     trained = top(level_sum(fused, batch)) / top(level_sum(fused, photos(COUNT, SIZE)[:4])).mean()
-    level = np.sqrt(trained * taught(found[5]) / taught(seen[5][:4]).mean())
+    level = (trained * taught(found[5]) / taught(seen[5][:4]).mean()) ** 0.33
     np.testing.assert_allclose(scores.numpy(), level, rtol=1e-3)
     shape = np.stack([texture.distances(each) for each in vectors(found[2])])
     expected = shape / shape.max(1, keepdims=True) * level[:, None]
@@ -184,6 +185,8 @@ def test_the_loss_is_the_cosine_distance_of_each_position(
 def test_what_does_not_suit_is_refused() -> None:
     with pytest.raises(UsageError, match="multiples of 64 pixels, not 96"):
         create_model("reverse-distillation-lite0", (96, 128))
+    with pytest.raises(UsageError, match="power=0 all photos have the same score"):
+        create_model("reverse-distillation-lite0", SIZE, power=0)
     made = create_model("reverse-distillation-lite0", SIZE)
     with pytest.raises(UsageError, match="leave --teacher out"):
         made.load_teacher("resnet18.pth")
