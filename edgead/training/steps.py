@@ -12,6 +12,7 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor
 
+from edgead import notices
 from edgead.errors import TrainingError
 from edgead.models import GradientModel, StepBatch
 from edgead.progress import progress
@@ -81,17 +82,30 @@ def fit_by_steps(
     steps = progress(range(start, config.steps), total=config.steps, label="training", done=start)
     with HeldSignals() as signals:
         for step in steps:
-            # Dropout draws from torch's own generator; seeding it by the step makes resuming exact.
-            torch.manual_seed(_mix(config.seed, step, fabric.global_rank))
-            batch = _draw(config, step, fabric, training, pool)
-            # Fabric enters its precision by itself only for forward(), and for other methods of a
-            # model that it has wrapped for several devices.
-            with fabric.autocast():
-                losses = wrapped.training_losses(batch)
-            total = torch.stack(list(losses.values())).sum()
-            losses = {name: loss.detach() for name, loss in losses.items()}
-            wrapped_optimizer.zero_grad()
-            fabric.backward(total)
+
+            def compute(step: int = step) -> dict[str, Tensor]:
+                # Dropout draws from torch's own generator; seeding it by the step makes resuming
+                # exact.
+                torch.manual_seed(_mix(config.seed, step, fabric.global_rank))
+                batch = _draw(config, step, fabric, training, pool)
+                # Fabric enters its precision by itself only for forward(), and for other methods
+                # of a model that it has wrapped for several devices.
+                with fabric.autocast():
+                    losses: dict[str, Tensor] = wrapped.training_losses(batch)
+                wrapped_optimizer.zero_grad()
+                fabric.backward(torch.stack(list(losses.values())).sum())
+                return {name: loss.detach() for name, loss in losses.items()}
+
+            losses = compute()
+            # On a GPU a look at the gradients would wait for it at every step.
+            if fabric.device.type == "cpu" and not _is_finite(losses, model):
+                losses = compute()
+                if _is_finite(losses, model):
+                    notices.warn(
+                        f"step {step + 1} gave numbers that are not finite, and finite ones when "
+                        "it was computed again: the training goes on; if this comes often, train "
+                        "with --precision 32-true and test the memory of this machine"
+                    )
             last = step + 1 == config.steps
             due = last or signals.any or time.monotonic() - saved > CHECKPOINT_SECONDS
             if (step + 1) % LOG_EVERY == 0 or due:
@@ -146,6 +160,14 @@ def _order(seed: int, epoch: int, count: int) -> npt.NDArray[np.int64]:
 
 def _mix(*values: int) -> int:
     return int(np.random.SeedSequence(values).generate_state(1, np.uint64)[0] >> 1)
+
+
+def _is_finite(losses: Mapping[str, Tensor], model: GradientModel) -> bool:
+    """Whether all losses and gradients are finite numbers."""
+    gradients = [value.grad for value in model.parameters() if value.grad is not None]
+    # A sum is not finite where one of its parts is not.
+    sums = torch.stack([*losses.values(), *(gradient.sum() for gradient in gradients)])
+    return bool(sums.isfinite().all())
 
 
 def _check_finite(values: Mapping[str, Tensor], step: int) -> None:

@@ -98,6 +98,28 @@ def test_a_loss_that_is_not_a_number_stops_the_training(
     assert not Run(tmp_path / "run").is_finished
 
 
+def test_a_step_that_fails_once_is_computed_again(
+    tmp_path: Path,
+    shared_dataset: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    train(config(shared_dataset), tmp_path / "whole", device="cpu")
+    real, calls = EfficientAdN.training_losses, []
+
+    def losses(self: EfficientAdN, batch: StepBatch) -> dict[str, torch.Tensor]:
+        calls.append(batch.indices)
+        broken = float("nan") if len(calls) == 2 else 1.0
+        return {name: loss * broken for name, loss in real(self, batch).items()}
+
+    monkeypatch.setattr(EfficientAdN, "training_losses", losses)
+    train(config(shared_dataset), tmp_path / "run", device="cpu")
+    assert calls[1] == calls[2]
+    assert "step 2 gave numbers that are not finite, and finite ones when" in capsys.readouterr().err
+    first, second = (load_file(Run(tmp_path / n).model_file) for n in ("run", "whole"))
+    assert all(torch.equal(first[key], second[key]) for key in first)
+
+
 def test_a_folder_with_something_in_it_is_left_alone(tmp_path: Path, shared_dataset: Path) -> None:
     (tmp_path / "precious.txt").write_text("mine")
     with pytest.raises(UsageError, match="is not empty"):
