@@ -49,7 +49,9 @@ class LiteDetector(LiteModel):
         "fusion": Choice(
             "joined with the taught score and map, or trained alone (paper)", (_TAUGHT, _NONE)
         ),
-        "power": Number("of trained times taught score", _POWER, most=1, before=_FORMER_POWER),
+        "power": Number(
+            "of the product of trained and taught score", _POWER, most=1, before=_FORMER_POWER
+        ),
     }
 
     def __init__(self, image_size: tuple[int, int], **options: OptionValue) -> None:

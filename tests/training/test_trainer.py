@@ -115,7 +115,9 @@ def test_a_step_that_fails_once_is_computed_again(
     monkeypatch.setattr(EfficientAdN, "training_losses", losses)
     train(config(shared_dataset), tmp_path / "run", device="cpu")
     assert calls[1] == calls[2]
-    assert "step 2 gave numbers that are not finite, and finite ones when" in capsys.readouterr().err
+    assert (
+        "step 2 gave numbers that are not finite, and finite ones when" in capsys.readouterr().err
+    )
     first, second = (load_file(Run(tmp_path / n).model_file) for n in ("run", "whole"))
     assert all(torch.equal(first[key], second[key]) for key in first)
 
