@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import subprocess
+import sys
 import xml.etree.ElementTree as ET
 from collections.abc import Callable
 from pathlib import Path
@@ -21,6 +23,14 @@ QUICK = ("--duration", "0.2", "--frame-size", "60x80")
 
 def bench(*words: object) -> int:
     return main(["bench", *map(str, words)])
+
+
+def own_process(*words: object) -> str:
+    """Run a benchmark in a process that sees all cores: OpenVINO only looks when it is loaded."""
+    command = [sys.executable, "-m", "edgead", "bench", *map(str, words)]
+    return subprocess.run(
+        command, check=True, capture_output=True, text=True, encoding="utf-8"
+    ).stdout
 
 
 def refused(capsys: pytest.CaptureFixture[str], *words: object) -> str:
@@ -108,8 +118,8 @@ def test_precision_and_hint_are_used_recorded_and_run_again(
     artifact, figures, again = tiny_artifact().path, tmp_path / "a.json", tmp_path / "b.json"
     # ONNX Runtime, which auto would take otherwise, has no setting for throughput.
     words = (*QUICK, "--streams", "2", "--precision", precision, "--hint", "throughput")
-    assert bench(artifact, *words, "--json", figures) == 0
-    assert bench("--rerun", figures, "--json", again) == 0
+    own_process(artifact, *words, "--json", figures)
+    printed = own_process("--rerun", figures, "--json", again)
     for found in (read(figures), read(again)):
         config, details = found["config"], found["runtime"]["details"]
         assert (config["precision"], config["hint"]) == (precision, "throughput")
@@ -117,9 +127,7 @@ def test_precision_and_hint_are_used_recorded_and_run_again(
         assert details["streams"] == min(2, cpu.physical_cores())
         assert found["runtime"]["name"] == "openvino"
         assert found["peak_rss_mib"] > 20
-    assert f"float layers in {precision} · for throughput" in " ".join(
-        capsys.readouterr().out.split()
-    )
+    assert f"float layers in {precision} · for throughput" in " ".join(printed.split())
     plain = tmp_path / "c.json"
     assert bench(artifact, *QUICK, "--runtime", "openvino", "--json", plain) == 0
     old = read(plain)

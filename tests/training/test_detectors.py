@@ -79,7 +79,7 @@ def test_a_resumed_training_ends_with_the_same_bits(
     assert resumed.threshold == whole.threshold
     rebuilt, manifest = Run(tmp_path / "parts").load_model()
     assert rebuilt.options == manifest.model.options == resumed.model.options
-    assert {key: str(value) for key, value in rebuilt.options.items()} == options
+    assert options.items() <= {key: str(value) for key, value in rebuilt.options.items()}.items()
     assert manifest.teacher is not None
     assert "random weights" in manifest.teacher.source
 
