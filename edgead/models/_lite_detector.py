@@ -50,7 +50,10 @@ class LiteDetector(LiteModel):
             "joined with the taught score and map, or trained alone (paper)", (_TAUGHT, _NONE)
         ),
         "power": Number(
-            "of the product of trained and taught score", _POWER, most=1, before=_FORMER_POWER
+            "power of the product of the trained and the taught score",
+            _POWER,
+            most=1,
+            before=_FORMER_POWER,
         ),
     }
 

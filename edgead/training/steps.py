@@ -78,33 +78,32 @@ def fit_by_steps(
     wrapped, wrapped_optimizer = fabric.setup(model, optimizer)
     wrapped.mark_forward_method("training_losses")
 
+    def compute(step: int) -> dict[str, Tensor]:
+        """Return the losses of a step, and leave their gradients in the model."""
+        # Dropout draws from torch's own generator; seeding it by the step makes resuming exact.
+        torch.manual_seed(_mix(config.seed, step, fabric.global_rank))
+        batch = _draw(config, step, fabric, training, pool)
+        # Fabric enters its precision by itself only for forward(), and for other methods of a
+        # model that it has wrapped for several devices.
+        with fabric.autocast():
+            losses: dict[str, Tensor] = wrapped.training_losses(batch)
+        wrapped_optimizer.zero_grad()
+        fabric.backward(torch.stack(list(losses.values())).sum())
+        return {name: loss.detach() for name, loss in losses.items()}
+
     began = saved = time.monotonic()
     steps = progress(range(start, config.steps), total=config.steps, label="training", done=start)
     with HeldSignals() as signals:
         for step in steps:
-
-            def compute(step: int = step) -> dict[str, Tensor]:
-                # Dropout draws from torch's own generator; seeding it by the step makes resuming
-                # exact.
-                torch.manual_seed(_mix(config.seed, step, fabric.global_rank))
-                batch = _draw(config, step, fabric, training, pool)
-                # Fabric enters its precision by itself only for forward(), and for other methods
-                # of a model that it has wrapped for several devices.
-                with fabric.autocast():
-                    losses: dict[str, Tensor] = wrapped.training_losses(batch)
-                wrapped_optimizer.zero_grad()
-                fabric.backward(torch.stack(list(losses.values())).sum())
-                return {name: loss.detach() for name, loss in losses.items()}
-
-            losses = compute()
+            losses = compute(step)
             # On a GPU a look at the gradients would wait for it at every step.
             if fabric.device.type == "cpu" and not _is_finite(losses, model):
-                losses = compute()
+                losses = compute(step)
                 if _is_finite(losses, model):
                     notices.warn(
                         f"step {step + 1} gave numbers that are not finite, and finite ones when "
                         "it was computed again: the training goes on; if this comes often, train "
-                        "with --precision 32-true and test the memory of this machine"
+                        "with --precision 32-true (docs/notes/bfloat16.md)"
                     )
             last = step + 1 == config.steps
             due = last or signals.any or time.monotonic() - saved > CHECKPOINT_SECONDS
