@@ -40,6 +40,7 @@ Grey photos and each colour channel are treated alike.
 METHODS = (AREA, HALVED)
 
 _ONE = 256  # weights of an output pixel together: 255 * 256 + 128 is within 16 bits
+_STRIP = 256  # rows of which columns are made at a time
 _AT_ONCE = 1 << 15  # samples that stay in the first caches, with their sums
 
 Ints = npt.NDArray[np.int64]
@@ -128,8 +129,8 @@ def _by_halves(image: Image, size: tuple[int, int]) -> Image:
         None if length == target << halvings else _taps(length, target, halvings)
         for length, target in zip(photo, size, strict=True)
     )
-    if columns is not None:  # turned: the pixels that have one weight are then one block of bytes
-        image = _turned(_weighted(_turned(image), columns))
+    if columns is not None:
+        image = _across(image, columns)
     return image if rows is None else _weighted(image, rows)
 
 
@@ -153,6 +154,17 @@ def _halved(image: Image) -> Image:
 
 def _up(shape: tuple[int, ...]) -> tuple[int, ...]:
     return tuple((length + 1) // 2 for length in shape)
+
+
+def _across(image: Image, taps: Taps) -> Image:
+    """Make each column of the output of a few columns of an image."""
+    out = np.empty((len(image), taps[0].shape[1], *image.shape[2:]), np.uint8)
+    # In strips: two turned copies of a large photo would be the largest memory of a frame.
+    for start in range(0, len(image), _STRIP):
+        strip = slice(start, start + _STRIP)
+        # Turned: the pixels that have one weight are then one block of bytes.
+        out[strip] = _turned(_weighted(_turned(image[strip]), taps))
+    return out
 
 
 def _turned(image: Image) -> Image:

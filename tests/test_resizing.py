@@ -4,6 +4,7 @@ import ctypes
 import math
 import shutil
 import subprocess
+import tracemalloc
 from fractions import Fraction
 from pathlib import Path
 
@@ -65,6 +66,7 @@ def in_integers(photo: np.ndarray, size: tuple[int, int]) -> np.ndarray:
         ((40, 300), (64, 48)),  # one side grows
         ((30, 40), (64, 48)),
         ((700, 33), (32, 32)),  # a long photo: many pixels for one
+        ((600, 50), (400, 40)),  # rows for more than two strips
         ((1, 1), (3, 2)),
         ((5, 1), (1, 1)),
     ],
@@ -77,6 +79,20 @@ def test_bytes_are_those_of_integers(shape: tuple[int, int], size: tuple[int, in
         found = resizing.resize(photo, size, HALVED)
         assert found.dtype == np.uint8
         np.testing.assert_array_equal(found, in_integers(photo, size))
+
+
+def test_a_large_frame_takes_little_memory_beside_itself() -> None:
+    """Its halved copy, and what becomes of that: no further copies of that size."""
+    frame = np.zeros((2640, 3040, 3), np.uint8)
+    resizing.resize(frame, (1024, 1024), HALVED)  # tables that are kept
+    halved, across = 1320 * 1520 * 3, 1320 * 1024 * 3
+    tracemalloc.start()
+    try:
+        resizing.resize(frame, (1024, 1024), HALVED)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert halved + across <= peak < 1.5 * halved + across
 
 
 @pytest.mark.parametrize("length", [1000, 1001, 1013, 1023])

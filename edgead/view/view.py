@@ -30,6 +30,7 @@ FILL = 128
 MOST_WINDOWS = 256
 """Windows of a frame: at 256x256 their pixels take 48 MiB."""
 
+_STRIP = 64  # rows that are covered at a time: the grey of all would be as large as a canvas
 _NOT_JUDGED = 0.5  # share of a cell
 _SAME_ASPECT = 0.02
 _WHOLE = 1 + 1e-9  # fractions that were rounded
@@ -197,17 +198,15 @@ class View:
     def covered(self, canvas: Image) -> Image:
         """Cover what is not judged on a canvas, in place; return it."""
         if self.ignored is not None:
-            cv2.copyTo(self._fill, self._bytes, canvas)
+            ignored = self.ignored.view(np.uint8)
+            for start in range(0, len(canvas), _STRIP):
+                strip = canvas[start : start + _STRIP]
+                cv2.copyTo(self._fill[: len(strip)], ignored[start : start + _STRIP], strip)
         return canvas
 
     @cached_property
     def _fill(self) -> Image:
-        return np.full((*self.canvas, 3), FILL, np.uint8)
-
-    @cached_property
-    def _bytes(self) -> npt.NDArray[np.uint8]:
-        assert self.ignored is not None
-        return self.ignored.astype(np.uint8)
+        return np.full((min(_STRIP, self.canvas[0]), self.canvas[1], 3), FILL, np.uint8)
 
     def windows(self, canvas: Image) -> Image:
         """Cut a canvas into what the network sees, uint8 ``[windows, height, width, 3]``."""
