@@ -34,7 +34,7 @@ PART = (2560, 3520)  # height and width
 HALF = 240
 _SHIFTS = ((HALF, HALF), (HALF, 0), (0, HALF))  # to a corner of windows, and to their edges
 _REACH = 70  # pixels around a defect
-_BORDER = 160  # pixels; what lies outside of a frame changes the features of cells near its border
+_BORDERS = (0, 160, 400, 640)  # pixels; the border changes the features of cells within reach
 
 
 @dataclass(frozen=True)
@@ -43,24 +43,25 @@ class Seams:
 
     Attributes:
         span: Range of the scores of good parts.
-        shifts: Change of the highest value of what both parts show away from their border, for each
-            frame.
-        shifts_at_border: Likewise, border and all.
+        shifts: Change of the highest value of what both parts show, for each frame, by distance
+            from their border in pixels.
         ratios: Score of a defect on a seam over that of the same defect in the middle of a window.
     """
 
     span: float
-    shifts: tuple[float, ...]
-    shifts_at_border: tuple[float, ...]
+    shifts: dict[int, tuple[float, ...]]
     ratios: tuple[float, ...]
 
     def __str__(self) -> str:
         ratios = np.array(self.ratios)
-        inside, every = (np.array(one) / self.span for one in (self.shifts, self.shifts_at_border))
+        shown = [
+            f"{border} px from the border {np.mean(found) / self.span:.2%}, "
+            f"{np.max(found) / self.span:.2%}"
+            for border, found in self.shifts.items()
+        ]
         return (
-            f"shift by half a window, share of the range of good scores, {len(inside)} frames: "
-            f"mean {inside.mean():.2%}, highest {inside.max():.2%}; with the border of the frame "
-            f"{every.mean():.2%}, {every.max():.2%}\n"
+            "shift by half a window, share of the range of good scores, "
+            f"{len(self.shifts[0])} frames, mean and highest: {'; '.join(shown)}\n"
             f"defect on a seam over the same in the middle: lowest {ratios.min():.3f}, 5 % below "
             f"{np.quantile(ratios, 0.05):.3f}, median {np.median(ratios):.3f}; "
             f"{(ratios < 0.9).sum()} of {len(ratios)} below 0.9"
@@ -83,14 +84,15 @@ def measure(
         positions: Number of defects.
         rng: Draws the defects.
     """
-    scores, shifts, at_border = [], [], []
+    scores: list[float] = []
+    shifts: dict[int, list[float]] = {border: [] for border in _BORDERS}
     for frame in progress(frames, len(frames), "shifting"):
         first, second = detect(part(frame, 0, 0)), detect(part(frame, HALF, HALF))
         scores += [first.score, second.score]
         here, there = first.heatmap()[HALF:, HALF:], second.heatmap()[:-HALF, :-HALF]
-        inside = slice(_BORDER, -_BORDER), slice(_BORDER, -_BORDER)
-        shifts.append(float(abs(here[inside].max() - there[inside].max())))
-        at_border.append(float(abs(here.max() - there.max())))
+        for border, found in shifts.items():
+            rows, columns = (slice(border, length - border) for length in here.shape)
+            found.append(float(abs(here[rows, columns].max() - there[rows, columns].max())))
     ratios = []
     for index in progress(range(positions), positions, "painting"):
         painted = frames[index % len(frames)].copy()
@@ -103,7 +105,8 @@ def measure(
         seam = _peak(detect, part(painted, 0, 0), *place)
         ratios.append(seam / _peak(detect, part(painted, down, across), x, y))
     span = float(np.ptp(scores))
-    return Seams(span, tuple(shifts), tuple(at_border), tuple(ratios))
+    of_borders = {border: tuple(found) for border, found in shifts.items()}
+    return Seams(span, of_borders, tuple(ratios))
 
 
 def _middle(window: int) -> int:

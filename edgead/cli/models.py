@@ -17,7 +17,8 @@ def add_parser(subparsers: _options.Subparsers) -> None:
         "models",
         help="list the detectors and their options",
         description="List the detectors that can be trained, and the options of each for 'edgead "
-        "train --option NAME=VALUE' (needs edgead[train]).",
+        "train --option NAME=VALUE' (needs edgead[train]). 'edgead teach' makes others, patchcore "
+        "and padim, without training.",
     )
     parser.set_defaults(run=run)
 
