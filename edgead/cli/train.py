@@ -83,6 +83,7 @@ def add_parser(subparsers: _options.Subparsers) -> None:
 def run(args: argparse.Namespace) -> int:
     """Train, and print the next command."""
     from edgead.training import Run, TrainConfig, train
+    from edgead.training.defaults import refuse_another
 
     stored = Run(args.out).read_record().config if args.resume else None
     given = {
@@ -101,12 +102,17 @@ def run(args: argparse.Namespace) -> int:
         "options": dict(args.option),
         "good": tuple(args.good),
     }
+    if stored is not None:  # what was typed counts, also where it is a default
+        for name in ("image_size", "seed", "false_positive_rate"):
+            if given[name] is not None:
+                refuse_another(Run(args.out), name, given[name], getattr(stored, name))
     good = args.good or (stored.good if stored else ())
     folders = [args.data, *([args.threshold_data] if args.threshold_data else [])]
     request = _options.view_request(args)
     dataset, *_ = _data.read(folders, good)
     size = args.image_size or (stored.image_size if stored else TrainConfig.image_size)
-    given["view"] = advice.view_of(request, dataset.train_photos(), size)
+    if stored is None or not request.is_empty:
+        given["view"] = advice.view_of(request, dataset.train_photos(), size)
     _leaks.warn(dataset, _leaks.find(dataset, args.leak_check) or ())
     config = TrainConfig(**{key: value for key, value in given.items() if value is not None})
     manifest = train(config, args.out, args.device, args.resume)

@@ -18,7 +18,7 @@ class ChannelSums:
 
     def add(self, features: Tensor) -> None:
         """Add ``[N, channels, h, w]``."""
-        values = features.double().cpu()
+        values = features.cpu().double()  # Apple's GPUs have no float64
         self._total = self._total + values.sum((0, 2, 3))
         self._squares = self._squares + values.square().sum((0, 2, 3))
         self._count += values.numel() // values.shape[1]

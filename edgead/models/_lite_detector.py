@@ -42,6 +42,7 @@ class LiteDetector(LiteModel):
     """
 
     stages = (5, 6)
+    coarsest_cell = 32
     shares: ClassVar[tuple[float, ...]] = (1.0, 1.0)
     """Of each distance in the sum, where all have the same mean on good photos."""
 
@@ -61,7 +62,7 @@ class LiteDetector(LiteModel):
         super().__init__(image_size, **options)
         cells = self.cells(self.stages[0])
         power = float(self.options["power"])
-        if power == 0:
+        if power == 0 and self.options["fusion"] == _TAUGHT:
             raise UsageError(
                 f"with power=0 all photos have the same score in {self.name}: use a number above "
                 f"0, for example {_POWER}"
@@ -103,11 +104,14 @@ class LiteDetector(LiteModel):
 
     def fit_normalisation(self, batches: PhotoBatches) -> None:
         """Take mean distances of held-out good photos as units."""
+        distances, deep = [], []
         with torch.no_grad():
-            found = [self._compared(photos) for photos in batches()]
+            for photos in batches():
+                levels, stages = self._compared(photos)
+                distances.append(levels)
+                deep.append(stages[DEEP])  # all stages of thousands of windows take gigabytes
         self.head.fit_units(
-            [torch.cat(parts) for parts in zip(*(levels for levels, _ in found), strict=True)],
-            torch.cat([stages[DEEP] for _, stages in found]),
+            [torch.cat(parts) for parts in zip(*distances, strict=True)], torch.cat(deep)
         )
 
     def anomaly_map(self, photos: Tensor) -> Tensor:

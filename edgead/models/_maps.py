@@ -51,5 +51,6 @@ def unit_features(features: Tensor) -> Tensor:
 def cosine_distance(left: Tensor, right: Tensor) -> Tensor:
     """Return one minus the cosine of the feature vectors of each position, ``[N, h, w]``."""
     product = (left * right).sum(1)
-    lengths = (left.square().sum(1) * right.square().sum(1)).sqrt()
-    return 1 - product / lengths.clamp_min(1e-8)
+    # Clamped before the root, whose gradient at zero is infinite.
+    squares = (left.square().sum(1) * right.square().sum(1)).clamp_min(1e-16)
+    return 1 - product / squares.sqrt()

@@ -54,7 +54,7 @@ class EfficientAdLite0(LiteDetector):
 
     Args:
         image_size: ``(height, width)`` in pixels, multiples of 32.
-        options: ``fusion``, as in :class:`LiteDetector`.
+        options: As in :class:`LiteDetector`.
 
     Raises:
         UsageError: A size that is not a multiple of 32, or an unknown option.

@@ -66,6 +66,9 @@ class GradientModel(AnomalyModel):
 
     recipe: ClassVar[Recipe]
 
+    coarsest_cell: ClassVar[int] = 0
+    """Pixels a side of a cell of the coarsest batch normalisation that is trained; 0 for none."""
+
     @classmethod
     def recipe_with(cls, _options: Mapping[str, OptionValue]) -> Recipe:
         """Return the default training of the detector with some options, all of them given."""

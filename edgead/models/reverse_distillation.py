@@ -100,6 +100,7 @@ class ReverseDistillationBase(TrunkModel):
     """
 
     architecture: ClassVar[str]
+    coarsest_cell = 32  # of the embedding
     embedding_blocks: ClassVar[int]
     declared_options: ClassVar = {
         "loss": Choice(

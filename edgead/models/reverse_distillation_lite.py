@@ -69,14 +69,14 @@ class ReverseDistillationLite0(LiteDetector):
 
     Args:
         image_size: ``(height, width)`` in pixels, multiples of 64.
-        options: ``fusion``, whether the taught score and map are joined with the trained ones
-            (``taught``), or the trained ones are used alone, as in the paper (``none``).
+        options: As in :class:`LiteDetector`.
 
     Raises:
         UsageError: A size that is not a multiple of 64, or an unknown option.
     """
 
     divisor = 2 * lite.FACTOR
+    coarsest_cell = 64  # of the embedding
     recipe = Recipe(
         steps=3_000,
         cpu_steps=600,
@@ -97,7 +97,7 @@ class ReverseDistillationLite0(LiteDetector):
     ) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler]:
         """Adam with betas 0.5 and 0.999 (paper, section 4.1), with warm-up and cosine.
 
-        The paper's rate is constant, for five times the steps.
+        The paper's rate is constant.
         """
         trained = [*self.bottleneck.parameters(), *self.decoder.parameters()]
         optimizer = torch.optim.Adam(trained, learning_rate, betas=(0.5, 0.999))

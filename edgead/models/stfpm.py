@@ -38,6 +38,7 @@ class STFPM(TrunkModel):
         UsageError: A size that is not a multiple of 32, or an unknown option.
     """
 
+    coarsest_cell = 16  # of the third stage
     recipe = Recipe(
         steps=600,
         cpu_steps=120,

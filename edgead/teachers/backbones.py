@@ -122,7 +122,8 @@ def _check_name(path: Path, what: str, sha256: str) -> None:
     if stated and not sha256.startswith(stated[1]):
         raise EdgeadError(
             f"the {what} {path} is truncated or was changed: its name says that its sha256 "
-            f"begins with {stated[1]}, but it is {sha256[:8]}...; fetch it again"
+            f"begins with {stated[1]}, but it is {sha256[:8]}...; fetch it again, or rename it if "
+            "that is no checksum"
         )
 
 

@@ -48,10 +48,10 @@ def load_pdn_teacher(network: PDN, size: str, source: str | None) -> TeacherSpec
 
     Args:
         network: The teacher to fill.
-        size: ``"n"``, ``"s"`` or ``"m"``.
+        size: ``"n"``, ``"s"``, ``"m"`` or ``"survey"``.
         source: A file (``.safetensors`` of ``edgead distill-teacher``, or a ``.pth``/``.pt`` state
-            dict with the keys of nelson1425/EfficientAD or of anomalib), :data:`ANOMALIB`, or
-            ``None`` for the teacher in this package.
+            dict with the keys of nelson1425/EfficientAD or of anomalib), :data:`ANOMALIB`,
+            ``None`` for the teacher in this package, or ``"random"`` for the survey's network.
 
     Returns:
         What the teacher is and under which licence.
@@ -88,9 +88,12 @@ def load_pdn_teacher(network: PDN, size: str, source: str | None) -> TeacherSpec
     else:
         path = Path(source)
         if not path.is_file():
+            other = f"'{RANDOM}'" if size == "survey" else f"'{ANOMALIB}'"
+            known = size in _ANOMALIB_NAMES or size == "survey"
             raise UsageError(
-                f"the teacher file {path} does not exist; a teacher of EfficientAd is a file, or "
-                f"'{ANOMALIB}'"
+                f"the teacher file {path} does not exist: give the file of a teacher"
+                + (f", or {other}" if known else "")
+                + (", or leave --teacher out" if size in SHIPPED else "")
             )
     if path.suffix.lower() == ".onnx":
         raise EdgeadError(
@@ -118,7 +121,9 @@ def _anomalibs(size: str) -> tuple[Path, bytes]:
     if size not in _ANOMALIB_NAMES:
         raise UsageError(
             f"anomalib publishes no teacher for efficientad-{size}, only for efficientad-s and "
-            "efficientad-m: leave --teacher out, or give a file"
+            "efficientad-m: "
+            + ("leave --teacher out, or " if size in SHIPPED else "")
+            + "give a file"
         )
     archive, data = fetch(ANOMALIB_HOST, ANOMALIB_ARCHIVE, "anomalib's teachers", "--teacher FILE")
     name = _ANOMALIB_NAMES[size]

@@ -82,8 +82,10 @@ class TrainConfig:
     def __post_init__(self) -> None:
         for name in ("data", "teacher", "penalty_images", "threshold_data"):
             path = getattr(self, name)
+            if path is None or (name == "teacher" and path in _NAMED):
+                continue
             # Not Path.exists: that raises for a name that is longer than a name can be.
-            if path is not None and path not in _NAMED and os.path.exists(path):  # noqa: PTH110
+            if os.path.exists(path):  # noqa: PTH110
                 object.__setattr__(self, name, str(Path(path).absolute()))
         for name in ("steps", "batch_size", "learning_rate"):
             value = getattr(self, name)

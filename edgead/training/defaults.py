@@ -25,19 +25,31 @@ def resolve(config: TrainConfig, run: Run, device: str, resume: bool) -> TrainCo
         changes = [
             (field.name, getattr(config, field.name), getattr(stored, field.name), field.default)
             for field in dataclasses.fields(config)
-            if field.name not in ("data", "options")
+            if field.name not in ("data", "options", "teacher")
         ]
         options = model_class(stored.model).resolve_options({**stored.options, **config.options})
         changes += [(name, value, stored.options[name], None) for name, value in options.items()]
         for name, given, kept, default in changes:
-            if given not in (None, default, kept):
-                raise UsageError(
-                    f"cannot resume {run.path} with another {name.replace('_', ' ')}: it was "
-                    f"begun with {kept} and {given} was given; leave that option out, or train "
-                    "into a new folder"
-                )
-        return dataclasses.replace(stored, data=config.data)
+            if given not in (None, default):
+                refuse_another(run, name, given, kept)
+        # Both may have moved: their checksums say whether they are the same.
+        return dataclasses.replace(
+            stored, data=config.data, teacher=config.teacher or stored.teacher
+        )
     return with_defaults(config, device)
+
+
+def refuse_another(run: Run, name: str, given: object, kept: object) -> None:
+    """Check that a training goes on with what it was begun with.
+
+    Raises:
+        UsageError: Another value was given.
+    """
+    if given != kept:
+        raise UsageError(
+            f"cannot resume {run.path} with another {name.replace('_', ' ')}: it was begun with "
+            f"{kept} and {given} was given; leave that option out, or train into a new folder"
+        )
 
 
 def require_usable(run: Run, resume: bool) -> None:

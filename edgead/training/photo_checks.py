@@ -61,12 +61,13 @@ def check(
     return found
 
 
-def warn_of_odd_score(paths: Sequence[Path], scores: Sequence[float]) -> None:
+def warn_of_odd_score(paths: Sequence[Path], scores: Sequence[float], effect: str) -> None:
     """Name held-out photos whose scores lie far above the others': there may be a defect on them.
 
     Args:
         paths: Held-out photos of good parts.
         scores: Scores of the finished detector, in the same order.
+        effect: What such a score does.
     """
     if len(scores) < _FEWEST_SCORES:
         return
@@ -77,8 +78,8 @@ def warn_of_odd_score(paths: Sequence[Path], scores: Sequence[float]) -> None:
     for index in np.flatnonzero(is_odd).tolist():
         notices.warn(
             f"the validation photo {paths[index]} scores {values[index]:.3f}, the other good "
-            f"validation photos {others.min():.3f} to {others.max():.3f}: it determines the "
-            "threshold. If it shows a defect, remove it and train again"
+            f"validation photos {others.min():.3f} to {others.max():.3f}: {effect}. If it shows a "
+            "defect, remove it and train again"
         )
 
 

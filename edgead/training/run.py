@@ -17,6 +17,7 @@ from __future__ import annotations
 import json
 import math
 import secrets
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -301,11 +302,15 @@ class Run:
             if failure is not None:
                 raise TrainingError(f"there is no detector in {self.path}: {failure}")
             raise TrainingError(
-                f"the training in {self.path} has not finished; continue with: edgead train "
-                f"{record.config.data} --out {self.path} --resume"
+                f"the training in {self.path} has not finished; continue with: "
+                f"{self.resume_command(record.config.data)}"
             )
         data, _ = self._read_of_this_run(self._manifest_file, COPY)
         return Manifest.from_json(json.dumps(data), str(self._manifest_file))
+
+    def resume_command(self, data: str) -> str:
+        """Return the command that goes on with the training, for a shell."""
+        return shlex.join(["edgead", "train", data, "--out", str(self.path), "--resume"])
 
     def load_model(self) -> tuple[AnomalyModel, Manifest]:
         """Rebuild the finished detector on the CPU.

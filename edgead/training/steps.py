@@ -11,6 +11,7 @@ import numpy.typing as npt
 import torch
 from lightning_fabric import Fabric
 from torch import Tensor
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from edgead import notices
 from edgead.errors import TrainingError
@@ -91,13 +92,18 @@ def fit_by_steps(
         fabric.backward(torch.stack(list(losses.values())).sum())
         return {name: loss.detach() for name, loss in losses.items()}
 
+    # Their running statistics change in a forward pass.
+    norms = [one for one in model.modules() if isinstance(one, _BatchNorm) and one.training]
     began = saved = time.monotonic()
     steps = progress(range(start, config.steps), total=config.steps, label="training", done=start)
     with HeldSignals() as signals:
         for step in steps:
+            kept = [{name: value.clone() for name, value in one.named_buffers()} for one in norms]
             losses = compute(step)
             # On a GPU a look at the gradients would wait for it at every step.
             if fabric.device.type == "cpu" and not _is_finite(losses, model):
+                for norm, statistics in zip(norms, kept, strict=True):
+                    norm.load_state_dict(statistics, strict=False)
                 losses = compute(step)
                 if _is_finite(losses, model):
                     notices.warn(
@@ -118,7 +124,7 @@ def fit_by_steps(
             wrapped_optimizer.step()
             schedule.step()
             if due and fabric.is_global_zero:
-                _check_finite(dict(model.named_parameters()), step)
+                _check_finite(model.state_dict(), step)
                 saved = time.monotonic()
                 seconds = spent + saved - began
                 state = _state.flatten(optimizer)

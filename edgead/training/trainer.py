@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import shlex
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -68,12 +67,13 @@ def train(
     fabric = launch(device, config.precision or "32-true")
     torch.manual_seed(config.seed)
     model = create_model(config.model, config.image_size, **config.options)
+    _require_enough_values(model, config)
     teacher = _teacher(model, config, run) if resume else model.load_teacher(config.teacher)
     digest = photos.digest([*split.training, *split.held_out])
     number: str | None = new_run()
     if resume:
         stored = run.read_record()
-        _check_same(stored, digest, teacher)
+        _check_same(stored, digest, teacher, config.teacher)
         number = stored.run
     record = RunRecord(
         config,
@@ -85,6 +85,7 @@ def train(
         photos.digests(split.held_out),
     )
     view = View(config.image_size, config.resize, config.view)
+    view.judged_cells(model.map_spec)  # refuses a mask now, not after the last step
     photos.require_memory(len(split.training) + len(split.held_out), view)
     training = photos.load(split.training, view, "reading photos")
     held_out = photos.load(split.held_out, view, "reading validation photos")
@@ -118,7 +119,10 @@ def train(
             run.finish(model, manifest, round(seconds, 1))
             line = {"finished": True, "seconds": round(seconds, 1)}
             _metrics.append(run.metrics_file, line)
-            photo_checks.warn_of_odd_score(split.held_out, scores)
+            effect = (
+                "it counts in the score statistics" if labelled else "it determines the threshold"
+            )
+            photo_checks.warn_of_odd_score(split.held_out, scores, effect)
         fabric.barrier()
     return run.read_manifest()
 
@@ -138,8 +142,8 @@ def _writing(run: Run, config: TrainConfig, fabric: Fabric, resume: bool) -> Ite
             raise
         except KeyboardInterrupt:
             if run.exists and not run.is_finished:
-                words = ["edgead", "train", config.data, "--out", str(run.path), "--resume"]
-                notices.say(f"the training was stopped; continue with: {shlex.join(words)}")
+                again = run.resume_command(config.data)
+                notices.say(f"the training was stopped; continue with: {again}")
             raise
 
 
@@ -167,6 +171,18 @@ def _labelled(config: TrainConfig, dataset: Dataset) -> Sequence[Photo]:
     return labelled
 
 
+def _require_enough_values(model: AnomalyModel, config: TrainConfig) -> None:
+    """Refuse a batch normalisation over a single value, which has no deviation."""
+    if not isinstance(model, GradientModel) or config.batch_size != 1:
+        return
+    if max(config.image_size) <= model.coarsest_cell:
+        raise UsageError(
+            f"one photo of {config.image_size[0]}x{config.image_size[1]} pixels gives the batch "
+            f"normalisation of {config.model} a single value: use --batch-size 2, or a larger "
+            "--image-size"
+        )
+
+
 def _teacher(model: AnomalyModel, config: TrainConfig, run: Run) -> TeacherSpec | None:
     """Load the teacher of a training that goes on.
 
@@ -185,16 +201,23 @@ def _teacher(model: AnomalyModel, config: TrainConfig, run: Run) -> TeacherSpec 
     )
 
 
-def _check_same(record: RunRecord, digest: str, teacher: TeacherSpec | None) -> None:
+def _check_same(
+    record: RunRecord, digest: str, teacher: TeacherSpec | None, source: str | None
+) -> None:
     if record.photos_sha256 != digest:
         raise TrainingError(
             f"the photos in {record.config.data} are not those that the training was begun with "
             "(names or contents differ): put them back, or train into a new folder"
         )
     if record.teacher_sha256 != (teacher.sha256 if teacher else None):
+        advice = (
+            f"resume with edgead {record.edgead_version}, which has that one"
+            if source is None
+            else "give that file with --teacher"
+        )
         raise TrainingError(
-            "the teacher is not the one that the training was begun with (its sha256 differs): "
-            "give that file with --teacher, or train into a new folder"
+            f"the teacher ({source or 'the one of this package'}) is not the one that the training "
+            f"was begun with (its sha256 differs): {advice}, or train into a new folder"
         )
 
 

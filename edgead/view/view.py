@@ -247,7 +247,11 @@ class View:
         return found, float(found.max())
 
     def judged_cells(self, window: MapSpec) -> Mask | None:
-        """Return which cells of the joined map are judged, bool ``[H, W]``; ``None`` for all."""
+        """Return which cells of the joined map are judged, bool ``[H, W]``; ``None`` for all.
+
+        Raises:
+            DataError: None is: maps do not reach the edges of what a network sees.
+        """
         return _judged_cells(self, window)
 
     def judged_cells_of_windows(self, window: MapSpec) -> Mask | None:
@@ -303,6 +307,11 @@ def _judged_cells(view: View, window: MapSpec) -> Mask | None:
     if view.ignored is None:
         return None
     found = _judged(view.ignored, view.map_spec(window))
+    if not found.any():
+        raise DataError(
+            "crop and mask leave no cell of the detector's map to judge: mask less of the part, or "
+            "leave a larger margin around it"
+        )
     found.setflags(write=False)  # every frame of a detector asks for it
     return found
 

@@ -176,17 +176,26 @@ def test_quantiles_are_those_of_the_raw_maps() -> None:
 
 @pytest.mark.parametrize("name", ["efficientad-n", "efficientad-s"])
 def test_a_size_that_is_too_small_is_refused_with_the_reason(name: str) -> None:
-    with pytest.raises(UsageError, match=r"\d"):
+    with pytest.raises(UsageError, match=f"an image height of 16 px is too small for {name}"):
         create_model(name, (16, 256))
 
 
 def test_jitter_changes_one_thing_at_a_time() -> None:
-    grey = photos(1, (8, 8))[..., :1].repeat(1, 1, 1, 3)
-    rng = np.random.default_rng(0)
+    photo = photos(1, (8, 8)) // 2 + 64  # nothing is clipped
+    values = photo.double()
+    luma = (values * torch.tensor([0.114, 0.587, 0.299])).sum(-1, keepdim=True)
+    anchors = {"brightness": torch.zeros(1), "contrast": luma.mean(), "saturation": luma}
+    rng, kinds = np.random.default_rng(0), []
     for _ in range(12):
-        changed = jitter_one(grey, rng)
-        # No kind of change can colour a grey photo.
-        assert int((changed - changed[..., :1]).abs().max()) <= 1
+        changed = jitter_one(photo, rng).double()
+        off = {}
+        for kind, anchor in anchors.items():
+            away = values - anchor
+            factor = ((changed - anchor) * away).sum() / away.square().sum()
+            off[kind] = float((anchor + factor * away - changed).abs().max())
+        kinds.append(min(off, key=lambda kind: off[kind]))
+        assert off[kinds[-1]] < 1  # rounded
+    assert set(kinds) == set(anchors)
 
 
 def test_recolouring_reaches_as_far_as_it_is_asked_to() -> None:

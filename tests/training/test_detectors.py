@@ -1,4 +1,4 @@
-"""Every detector through the same training, stopped and resumed."""
+"""Detectors through the same training; one of them stopped and resumed."""
 
 from __future__ import annotations
 

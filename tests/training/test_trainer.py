@@ -6,16 +6,21 @@ import os
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from edgead.artifact import Manifest
+from edgead.cli import main
 from edgead.errors import DataError, TrainingError, UsageError
-from edgead.models import StepBatch
+from edgead.models import GradientModel, StepBatch
 from edgead.models.efficientad import EfficientAdN
+from edgead.models.stfpm_lite import STFPMLite0
+from edgead.teachers import pdn
 from edgead.training import Run, TrainConfig, steps, train
 from edgead.training.photos import Split, digest
+from edgead.view import ViewRequest
 from tests.conftest import part, write_photo
 
 
@@ -98,22 +103,27 @@ def test_a_loss_that_is_not_a_number_stops_the_training(
     assert not Run(tmp_path / "run").is_finished
 
 
+@pytest.mark.parametrize("detector", [EfficientAdN, STFPMLite0])
 def test_a_step_that_fails_once_is_computed_again(
     tmp_path: Path,
     shared_dataset: Path,
+    detector: type[GradientModel],
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    train(config(shared_dataset), tmp_path / "whole", device="cpu")
-    real, calls = EfficientAdN.training_losses, []
+    begun = config(shared_dataset, model=detector.name, image_size=(96, 128), steps=3)
+    train(begun, tmp_path / "whole", device="cpu")
+    real, calls = detector.training_losses, []
 
-    def losses(self: EfficientAdN, batch: StepBatch) -> dict[str, torch.Tensor]:
+    def losses(self: GradientModel, batch: StepBatch) -> dict[str, torch.Tensor]:
         calls.append(batch.indices)
-        broken = float("nan") if len(calls) == 2 else 1.0
-        return {name: loss * broken for name, loss in real(self, batch).items()}
+        if len(calls) != 2:
+            return real(self, batch)
+        broken = dataclasses.replace(batch, photos=255 - batch.photos)  # other statistics
+        return {name: loss * float("nan") for name, loss in real(self, broken).items()}
 
-    monkeypatch.setattr(EfficientAdN, "training_losses", losses)
-    train(config(shared_dataset), tmp_path / "run", device="cpu")
+    monkeypatch.setattr(detector, "training_losses", losses)
+    train(begun, tmp_path / "run", device="cpu")
     assert calls[1] == calls[2]
     assert (
         "step 2 gave numbers that are not finite, and finite ones when" in capsys.readouterr().err
@@ -142,6 +152,89 @@ def test_resuming_on_other_photos_is_refused(
     write_photo(dataset / "train/good/003.png", part(999))
     with pytest.raises(TrainingError, match="not those that the training was begun with"):
         train(config(dataset), tmp_path / "run", device="cpu", resume=True)
+
+
+def test_a_default_that_is_typed_is_another_value_too(
+    tmp_path: Path,
+    shared_dataset: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with monkeypatch.context() as patch:
+        stop_at(1, patch)
+        with pytest.raises(_Stopped):
+            train(config(shared_dataset, seed=3, steps=2), tmp_path / "run", "cpu")
+    words = ["train", str(shared_dataset), "--out", str(tmp_path / "run"), "--resume"]
+    assert main([*words, "--seed", "0"]) == 2
+    assert "another seed: it was begun with 3 and 0 was given" in capsys.readouterr().err
+    assert main([*words, "--device", "cpu"]) == 0
+
+
+def test_a_teacher_may_move_while_a_training_is_stopped(
+    tmp_path: Path, shared_dataset: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here, there = tmp_path / "here.safetensors", tmp_path / "there.safetensors"
+    shipped = Path(pdn.__file__).parent
+    shutil.copy(shipped / pdn.SHIPPED["n"], here)
+    with monkeypatch.context() as patch:
+        stop_at(1, patch)
+        with pytest.raises(_Stopped):
+            train(config(shared_dataset, teacher=str(here), steps=2), tmp_path / "run", "cpu")
+    here.rename(there)
+    changed = load_file(there)
+    save_file({name: value + 1 for name, value in changed.items()}, here)
+    begun = config(shared_dataset, steps=2)
+    with pytest.raises(TrainingError, match=r"here\.safetensors.*give that file with --teacher"):
+        train(begun, tmp_path / "run", "cpu", resume=True)
+    moved = dataclasses.replace(begun, teacher=str(there))
+    train(moved, tmp_path / "run", "cpu", resume=True)
+    assert Run(tmp_path / "run").is_finished
+
+
+def test_a_teacher_of_another_version_is_named(
+    tmp_path: Path, shared_dataset: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        stop_at(1, patch)
+        with pytest.raises(_Stopped):
+            train(config(shared_dataset, steps=2), tmp_path / "run", "cpu")
+    tensors = load_file(Path(pdn.__file__).parent / pdn.SHIPPED["n"])
+    other = tmp_path / pdn.SHIPPED["n"]
+    save_file({name: value + 1 for name, value in tensors.items()}, other)
+    monkeypatch.setattr(pdn, "__file__", str(tmp_path / "pdn.py"))  # another edgead
+    with pytest.raises(TrainingError, match="resume with edgead .*, which has that one"):
+        train(config(shared_dataset, steps=2), tmp_path / "run", "cpu", resume=True)
+
+
+def test_a_mask_that_leaves_no_cell_of_the_map_is_refused_before_training(
+    tmp_path: Path, shared_dataset: Path
+) -> None:
+    mask = np.full((70, 90), 255, np.uint8)
+    mask[:4] = 0  # maps of EfficientAd do not reach the edge
+    write_photo(tmp_path / "mask.png", mask)
+    view = ViewRequest(mask=tmp_path / "mask.png").resolve((70, 90), (96, 128))
+    with pytest.raises(DataError, match="leave no cell of the detector's map to judge"):
+        train(config(shared_dataset, view=view), tmp_path / "run", "cpu")
+    assert not (tmp_path / "run").exists()
+
+
+def test_one_small_photo_a_step_is_too_little_for_batch_normalisation(
+    tmp_path: Path, shared_dataset: Path
+) -> None:
+    few = config(shared_dataset, model="stfpm-lite0", image_size=(32, 32), batch_size=1)
+    with pytest.raises(UsageError, match="--batch-size 2, or a larger --image-size"):
+        train(few, tmp_path / "run", "cpu")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_folder_named_like_a_teacher_keeps_its_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "random").mkdir()
+    monkeypatch.chdir(tmp_path)
+    made = TrainConfig("stfpm", "random", teacher="random")
+    assert made.data == str(tmp_path / "random")
+    assert made.teacher == "random"
 
 
 def test_a_run_holds_safetensors_and_a_manifest_that_fits(trained_run: Path) -> None:
