@@ -74,13 +74,13 @@ def chosen_ranges(
 def channel_maxima(
     model: onnx.ModelProto, tensors: Sequence[str], photos: Batches
 ) -> dict[str, npt.NDArray[np.float32]]:
-    """Return the largest value of each channel of activations ``[N, C, h, w]``, float32 ``[C]``."""
+    """Return each channel's largest magnitude of activations ``[N, C, h, w]``, float32 ``[C]``."""
     maxima: dict[str, npt.NDArray[np.float32]] = {}
     if not tensors:
         return maxima
     for activations in probe(model, tensors, photos):
         for name, values in zip(tensors, activations, strict=True):
             # Reducing the last axis alone is several times faster than several axes at once.
-            found = values.reshape(*values.shape[:2], -1).max(2).max(0)
+            found = np.abs(values).reshape(*values.shape[:2], -1).max(2).max(0)
             maxima[name] = np.maximum(maxima.get(name, found), found)
     return maxima

@@ -62,6 +62,11 @@ class EditableGraph:
         """Return the values of a weight."""
         return np.asarray(numpy_helper.to_array(self.weights[name]), np.float32)
 
+    def set(self, name: str, values: npt.NDArray[Any]) -> None:
+        """Give a weight other values, as float32."""
+        made = numpy_helper.from_array(np.asarray(values, np.float32), name)
+        self.weights[name].CopyFrom(made)
+
     def add(self, name: str, values: npt.NDArray[Any]) -> str:
         """Add a weight and return its name."""
         self.proto.initializer.append(numpy_helper.from_array(values, name))

@@ -18,9 +18,10 @@ from edgead.export import qdq, refit
 from edgead.export.equalise import equalisable, equalise
 from edgead.export.roles import first_layers
 from edgead.export.rounding import round_weights
+from edgead.export.streams import equalise_streams, streams
 from edgead.strict_json import Source
 
-_METHOD = "3"  # raise it when the steps below change, so that caches are not used any more
+_METHOD = "4"  # raise it when the steps below change, so that caches are not used any more
 
 FLOAT_FIRST_SCHEME = (
     "Q/DQ, uint8 activations, int8 weights per channel, int32 bias; first convolutions: float"
@@ -67,8 +68,10 @@ def static_int8(
     key = (graph_sha256, photos.pixels_sha256, _METHOD)
 
     def prepare() -> bytes:
-        maxima = channel_maxima(model, list(equalisable(model)), batches)
-        even = equalise(model, maxima)
+        after_relus = list(equalisable(model))
+        added = [name for stream in streams(model) for name in stream.tensors]
+        maxima = channel_maxima(model, [*after_relus, *added], batches)
+        even = equalise_streams(equalise(model, maxima), maxima)
         return bytes(round_weights(even, batches, floats).SerializeToString())
 
     prepared = onnx.load_from_string(cache.remembered("rounded", key, prepare))

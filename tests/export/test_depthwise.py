@@ -12,12 +12,13 @@ from onnx import numpy_helper
 
 from edgead.calibration.photos import CalibrationPhotos
 from edgead.calibration.probe import probe
-from edgead.calibration.ranges import extremes
+from edgead.calibration.ranges import channel_maxima, extremes
 from edgead.errors import UsageError
 from edgead.export import ExportOptions, fp16, graph, qdq, refit, roles, tensorrt_rules
 from edgead.export.equalise import equalisable, readers
 from edgead.export.pipeline import prepare
 from edgead.export.rounding import round_weights
+from edgead.export.streams import equalise_streams, streams
 from edgead.export.tensorrt.onnx_nodes import cast_first
 from edgead.models import create_model
 from edgead.teaching.padim import FEWEST_PHOTOS
@@ -81,6 +82,48 @@ def check_integers(model: onnx.ModelProto, photos: CalibrationPhotos, tmp_path: 
     made = onnx.load_from_string(cast_first(written))
     assert tensorrt_rules.violations(made) == []
     assert np.corrcoef(before.ravel(), run(made, photos.good).ravel())[0, 1] > 0.95
+
+
+@pytest.mark.parametrize("name", ["reverse-distillation-lite0", *OTHERS])
+def test_streams_are_evened_out_and_nothing_else_changes(
+    name: str, photos: CalibrationPhotos
+) -> None:
+    whole = exported(name)
+    found = streams(whole)
+    tensors = [tensor for stream in found for tensor in stream.tensors]
+    made = {maker for stream in found for maker in stream.makers}
+    projections = {n.name for n in whole.graph.node if n.name.endswith("project")}
+    assert {n for n in projections if n.startswith("teacher")} <= made
+    assert all(not name.endswith(("expand", "depthwise")) for name in made)
+    before = channel_maxima(whole, tensors, photos.for_ranges())
+    even = equalise_streams(whole, before)
+    onnx.checker.check_model(even, full_check=True)
+    np.testing.assert_allclose(run(even, photos.good), run(whole, photos.good), rtol=1e-3)
+    after = channel_maxima(even, tensors, photos.for_ranges())
+    for stream in (stream for stream in found if not stream.readers):
+        (tensor,) = stream.tensors
+        assert np.ptp(after[tensor]) < 1e-3 * after[tensor].max()
+        assert np.ptp(before[tensor]) > 0.1 * before[tensor].max()
+    shallow = next(s for s in found if "teacher/blocks.3.project" in s.makers)
+    assert len(shallow.others) == 1  # the map's own features get the values of before
+    (restored,) = (
+        n for n in even.graph.node if shallow.others[0] in n.input and n.op_type == "Mul"
+    )
+    np.testing.assert_allclose(
+        run(even, photos.good, restored.output[0]),
+        run(whole, photos.good, shallow.others[0]),
+        rtol=1e-3,
+        atol=1e-4,
+    )
+
+
+def test_a_sum_in_front_of_a_relu_is_left_alone() -> None:
+    made = create_model("stfpm", SIZE)
+    randomise(made)
+    residual = onnx.load_from_string(graph.to_onnx(made.eval()))
+    assert any(node.op_type == "Add" for node in residual.graph.node)
+    sums = {n.output[0] for n in residual.graph.node if n.op_type == "Add"}
+    assert all(sums.isdisjoint(stream.tensors) for stream in streams(residual))
 
 
 def test_fp16_keeps_the_map(model: onnx.ModelProto, photos: CalibrationPhotos) -> None:
