@@ -46,8 +46,14 @@ class Stream:
 
 
 def streams(model: onnx.ModelProto) -> list[Stream]:
-    """Find the streams of a graph that can be equalised."""
+    """Find the streams of a graph that can be equalised.
+
+    There are none in networks without depthwise convolutions: the features that EfficientAd compares
+    are large there, so the multiplication behind them would cost time.
+    """
     nodes = model.graph.node
+    if not any(is_depthwise(node) for node in nodes):
+        return []
     readers_of: dict[str, list[onnx.NodeProto]] = {}
     for node in nodes:
         for name in node.input:
