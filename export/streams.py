@@ -48,8 +48,8 @@ class Stream:
 def streams(model: onnx.ModelProto) -> list[Stream]:
     """Find the streams of a graph that can be equalised.
 
-    There are none in networks without depthwise convolutions: the features that EfficientAd compares
-    are large there, so the multiplication behind them would cost time.
+    There are none in networks without depthwise convolutions: features that EfficientAd compares
+    are large there, and the multiplication behind them would cost time.
     """
     nodes = model.graph.node
     if not any(is_depthwise(node) for node in nodes):
