@@ -20,8 +20,6 @@ from onnx import numpy_helper
 
 from edgead.export.roles import channel_count, is_depthwise
 
-Doubles = npt.NDArray[np.float64]
-
 _LINEAR = {"AveragePool", "Resize"}
 """Operators that act on each channel apart and are linear."""
 
@@ -77,7 +75,11 @@ def equalise(
         for reader, offset in reading:
             weights = np.abs(values(reader.input[1])[:, offset : offset + count])
             reach = np.maximum(reach, weights.max((0, 2, 3)))
-        factor = balanced(maxima, reach)
+        alive = (maxima > 1e-6) & (reach > 1e-12)
+        factor = np.ones(count)
+        factor[alive] = maxima[alive] ** _BALANCE / reach[alive] ** (1 - _BALANCE)
+        factor[alive] /= np.exp(np.log(factor[alive]).mean())
+        factor = np.clip(factor, 1e-3, 1e3)
         made_by = nodes[producer]
         store(made_by.input[1], values(made_by.input[1]) / factor.reshape(-1, 1, 1, 1))
         if len(made_by.input) > 2:
@@ -87,22 +89,6 @@ def equalise(
             weights[:, offset : offset + count] *= factor.reshape(1, -1, 1, 1)
             store(reader.input[1], weights)
     return changed
-
-
-def balanced(maxima: Doubles, reach: Doubles | None) -> Doubles:
-    """Return what each channel is divided by, 1 on geometric average.
-
-    Args:
-        maxima: Largest magnitude of each channel.
-        reach: Largest weight with which a convolution reads it; ``None`` where none does.
-    """
-    balance = _BALANCE if reach is not None else 1.0
-    weights = np.ones_like(maxima) if reach is None else reach
-    alive = (maxima > 1e-6) & (weights > 1e-12)
-    factor = np.ones(len(maxima))
-    factor[alive] = maxima[alive] ** balance / weights[alive] ** (1 - balance)
-    factor[alive] /= np.exp(np.log(factor[alive]).mean())
-    return np.clip(factor, 1e-3, 1e3)
 
 
 def _consumers(graph: onnx.GraphProto, tensor: str) -> list[onnx.NodeProto]:

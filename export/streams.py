@@ -19,12 +19,13 @@ import numpy.typing as npt
 import onnx
 from onnx import helper
 
-from edgead.export.equalise import balanced
 from edgead.export.onnx_graph import EditableGraph
 from edgead.export.roles import HEAD, channel_count, is_depthwise, is_integer
 
 Readers = Mapping[str, list[onnx.NodeProto]]
 
+_LEAST = 1e-6
+_MOST = 8.0  # for a channel that good photos leave at zero and a defect may not
 _FLOAT_READERS = {"Sub", "Mul", "Div", "Pow", "AveragePool"}
 
 
@@ -115,7 +116,7 @@ def _convolutions(
 def equalise_streams(
     model: onnx.ModelProto, channel_maxima: Mapping[str, npt.NDArray[np.float32]]
 ) -> onnx.ModelProto:
-    """Even out the channels of streams.
+    """Give the channels of each stream the same largest magnitude.
 
     Args:
         model: FP32 graph with edgead's contract.
@@ -128,12 +129,9 @@ def equalise_streams(
     by_name = {node.name: node for node in edited.nodes}
     for stream in streams(model):
         count = len(channel_maxima[stream.tensors[0]])
-        reach = np.zeros(count)
-        for name, start in stream.readers:
-            weights = np.abs(edited.values(by_name[name].input[1])[:, start : start + count])
-            reach = np.maximum(reach, weights.max((0, 2, 3)))
+        # Shared with the weights of what reads it, the map was half as much closer to FP32.
         maxima = np.max([channel_maxima[name] for name in stream.tensors], 0).astype(np.float64)
-        factor = balanced(maxima, reach if stream.readers else None)
+        factor = np.clip(maxima / max(np.median(maxima), _LEAST), 1 / _MOST, _MOST)
         for name in stream.makers:
             node = by_name[name]
             for weight in node.input[1:]:
