@@ -11,6 +11,7 @@ Source: as :mod:`edgead.export.equalise`.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -80,6 +81,8 @@ def streams(model: onnx.ModelProto) -> list[Stream]:
 
 def _complete(model: onnx.ModelProto, stream: Stream, readers_of: Readers) -> bool:
     """Add what reads a stream; return whether all of it can take other channels."""
+    if not {output.name for output in model.graph.output}.isdisjoint(stream.tensors):
+        return False
     for tensor in stream.tensors:
         for node in readers_of.get(tensor, ()):
             if node.op_type == "Add" and set(node.input) <= set(stream.tensors):
@@ -101,7 +104,11 @@ def _convolutions(
     """Return the convolutions that a node is or feeds, with the channel where a tensor begins."""
     if node.op_type == "Conv" and is_integer(node) and not is_depthwise(node):
         return [(node.name, 0)]
-    if node.op_type != "Concat":
+    outputs = {output.name for output in model.graph.output}
+    axis = next((entry.i for entry in node.attribute if entry.name == "axis"), None)
+    if node.op_type != "Concat" or axis != 1 or node.output[0] in outputs:
+        return []
+    if list(node.input).count(tensor) > 1:
         return []
     before = list(node.input)[: list(node.input).index(tensor)]
     widths = [channel_count(model.graph, name) for name in before]
@@ -116,7 +123,7 @@ def _convolutions(
 def equalise_streams(
     model: onnx.ModelProto, channel_maxima: Mapping[str, npt.NDArray[np.float32]]
 ) -> onnx.ModelProto:
-    """Give the channels of each stream the same largest magnitude.
+    """Bring the channels of each stream towards the same largest magnitude.
 
     Args:
         model: FP32 graph with edgead's contract.
@@ -126,10 +133,12 @@ def equalise_streams(
         A graph of the same function, up to the rounding of FP32.
     """
     edited = EditableGraph(model)
+    _unshare(edited)
     by_name = {node.name: node for node in edited.nodes}
     for stream in streams(model):
         count = len(channel_maxima[stream.tensors[0]])
-        # Shared with the weights of what reads it, the map was half as much closer to FP32.
+        # Balanced with the readers' weights, as in equalise.py, it gained half as much
+        # (docs/notes/int8-method.md).
         maxima = np.max([channel_maxima[name] for name in stream.tensors], 0).astype(np.float64)
         factor = np.clip(maxima / max(np.median(maxima), _LEAST), 1 / _MOST, _MOST)
         for name in stream.makers:
@@ -145,6 +154,15 @@ def equalise_streams(
         for tensor in stream.others:
             _restore(edited, tensor, factor)
     return edited.model
+
+
+def _unshare(edited: EditableGraph) -> None:
+    """Give each convolution weights of its own, where exporters store equal ones once."""
+    uses = Counter(name for node in edited.nodes for name in node.input)
+    for node in edited.nodes:
+        for index, name in enumerate(node.input):
+            if node.op_type == "Conv" and index and name in edited.weights and uses[name] > 1:
+                node.input[index] = edited.add(f"{node.name}_own{index}", edited.values(name))
 
 
 def _restore(edited: EditableGraph, tensor: str, factor: npt.NDArray[np.float64]) -> None:

@@ -93,15 +93,17 @@ def fit_by_steps(
         return {name: loss.detach() for name, loss in losses.items()}
 
     # Their running statistics change in a forward pass.
-    norms = [one for one in model.modules() if isinstance(one, _BatchNorm) and one.training]
+    # On a GPU a look at the gradients would wait for it at every step.
+    is_checked = fabric.device.type == "cpu"
+    modules = model.modules() if is_checked else ()
+    norms = [one for one in modules if isinstance(one, _BatchNorm) and one.training]
     began = saved = time.monotonic()
     steps = progress(range(start, config.steps), total=config.steps, label="training", done=start)
     with HeldSignals() as signals:
         for step in steps:
             kept = [{name: value.clone() for name, value in one.named_buffers()} for one in norms]
             losses = compute(step)
-            # On a GPU a look at the gradients would wait for it at every step.
-            if fabric.device.type == "cpu" and not _is_finite(losses, model):
+            if is_checked and not _is_finite(losses, model):
                 for norm, statistics in zip(norms, kept, strict=True):
                     norm.load_state_dict(statistics, strict=False)
                 losses = compute(step)

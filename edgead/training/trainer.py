@@ -210,11 +210,12 @@ def _check_same(
             "(names or contents differ): put them back, or train into a new folder"
         )
     if record.teacher_sha256 != (teacher.sha256 if teacher else None):
-        advice = (
-            f"resume with edgead {record.edgead_version}, which has that one"
-            if source is None
-            else "give that file with --teacher"
-        )
+        if source is None:
+            advice = f"resume with edgead {record.edgead_version}, which has that one"
+        elif record.config.teacher is None:
+            advice = "leave --teacher out"
+        else:
+            advice = "give that file with --teacher"
         raise TrainingError(
             f"the teacher ({source or 'the one of this package'}) is not the one that the training "
             f"was begun with (its sha256 differs): {advice}, or train into a new folder"

@@ -201,6 +201,9 @@ def test_a_teacher_of_another_version_is_named(
     tensors = load_file(Path(pdn.__file__).parent / pdn.SHIPPED["n"])
     other = tmp_path / pdn.SHIPPED["n"]
     save_file({name: value + 1 for name, value in tensors.items()}, other)
+    given = config(shared_dataset, steps=2, teacher=str(other))
+    with pytest.raises(TrainingError, match="leave --teacher out, or train into a new folder"):
+        train(given, tmp_path / "run", "cpu", resume=True)
     monkeypatch.setattr(pdn, "__file__", str(tmp_path / "pdn.py"))  # another edgead
     with pytest.raises(TrainingError, match="resume with edgead .*, which has that one"):
         train(config(shared_dataset, steps=2), tmp_path / "run", "cpu", resume=True)
