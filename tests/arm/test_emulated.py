@@ -39,7 +39,7 @@ TOLERANCES = {
     "tiled-int8.onnx": 1e-2,
     "taught-fp32.onnx": 1e-4,
     "taught-int8.onnx": 1e-2,
-    "lite-int8.onnx": 1e-2,
+    "lite-int8.onnx": 3e-2,  # of four deep cells, where one value that is rounded otherwise counts
 }
 """Largest difference of a score from this machine's, as a share of the range of the scores."""
 
