@@ -128,11 +128,13 @@ def test_dark_photos_of_8_bits_and_whole_ranges_are_not_told(
 def test_an_odd_score_among_held_out_photos_is_named(capsys: pytest.CaptureFixture[str]) -> None:
     paths = [Path(f"{index}.png") for index in range(10)]
     usual = [0.05, 0.06, 0.07, 0.07, 0.08, 0.08, 0.09, 0.10, 0.2]
-    photo_checks.warn_of_odd_score(paths, [*usual, 0.15])
-    photo_checks.warn_of_odd_score(paths, [0.1] * 10)
+    photo_checks.warn_of_odd_score(paths, [*usual, 0.15], "it counts")
+    photo_checks.warn_of_odd_score(paths, [0.1] * 10, "it counts")
     assert capsys.readouterr().err == ""
-    photo_checks.warn_of_odd_score(paths, [*usual, 1.9])
-    assert "9.png scores 1.900" in capsys.readouterr().err
+    photo_checks.warn_of_odd_score(paths, [*usual, 1.9], "it counts")
+    shown = capsys.readouterr().err
+    assert "9.png scores 1.900" in shown
+    assert "0.200: it counts. If it shows a defect, remove it" in shown
 
 
 def test_a_photo_that_vanishes_is_one_sentence(tmp_path: Path) -> None:
