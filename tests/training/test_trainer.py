@@ -46,6 +46,14 @@ def stop_at(step: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(steps, "_draw", draw)
 
 
+def begin(begun: TrainConfig, run: Path, step: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Train up to a step, where the training is stopped."""
+    with monkeypatch.context() as patch:
+        stop_at(step, patch)
+        with pytest.raises(_Stopped):
+            train(begun, run, device="cpu")
+
+
 @pytest.mark.usefixtures("all_cores")
 def test_a_resumed_training_ends_with_the_same_bits(
     tmp_path: Path, shared_dataset: Path, monkeypatch: pytest.MonkeyPatch
@@ -143,10 +151,7 @@ def test_resuming_on_other_photos_is_refused(
     tmp_path: Path, dataset: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(steps, "CHECKPOINT_SECONDS", 0.0)
-    with monkeypatch.context() as patch:
-        stop_at(2, patch)
-        with pytest.raises(_Stopped):
-            train(config(dataset), tmp_path / "run", device="cpu")
+    begin(config(dataset), tmp_path / "run", 2, monkeypatch)
     with pytest.raises(UsageError, match="another seed"):
         train(config(dataset, seed=9), tmp_path / "run", device="cpu", resume=True)
     write_photo(dataset / "train/good/003.png", part(999))
@@ -160,10 +165,7 @@ def test_a_default_that_is_typed_is_another_value_too(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    with monkeypatch.context() as patch:
-        stop_at(1, patch)
-        with pytest.raises(_Stopped):
-            train(config(shared_dataset, seed=3, steps=2), tmp_path / "run", "cpu")
+    begin(config(shared_dataset, seed=3, steps=2), tmp_path / "run", 1, monkeypatch)
     words = ["train", str(shared_dataset), "--out", str(tmp_path / "run"), "--resume"]
     assert main([*words, "--seed", "0"]) == 2
     assert "another seed: it was begun with 3 and 0 was given" in capsys.readouterr().err
@@ -176,10 +178,7 @@ def test_a_teacher_may_move_while_a_training_is_stopped(
     here, there = tmp_path / "here.safetensors", tmp_path / "there.safetensors"
     shipped = Path(pdn.__file__).parent
     shutil.copy(shipped / pdn.SHIPPED["n"], here)
-    with monkeypatch.context() as patch:
-        stop_at(1, patch)
-        with pytest.raises(_Stopped):
-            train(config(shared_dataset, teacher=str(here), steps=2), tmp_path / "run", "cpu")
+    begin(config(shared_dataset, teacher=str(here), steps=2), tmp_path / "run", 1, monkeypatch)
     here.rename(there)
     changed = load_file(there)
     save_file({name: value + 1 for name, value in changed.items()}, here)
@@ -194,10 +193,7 @@ def test_a_teacher_may_move_while_a_training_is_stopped(
 def test_a_teacher_of_another_version_is_named(
     tmp_path: Path, shared_dataset: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with monkeypatch.context() as patch:
-        stop_at(1, patch)
-        with pytest.raises(_Stopped):
-            train(config(shared_dataset, steps=2), tmp_path / "run", "cpu")
+    begin(config(shared_dataset, steps=2), tmp_path / "run", 1, monkeypatch)
     tensors = load_file(Path(pdn.__file__).parent / pdn.SHIPPED["n"])
     other = tmp_path / pdn.SHIPPED["n"]
     save_file({name: value + 1 for name, value in tensors.items()}, other)
@@ -260,10 +256,7 @@ def test_a_damaged_run_is_refused(tmp_path: Path, shared_dataset: Path) -> None:
 def test_a_training_stopped_before_its_first_checkpoint_is_resumed_from_the_start(
     tmp_path: Path, shared_dataset: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with monkeypatch.context() as patch:
-        stop_at(2, patch)
-        with pytest.raises(_Stopped):
-            train(config(shared_dataset, steps=3), tmp_path / "stopped", device="cpu")
+    begin(config(shared_dataset, steps=3), tmp_path / "stopped", 2, monkeypatch)
     train(config(shared_dataset, steps=3), tmp_path / "stopped", device="cpu", resume=True)
     train(config(shared_dataset, steps=3), tmp_path / "whole", device="cpu")
     first, second = (load_file(Run(tmp_path / n).model_file) for n in ("stopped", "whole"))
