@@ -16,9 +16,11 @@ from collections.abc import Mapping
 import numpy as np
 import numpy.typing as npt
 import onnx
-from onnx import numpy_helper
 
+from edgead.export.onnx_graph import EditableGraph
 from edgead.export.roles import channel_count, is_depthwise
+
+Doubles = npt.NDArray[np.float64]
 
 _LINEAR = {"AveragePool", "Resize"}
 """Operators that act on each channel apart and are linear."""
@@ -54,41 +56,43 @@ def equalise(
     Returns:
         A graph of the same function, up to the rounding of FP32.
     """
-    changed = onnx.ModelProto()
-    changed.CopyFrom(model)
-    graph = changed.graph
-    tensors = {tensor.name: tensor for tensor in graph.initializer}
-    nodes = {node.name: node for node in graph.node}
-
-    def values(name: str) -> npt.NDArray[np.float32]:
-        return np.array(numpy_helper.to_array(tensors[name]), np.float32)
-
-    def store(name: str, new: npt.NDArray[np.floating]) -> None:
-        tensors[name].CopyFrom(numpy_helper.from_array(new.astype(np.float32), name))
-
-    for tensor, producer in equalisable(changed).items():
-        reading = readers(graph, tensor, 0)
+    edited = EditableGraph(model)
+    edited.unshare_weights()
+    nodes = {node.name: node for node in edited.nodes}
+    for tensor, producer in equalisable(edited.model).items():
+        reading = readers(edited.proto, tensor, 0)
         assert reading is not None
         maxima = channel_maxima[tensor].astype(np.float64)
         count = len(maxima)
         reach = np.zeros(count)
         for reader, offset in reading:
-            weights = np.abs(values(reader.input[1])[:, offset : offset + count])
+            weights = np.abs(edited.values(reader.input[1])[:, offset : offset + count])
             reach = np.maximum(reach, weights.max((0, 2, 3)))
         alive = (maxima > 1e-6) & (reach > 1e-12)
         factor = np.ones(count)
         factor[alive] = maxima[alive] ** _BALANCE / reach[alive] ** (1 - _BALANCE)
         factor[alive] /= np.exp(np.log(factor[alive]).mean())
         factor = np.clip(factor, 1e-3, 1e3)
-        made_by = nodes[producer]
-        store(made_by.input[1], values(made_by.input[1]) / factor.reshape(-1, 1, 1, 1))
-        if len(made_by.input) > 2:
-            store(made_by.input[2], values(made_by.input[2]) / factor)
+        divide_outputs(edited, nodes[producer], factor)
         for reader, offset in reading:
-            weights = values(reader.input[1])
-            weights[:, offset : offset + count] *= factor.reshape(1, -1, 1, 1)
-            store(reader.input[1], weights)
-    return changed
+            multiply_inputs(edited, reader, offset, factor)
+    return edited.model
+
+
+def divide_outputs(edited: EditableGraph, node: onnx.NodeProto, factor: Doubles) -> None:
+    """Divide the output channels of a convolution, weights and bias."""
+    for name in node.input[1:]:
+        values = edited.values(name)
+        edited.set(name, values / factor.reshape(-1, *[1] * (values.ndim - 1)))
+
+
+def multiply_inputs(
+    edited: EditableGraph, node: onnx.NodeProto, start: int, factor: Doubles
+) -> None:
+    """Multiply the input channels of a convolution, from one on."""
+    values = edited.values(node.input[1]).copy()
+    values[:, start : start + len(factor)] *= factor[:, None, None]
+    edited.set(node.input[1], values)
 
 
 def _consumers(graph: onnx.GraphProto, tensor: str) -> list[onnx.NodeProto]:
@@ -102,24 +106,31 @@ def readers(
 
     ``None`` where anything else reads it too, or a depthwise convolution.
     """
+    if tensor in {output.name for output in graph.output}:
+        return None
     found: list[tuple[onnx.NodeProto, int]] = []
     for node in _consumers(graph, tensor):
-        if node.op_type == "Conv" and node.input[0] == tensor:
-            if is_depthwise(node):
-                return None
-            found.append((node, offset))
-            continue
-        start = offset
-        if node.op_type == "Concat":
-            before = list(node.input)[: list(node.input).index(tensor)]
-            widths = [channel_count(graph, name) for name in before]
-            if None in widths:
-                return None
-            start += sum(width for width in widths if width is not None)
-        elif node.op_type not in _LINEAR:
-            return None
-        behind = readers(graph, node.output[0], start)
+        behind = readers_behind(graph, node, tensor, offset)
         if behind is None:
             return None
         found += behind
     return found or None
+
+
+def readers_behind(
+    graph: onnx.GraphProto, node: onnx.NodeProto, tensor: str, offset: int
+) -> list[tuple[onnx.NodeProto, int]] | None:
+    """Find them as :func:`readers` does, behind one of the nodes that read the tensor."""
+    if node.op_type == "Conv" and node.input[0] == tensor:
+        return None if is_depthwise(node) else [(node, offset)]
+    start = offset
+    if node.op_type == "Concat":
+        names = list(node.input)
+        widths = [channel_count(graph, name) for name in names[: names.index(tensor)]]
+        axis = next(entry.i for entry in node.attribute if entry.name == "axis")
+        if None in widths or axis != 1 or names.count(tensor) > 1:
+            return None
+        start += sum(width for width in widths if width is not None)
+    elif node.op_type not in _LINEAR:
+        return None
+    return readers(graph, node.output[0], start)

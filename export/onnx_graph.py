@@ -10,6 +10,22 @@ import onnx
 from onnx import numpy_helper
 
 
+def unshare_weights(graph: onnx.GraphProto) -> None:
+    """Give each convolution weights of its own: exporters store equal ones only once."""
+    tensors = {tensor.name: tensor for tensor in graph.initializer}
+    taken = {name for node in graph.node if node.op_type != "Conv" for name in node.input}
+    for node in graph.node:
+        if node.op_type != "Conv":
+            continue
+        for index, name in enumerate(node.input):
+            if index and name in taken and name in tensors:
+                own = graph.initializer.add()
+                own.CopyFrom(tensors[name])
+                own.name = f"{node.name}.{'weight' if index == 1 else 'bias'}.own"
+                node.input[index] = own.name
+            taken.add(node.input[index])
+
+
 class EditableGraph:
     """A copy of a graph.
 
@@ -66,6 +82,11 @@ class EditableGraph:
         """Give a weight other values, as float32."""
         made = numpy_helper.from_array(np.asarray(values, np.float32), name)
         self.weights[name].CopyFrom(made)
+
+    def unshare_weights(self) -> None:
+        """Give each convolution weights of its own."""
+        unshare_weights(self.proto)
+        self.weights = {tensor.name: tensor for tensor in self.proto.initializer}
 
     def add(self, name: str, values: npt.NDArray[Any]) -> str:
         """Add a weight and return its name."""

@@ -111,7 +111,7 @@ def refit_texture(
     known = learned.moments(before.count)
     fitted = (known + after + before.negative()).texture()
     for name, values in ((TEXTURE_WEIGHT, fitted.weight), (bias, fitted.bias[:, None])):
-        edited.weights[name].CopyFrom(numpy_helper.from_array(values, name))
+        edited.set(name, values)
     return edited.model
 
 

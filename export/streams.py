@@ -11,7 +11,6 @@ Source: as :mod:`edgead.export.equalise`.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -20,8 +19,9 @@ import numpy.typing as npt
 import onnx
 from onnx import helper
 
+from edgead.export.equalise import divide_outputs, multiply_inputs, readers_behind
 from edgead.export.onnx_graph import EditableGraph
-from edgead.export.roles import HEAD, channel_count, is_depthwise, is_integer
+from edgead.export.roles import HEAD, is_depthwise, is_integer
 
 Readers = Mapping[str, list[onnx.NodeProto]]
 
@@ -87,37 +87,15 @@ def _complete(model: onnx.ModelProto, stream: Stream, readers_of: Readers) -> bo
         for node in readers_of.get(tensor, ()):
             if node.op_type == "Add" and set(node.input) <= set(stream.tensors):
                 continue
-            behind = _convolutions(model, node, tensor, readers_of)
-            if behind:
-                stream.readers += behind
+            behind = readers_behind(model.graph, node, tensor, 0)
+            if behind is not None:
+                stream.readers += [(reader.name, start) for reader, start in behind]
             elif node.op_type in _FLOAT_READERS:
                 stream.others.append(tensor)
             else:
                 return False
     stream.others = list(dict.fromkeys(stream.others))
     return bool(stream.readers or stream.others)
-
-
-def _convolutions(
-    model: onnx.ModelProto, node: onnx.NodeProto, tensor: str, readers_of: Readers
-) -> list[tuple[str, int]]:
-    """Return the convolutions that a node is or feeds, with the channel where a tensor begins."""
-    if node.op_type == "Conv" and is_integer(node) and not is_depthwise(node):
-        return [(node.name, 0)]
-    outputs = {output.name for output in model.graph.output}
-    axis = next((entry.i for entry in node.attribute if entry.name == "axis"), None)
-    if node.op_type != "Concat" or axis != 1 or node.output[0] in outputs:
-        return []
-    if list(node.input).count(tensor) > 1:
-        return []
-    before = list(node.input)[: list(node.input).index(tensor)]
-    widths = [channel_count(model.graph, name) for name in before]
-    behind = readers_of.get(node.output[0], [])
-    convolutions = [n for n in behind if n.op_type == "Conv" and not is_depthwise(n)]
-    if None in widths or len(convolutions) != len(behind):
-        return []
-    start = sum(width for width in widths if width is not None)
-    return [(convolution.name, start) for convolution in convolutions]
 
 
 def equalise_streams(
@@ -133,36 +111,20 @@ def equalise_streams(
         A graph of the same function, up to the rounding of FP32.
     """
     edited = EditableGraph(model)
-    _unshare(edited)
-    by_name = {node.name: node for node in edited.nodes}
+    edited.unshare_weights()
+    nodes = {node.name: node for node in edited.nodes}
     for stream in streams(model):
-        count = len(channel_maxima[stream.tensors[0]])
         # Balanced with the readers' weights, as in equalise.py, it gained half as much
         # (docs/notes/int8-method.md).
         maxima = np.max([channel_maxima[name] for name in stream.tensors], 0).astype(np.float64)
         factor = np.clip(maxima / max(np.median(maxima), _LEAST), 1 / _MOST, _MOST)
         for name in stream.makers:
-            node = by_name[name]
-            for weight in node.input[1:]:
-                values = edited.values(weight)
-                edited.set(weight, values / factor.reshape(-1, *[1] * (values.ndim - 1)))
+            divide_outputs(edited, nodes[name], factor)
         for name, start in stream.readers:
-            weight = by_name[name].input[1]
-            values = edited.values(weight).copy()
-            values[:, start : start + count] *= factor[:, None, None]
-            edited.set(weight, values)
+            multiply_inputs(edited, nodes[name], start, factor)
         for tensor in stream.others:
             _restore(edited, tensor, factor)
     return edited.model
-
-
-def _unshare(edited: EditableGraph) -> None:
-    """Give each convolution weights of its own, where exporters store equal ones once."""
-    uses = Counter(name for node in edited.nodes for name in node.input)
-    for node in edited.nodes:
-        for index, name in enumerate(node.input):
-            if node.op_type == "Conv" and index and name in edited.weights and uses[name] > 1:
-                node.input[index] = edited.add(f"{node.name}_own{index}", edited.values(name))
 
 
 def _restore(edited: EditableGraph, tensor: str, factor: npt.NDArray[np.float64]) -> None:

@@ -88,12 +88,12 @@ def load_pdn_teacher(network: PDN, size: str, source: str | None) -> TeacherSpec
     else:
         path = Path(source)
         if not path.is_file():
-            other = f"'{RANDOM}'" if size == "survey" else f"'{ANOMALIB}'"
-            known = size in _ANOMALIB_NAMES or size == "survey"
+            ways = [f"'{RANDOM}'"] if size == "survey" else []
+            ways += [f"'{ANOMALIB}'"] if size in _ANOMALIB_NAMES else []
+            ways += ["leave --teacher out"] if size in SHIPPED else []
             raise UsageError(
-                f"the teacher file {path} does not exist: give the file of a teacher"
-                + (f", or {other}" if known else "")
-                + (", or leave --teacher out" if size in SHIPPED else "")
+                f"the teacher file {path} does not exist: give the file of a teacher, or "
+                f"{' or '.join(ways)}"
             )
     if path.suffix.lower() == ".onnx":
         raise EdgeadError(

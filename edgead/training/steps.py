@@ -92,9 +92,9 @@ def fit_by_steps(
         fabric.backward(torch.stack(list(losses.values())).sum())
         return {name: loss.detach() for name, loss in losses.items()}
 
-    # Their running statistics change in a forward pass.
     # On a GPU a look at the gradients would wait for it at every step.
     is_checked = fabric.device.type == "cpu"
+    # Their running statistics change in a forward pass, also in one whose step is computed again.
     modules = model.modules() if is_checked else ()
     norms = [one for one in modules if isinstance(one, _BatchNorm) and one.training]
     began = saved = time.monotonic()

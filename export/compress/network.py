@@ -16,6 +16,7 @@ from onnx import helper, numpy_helper
 
 from edgead.errors import UsageError
 from edgead.export.equalise import readers
+from edgead.export.onnx_graph import unshare_weights
 from edgead.export.roles import HEAD
 
 Floats = npt.NDArray[np.float64]
@@ -99,8 +100,8 @@ class Network:
         self.model = onnx.ModelProto()
         self.model.CopyFrom(model)
         self.graph = self.model.graph
+        unshare_weights(self.graph)
         self._tensors = {tensor.name: tensor for tensor in self.graph.initializer}
-        self._unshare()
         self._sides = _sides(model)
         self.differences = self._find_differences()
 
@@ -222,19 +223,6 @@ class Network:
         del self.graph.value_info[:]
         onnx.checker.check_model(self.model, full_check=True)
         return self.model
-
-    def _unshare(self) -> None:
-        """Give each convolution weights of its own: exporters store equal ones only once."""
-        taken: set[str] = set()
-        for node in self.graph.node:
-            if node.op_type != "Conv":
-                continue
-            for index, name in enumerate(node.input):
-                if index and name in taken:
-                    values = numpy_helper.to_array(self._tensors[name])
-                    node.input[index] = f"{node.name}.{'weight' if index == 1 else 'bias'}.own"
-                    self._store(node.input[index], values)
-                taken.add(node.input[index])
 
     def _find_differences(self) -> tuple[Difference, ...]:
         if not any(node.name == HEAD for node in self.graph.node):
